@@ -1,0 +1,166 @@
+"""What the engine needs of the world. Drivers implement these; nothing else of the daemon knows a driver.
+
+Every call has a deadline inside the driver and raises DpuError: UNAVAILABLE when the other side does not
+answer (the call may be repeated), INVALID / EXHAUSTED / IN_USE when it refuses. A call that finds its work
+already done succeeds. `look` is the judge: the engine looks, acts, and looks again.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
+
+from dpu_daemon.model.disk import BlockSeen, DiskProtocol, DiskStats, FunctionSeen, Qos, SeedFile, TargetAddress
+from dpu_daemon.model.port import LinkSeen, NicSeen, ProbeResult, SwitchSeen
+from dpu_daemon.model.volume import Image, ImageFormat, TargetSeen, Volume
+
+Lost = Callable[[str], None]
+"""Called by a driver, with a sentence, when the other side restarted or went away: converge again."""
+
+
+class Driver(Protocol):
+    """What all drivers have in common."""
+
+    async def start(self, lost: Lost) -> None:
+        """Connect and keep connected; returns at once when the other side is not there yet."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of connections; the other side's state stays as it is."""
+        ...
+
+    def version(self) -> str:
+        """Name and version of the other side, such as ``qsd 10.0.2``; empty before the first contact."""
+        ...
+
+
+class BlockDriver(Driver, Protocol):
+    """The DPU's block layer: qemu-storage-daemon or SPDK."""
+
+    def default_protocol(self) -> DiskProtocol: ...
+
+    async def look(self) -> BlockSeen: ...
+
+    async def connect(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> int:
+        """Reach the source under this name; returns its size in bytes."""
+        ...
+
+    async def limit(self, handle: str, qos: Qos) -> None: ...
+
+    async def expose(self, handle: str, *, read_only: bool) -> None:
+        """Offer a connected disk to the host's bus."""
+        ...
+
+    async def conceal(self, handle: str) -> None: ...
+
+    async def disconnect(self, handle: str) -> None: ...
+
+    async def grow(self, handle: str, size_bytes: int) -> None:
+        """Learn a source's new size and pass it on; the disk stays usable."""
+        ...
+
+    async def stats(self, handle: str) -> DiskStats: ...
+
+
+class HostBus(Driver, Protocol):
+    """The PCIe link to the host: who shows functions to it."""
+
+    def disk_slots(self) -> int: ...
+
+    def nic_slots(self) -> int: ...
+
+    async def look_disks(self) -> Mapping[int, FunctionSeen]: ...
+
+    async def look_nics(self) -> Mapping[int, NicSeen]: ...
+
+    async def host_is_on(self) -> bool: ...
+
+    async def plug_disk(self, function: FunctionSeen) -> None:
+        """Show an exposed disk (named by `function.handle`) in its slot; `present` and `pci_address` are ignored."""
+        ...
+
+    async def unplug_disk(self, slot: int, handle: str, *, timeout_s: float, force: bool) -> None: ...
+
+    async def grow_disk(self, slot: int, size_bytes: int) -> None:
+        """Tell a running host of the new size; UNSUPPORTED where only a restart shows it."""
+        ...
+
+    async def plug_nic(self, nic: NicSeen, *, mtu: int) -> None: ...
+
+    async def unplug_nic(self, vf: int, port_id: str, *, timeout_s: float, force: bool) -> None: ...
+
+
+class SwitchDriver(Driver, Protocol):
+    """Open vSwitch's database."""
+
+    async def look(self) -> SwitchSeen: ...
+
+    async def ensure_bridge(self, bridge: str) -> None: ...
+
+    async def add_port(self, bridge: str, netdev: str, *, iface_id: str, mac: str, vlan: int) -> int:
+        """Plug a netdev; returns its OpenFlow port number once the switch has one."""
+        ...
+
+    async def remove_port(self, bridge: str, netdev: str) -> None: ...
+
+
+class LinkDriver(Driver, Protocol):
+    """Network devices of this system, over netlink."""
+
+    async def look(self) -> Mapping[str, LinkSeen]: ...
+
+    async def set_link(self, name: str, *, up: bool, mtu: int = 0) -> None: ...
+
+
+class Prober(Protocol):
+    """Asks through the switch whether an address answers."""
+
+    def probe(
+        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float
+    ) -> AsyncIterator[ProbeResult]:
+        """One result per attempt; ends after the first answer or at the deadline."""
+        ...
+
+
+class SeedWriter(Protocol):
+    """Makes and removes the files behind seed disks, atomically."""
+
+    def write(self, name: str, files: Mapping[str, str]) -> SeedFile: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def names(self) -> frozenset[str]: ...
+
+
+class TargetDriver(Driver, Protocol):
+    """A storage node's block layer: image files, copy-on-write clones, network exports."""
+
+    async def look(self) -> TargetSeen: ...
+
+    async def inspect_image(self, source: str, image_format: ImageFormat) -> int:
+        """Virtual size in bytes; INVALID names what is wrong with the file."""
+        ...
+
+    async def open_image(self, image: Image) -> None: ...
+
+    async def close_image(self, image: Image) -> None: ...
+
+    async def create(self, volume: Volume, image: Image | None) -> None:
+        """Make the volume's file, a clone of the image or blank; never leaves half a file under its name."""
+        ...
+
+    async def open(self, volume: Volume, image: Image | None) -> None: ...
+
+    async def export(self, volume: Volume, *, read_only: bool) -> TargetAddress: ...
+
+    async def unexport(self, volume: Volume) -> None: ...
+
+    async def resize(self, volume: Volume, size_bytes: int) -> None:
+        """Grow, with the export briefly away when there is one; clients reconnect by themselves."""
+        ...
+
+    async def delete(self, volume: Volume) -> None:
+        """Close and remove the file, overwriting first when `volume.shred`."""
+        ...
+
+    async def capacity(self) -> tuple[int, int]:
+        """Total and available bytes."""
+        ...

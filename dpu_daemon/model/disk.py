@@ -1,0 +1,133 @@
+"""Disks: what is wanted of them, and what a look at the block layer and the host's bus finds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class DiskProtocol(Enum):
+    """How the host sees a disk."""
+
+    VIRTIO_BLK = "virtio-blk"
+    NVME = "nvme"
+
+
+class AttachmentState(Enum):
+    """Where an attachment stands between what is wanted and what is seen."""
+
+    CONVERGING = "converging"
+    ATTACHED = "attached"
+    DEGRADED = "degraded"
+    DETACHING = "detaching"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetAddress:
+    """Where a volume is reached on the storage network; `transport` is ``nbd+tcp`` or a later one."""
+
+    transport: str
+    host: str
+    port: int
+    export: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedFile:
+    """A file of this DPU that is shown as a disk: the machine's NoCloud seed."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qos:
+    """Limits of one disk, per second; 0 is unlimited. Totals exclude split limits."""
+
+    iops: int = 0
+    bytes_per_s: int = 0
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bytes_per_s: int = 0
+    write_bytes_per_s: int = 0
+
+
+UNLIMITED = Qos()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentSpec:
+    """A disk as asked for; `source` is a remote volume or the seed file."""
+
+    volume_id: str
+    size_bytes: int
+    source: TargetAddress | SeedFile
+    protocol: DiskProtocol
+    serial: str
+    nguid: str
+    read_only: bool = False
+    boot_order: int = 0
+    qos: Qos = UNLIMITED
+    machine_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An attachment as journalled before its first step: all that the host will ever see of it is fixed here.
+
+    Attributes:
+        handle: name of the disk in the block layer, at most 20 characters, begins with a letter.
+        slot: index of the PCIe function.
+        wanted: False once a detach is journalled.
+    """
+
+    attachment_id: str
+    generation: int
+    spec: AttachmentSpec
+    handle: str
+    slot: int
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSeen:
+    """A disk of ours as the block layer shows it now."""
+
+    handle: str
+    source: TargetAddress | SeedFile | None
+    size_bytes: int
+    read_only: bool
+    qos: Qos
+    exposed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSeen:
+    """A PCIe disk function as the host's bus shows it now."""
+
+    slot: int
+    handle: str
+    protocol: DiskProtocol
+    serial: str
+    nguid: str
+    read_only: bool
+    boot_order: int
+    present: bool
+    pci_address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskStats:
+    """Counters since the disk was connected; 64 bit."""
+
+    read_ops: int = 0
+    read_bytes: int = 0
+    write_ops: int = 0
+    write_bytes: int = 0
+    flush_ops: int = 0
+    failed_ops: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSeen:
+    """One look at the block layer; keys are handles."""
+
+    disks: Mapping[str, DiskSeen] = field(default_factory=dict)

@@ -1,0 +1,99 @@
+"""Ports: a NIC of the host, its representor here, its place on the switch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class PortState(Enum):
+    """Where a port stands between what is wanted and what is seen."""
+
+    CONVERGING = "converging"
+    FORWARDING = "forwarding"
+    DEGRADED = "degraded"
+    UNPLUGGING = "unplugging"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSpec:
+    """A port as asked for; `addresses` carry their prefix length, `vlan` 0 is untagged, `mtu` 0 the default."""
+
+    mac: str
+    addresses: tuple[str, ...]
+    network_id: str
+    bridge: str
+    vlan: int = 0
+    mtu: int = 0
+    machine_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port as journalled before its first step.
+
+    Attributes:
+        vf: index of the virtual function, kept for the port's whole life.
+        representor: netdev here that stands for it.
+        wanted: False once an unplug is journalled.
+    """
+
+    port_id: str
+    generation: int
+    spec: PortSpec
+    vf: int
+    representor: str
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchPortSeen:
+    """A port of the switch as its database shows it now; `error` is the switch's own complaint."""
+
+    name: str
+    bridge: str
+    iface_id: str
+    mac: str
+    vlan: int
+    ofport: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchSeen:
+    """One look at the switch: bridges, and ports by netdev name."""
+
+    bridges: frozenset[str] = frozenset()
+    ports: Mapping[str, SwitchPortSeen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSeen:
+    """A network device of this system; `up` is the administrative state."""
+
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    carrier: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicSeen:
+    """A NIC function as the host's bus shows it now."""
+
+    vf: int
+    port_id: str
+    representor: str
+    mac: str
+    present: bool
+    pci_address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """One attempt to reach an address through the switch."""
+
+    attempt: int
+    arp_answered: bool
+    answered: bool
+    round_trip_us: int = 0
