@@ -38,6 +38,7 @@ class Reason(Enum):
     FORBIDDEN = "Forbidden"
     UNAUTHENTICATED = "Unauthenticated"
     EXHAUSTED = "Exhausted"
+    GONE = "Gone"
     UNAVAILABLE = "Unavailable"
     CATCHING_UP = "CatchingUp"
     DEADLINE = "DeadlineExceeded"
@@ -61,6 +62,7 @@ WIRE: dict[Reason, Wire] = {
     Reason.FORBIDDEN: Wire("PERMISSION_DENIED", 106, 403, retry=False),
     Reason.UNAUTHENTICATED: Wire("UNAUTHENTICATED", 107, 401, retry=False),
     Reason.EXHAUSTED: Wire("RESOURCE_EXHAUSTED", 108, 429, retry=True),
+    Reason.GONE: Wire("OUT_OF_RANGE", 115, 410, retry=False),
     Reason.UNAVAILABLE: Wire("UNAVAILABLE", 50, 503, retry=True),
     Reason.CATCHING_UP: Wire("UNAVAILABLE", 51, 503, retry=True),
     Reason.DEADLINE: Wire("DEADLINE_EXCEEDED", 11, 504, retry=True),

@@ -77,6 +77,9 @@ class Attachment:
         handle: name of the disk in the block layer, at most 20 characters, begins with a letter.
         slot: index of the PCIe function.
         wanted: False once a detach is journalled.
+        force: the detach does not wait for the host to let go.
+        established: was whole once; from then on a fault degrades it and is never a reason to take it away.
+        shown_bytes: size that the host was told last; 0 before the first plug.
     """
 
     attachment_id: str
@@ -85,6 +88,9 @@ class Attachment:
     handle: str
     slot: int
     wanted: bool = True
+    force: bool = False
+    established: bool = False
+    shown_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +137,12 @@ class BlockSeen:
     """One look at the block layer; keys are handles."""
 
     disks: Mapping[str, DiskSeen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskWorld:
+    """One look at everything a disk stands on; None where the other side did not answer and the look went on."""
+
+    block: BlockSeen | None = None
+    functions: Mapping[int, FunctionSeen] | None = None
+    host_on: bool = False

@@ -35,6 +35,8 @@ class Port:
         vf: index of the virtual function, kept for the port's whole life.
         representor: netdev here that stands for it.
         wanted: False once an unplug is journalled.
+        force: the unplug does not wait for the host to let go.
+        established: forwarded once; from then on a fault degrades it.
     """
 
     port_id: str
@@ -43,6 +45,8 @@ class Port:
     vf: int
     representor: str
     wanted: bool = True
+    force: bool = False
+    established: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +101,13 @@ class ProbeResult:
     arp_answered: bool
     answered: bool
     round_trip_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortWorld:
+    """One look at everything a port stands on; None where the other side did not answer and the look went on."""
+
+    switch: SwitchSeen | None = None
+    links: Mapping[str, LinkSeen] = field(default_factory=dict)
+    nics: Mapping[int, NicSeen] | None = None
+    host_on: bool = False

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from dpu_daemon.model.disk import TargetAddress
+
 
 class ImageFormat(Enum):
     """File format of an image or volume."""
@@ -20,6 +22,7 @@ class Image:
     source: str
     format: ImageFormat
     size_bytes: int
+    wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,14 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The export that was really put up: whose generation it is, and where it is reached."""
+
+    generation: int
+    target: TargetAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """A volume as journalled before its first step.
 
@@ -41,6 +52,8 @@ class Volume:
         export: who may reach it now; None for nobody.
         wanted: False once a delete is journalled.
         shred: overwrite allocated blocks before the file goes.
+        created: its file was seen once; a file missing later is lost data and is never made anew.
+        served: the export that is up; differs from `export` while a newer generation takes over.
     """
 
     volume_id: str
@@ -50,6 +63,8 @@ class Volume:
     export: Export | None = None
     wanted: bool = True
     shred: bool = False
+    created: bool = False
+    served: Served | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
