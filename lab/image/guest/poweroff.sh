@@ -1,0 +1,3 @@
+#!/bin/sh
+# The ACPI power button.
+exec /sbin/poweroff
