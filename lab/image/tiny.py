@@ -13,9 +13,7 @@ from lab.image.shell import run
 ESP_MIB = 34
 ROOT_MIB = 24
 # Nothing but the serial console; mitigations cost much under emulation and guard nothing in a lab.
-CMDLINE = (
-    "console=ttyS0,115200 quiet loglevel=4 mitigations=off random.trust_cpu=on nvme_core.default_ps_max_latency_us=0"
-)
+CMDLINE = "console=ttyS0,115200 quiet loglevel=4 mitigations=off random.trust_cpu=on"
 PACKAGES = ("busybox-static", "e2fsprogs", "fdisk", "syslinux-common", "systemd-boot-efi", "util-linux")
 
 
