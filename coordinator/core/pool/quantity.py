@@ -1,0 +1,68 @@
+"""Kubernetes resource quantities as exact integers."""
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+_FORM = re.compile(r"^([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)|[eE]([+-]?\d{1,3}))?$")
+_SCALE: dict[str, Fraction] = {
+    "n": Fraction(1, 10**9),
+    "u": Fraction(1, 10**6),
+    "m": Fraction(1, 1000),
+    "": Fraction(1),
+    **{unit: Fraction(1000**power) for power, unit in enumerate("kMGTPE", start=1)},
+    **{unit + "i": Fraction(1024**power) for power, unit in enumerate("KMGTPE", start=1)},
+}
+LARGEST = 2**62  # sums of two stay inside the 64-bit integers of the packing arrays
+
+
+def parse(value: Any, field: str) -> Fraction:
+    """The exact value of a quantity such as ``100m``, ``1.5Gi`` or ``2e3``.
+
+    Args:
+        value: text or number as the Kubernetes API shows it.
+        field: path of the field, for the error.
+
+    Raises:
+        DpuError: INVALID when the unit is unknown, the number is malformed or negative.
+
+    Source: k8s.io/apimachinery resource.Quantity.
+    """
+    form = _FORM.match(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    if form is None:
+        raise DpuError(
+            Reason.INVALID,
+            f"{value!r} is not a resource quantity",
+            field=field,
+            remedy="write a number with an optional unit such as 500m, 2, 4Gi",
+        )
+    sign, digits, unit, exponent = form.groups()
+    amount = Fraction(Decimal(digits)) * (Fraction(10) ** int(exponent) if exponent else _SCALE[unit or ""])
+    if sign == "-" and amount:
+        raise DpuError(Reason.INVALID, f"{value!r} is negative", field=field, remedy="give zero or more")
+    if amount > LARGEST:
+        raise DpuError(Reason.INVALID, f"{value!r} is larger than 2^62", field=field, remedy="check the unit")
+    return amount
+
+
+def whole(value: Any, field: str) -> int:
+    """The quantity in its own unit (bytes, pods, devices), rounded up as the scheduler does."""
+    return _ceil(parse(value, field))
+
+
+def milli(value: Any, field: str) -> int:
+    """The quantity in thousandths, rounded up as the scheduler does."""
+    return _ceil(parse(value, field) * 1000)
+
+
+def _ceil(amount: Fraction) -> int:
+    return -(-amount.numerator // amount.denominator)
+
+
+def amount_of(resource: str, value: Any, field: str) -> int:
+    """A quantity in the unit the pool counts that resource in: CPU in thousandths, all others whole."""
+    return milli(value, field) if resource == "cpu" else whole(value, field)
