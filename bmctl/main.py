@@ -1,0 +1,96 @@
+"""bmctl: servers with DPUs from the command line."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from bmctl.exits import EXIT_OF, Exit
+from bmctl.invocation import connected
+from proto.errors import DpuError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "get": ("bmctl.commands.get:get", "Show objects: machines, hosts, volumes, ..."),
+    "describe": ("bmctl.commands.describe:describe", "Show one object with its conditions, timeline and events."),
+    "timeline": ("bmctl.commands.timeline:timeline", "Show a machine's phases and how long each took."),
+    "create": ("bmctl.commands.create:create", "Create a machine, or what a file says."),
+    "apply": ("bmctl.commands.apply:apply", "Make objects what a file says, creating what is missing."),
+    "delete": ("bmctl.commands.delete:delete", "Delete objects."),
+    "start": ("bmctl.commands.power:start", "Power a machine on."),
+    "stop": ("bmctl.commands.power:stop", "Shut a machine down."),
+    "restart": ("bmctl.commands.power:restart", "Restart a machine."),
+    "console": ("bmctl.commands.console:console", "Open a machine's serial console."),
+    "disk": ("bmctl.commands.disk:disk", "Attach and detach data disks of a running machine."),
+    "nic": ("bmctl.commands.nic:nic", "Attach and detach NICs of a running machine."),
+    "kubeconfig": ("bmctl.commands.kubeconfig:kubeconfig", "Print or merge the credentials in use."),
+    "lab": ("lab.cli:lab", "The whole system on this one machine."),
+    "completion": ("bmctl.commands.completion:completion", "Print the shell's completion script."),
+    "version": ("bmctl.commands.version:version", "Show the versions of bmctl and of the server."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, so that bmctl starts quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in --help, from the table alone."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a DpuError ends the program with its exit status."""
+        try:
+            return super().invoke(ctx)
+        except DpuError as error:
+            show(error)
+            ctx.exit(EXIT_OF[error.reason])
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(Exit.FAILED)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@connected
+def bmctl() -> None:
+    """Servers with DPUs as one pool: machines that boot from disks which their DPUs give them.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 refused, 6 unreachable, 7 timeout,
+    8 invalid input.
+    """
+
+
+def show(error: DpuError) -> None:
+    """Print an error: what, which field, what to do."""
+    parts = [(click.style("error: ", fg="red", bold=True), error.message)]
+    if error.field and error.field not in error.message:
+        parts.append((click.style("  field:  ", dim=True), error.field))
+    if error.remedy and error.remedy not in error.message:
+        parts.append((click.style("  remedy: ", dim=True), error.remedy))
+    for label, text in parts:
+        click.echo(label + text, err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the ``bmctl`` script."""
+    bmctl.main(args=list(arguments) if arguments is not None else None, prog_name="bmctl")
+
+
+if __name__ == "__main__":
+    main()
