@@ -13,6 +13,10 @@ ZONE = "topology.kubernetes.io/zone"
 NONE: Mapping[str, str] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, str]:
+    return NONE
+
+
 class Phase(Enum):
     """Where a pod is in its life."""
 
@@ -63,7 +67,7 @@ class Pod:
     shape: PodShape
     node: str = ""
     uid: str = ""
-    annotations: Mapping[str, str] = NONE
+    annotations: Mapping[str, str] = field(default_factory=_nothing)
     owner: Owner | None = None
     priority: int = 0
     phase: Phase = Phase.RUNNING
@@ -97,8 +101,8 @@ class Node:
     name: str
     allocatable: Mapping[str, int]
     capacity: Mapping[str, int]
-    labels: Mapping[str, str] = NONE
-    annotations: Mapping[str, str] = NONE
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    annotations: Mapping[str, str] = field(default_factory=_nothing)
     taints: tuple[Taint, ...] = ()
     unschedulable: bool = False
     provider_id: str = ""

@@ -189,6 +189,14 @@ class Predicates:
             return bool(self.room_among(shape, np.array([at]))[0] > 0)
         return bool(self.feasible(shape)[at])
 
+    def only_spread_objects(self, shape: PodShape, at: int) -> bool:
+        """Whether the node would do but for a topology spread (the filters before that one pass)."""
+        columns, amounts = self.arena.request(shape)
+        roomy = bool((self.arena.free[at, list(columns)] >= amounts).all())
+        if not (roomy and self.suitable(shape)[at] and at not in self._port_clashes(shape)):
+            return False
+        return any(not self.spread_allows(shape, constraint)[at] for constraint in shape.spread)
+
     def _crowded(self, term: AffinityTerm, per_node: Amounts) -> Mask:
         domains = self.arena.domains(term.topology_key)
         ids = domains.ids(self.arena.size)
