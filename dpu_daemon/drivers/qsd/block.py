@@ -1,0 +1,243 @@
+"""The DPU's block layer on qemu-storage-daemon.
+
+A disk ``H`` is three things in the daemon, and nothing of it is kept here: node ``H.src`` (the source), object ``H.tg``
+with node ``H.top`` (its limits), and export ``H`` (what the host's bus opens). A look tells all of them.
+"""
+
+import asyncio
+
+from dpu_daemon.drivers.qsd.graph import INCOMPLETE, NBD_TCP, Export, Node, names_ending, nodes_in, source_of
+from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, inquire, touch
+from dpu_daemon.drivers.qsd.server import NbdServer
+from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
+from dpu_daemon.drivers.qsd.throttle import limits_of, qos_of
+from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.model.disk import (
+    UNLIMITED,
+    BlockSeen,
+    DiskProtocol,
+    DiskSeen,
+    DiskStats,
+    Qos,
+    SeedFile,
+    TargetAddress,
+)
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+RECONNECT_DELAY_S = 60
+"""How long requests wait for a target that went away before the host sees an error."""
+
+OPEN_TIMEOUT_S = 5
+TARGET_TIMEOUT_S = 3.0
+TOUCH_TIMEOUT_S = 5.0
+
+
+class QsdBlock:
+    """A BlockDriver.
+
+    Args:
+        qmp: path of the daemon's QMP socket.
+        nbd_socket: path of the Unix socket on which it shows disks to the host's bus.
+    """
+
+    def __init__(self, *, qmp: str, nbd_socket: str) -> None:
+        self._session = QmpSession(qmp)
+        self._bus = UnixAddress(nbd_socket)
+        self._server = NbdServer(self._session, self._bus)
+
+    async def start(self, lost: Lost) -> None:
+        await self._session.start(lost)
+
+    async def stop(self) -> None:
+        await self._session.stop()
+
+    def version(self) -> str:
+        return self._session.version()
+
+    def default_protocol(self) -> DiskProtocol:
+        """virtio-blk: the one that grows under a running host."""
+        return DiskProtocol.VIRTIO_BLK
+
+    async def look(self) -> BlockSeen:
+        nodes, exports, groups = await asyncio.gather(self._nodes(), self._server.exports(), self._groups())
+        handles = names_ending(".src", nodes) | names_ending(".top", nodes) | groups
+        ordered = sorted(groups)
+        qos = dict(zip(ordered, await asyncio.gather(*map(self._limits, ordered)), strict=True))
+        return BlockSeen(disks={h: _disk(h, nodes, exports, qos.get(h, UNLIMITED)) for h in sorted(handles)})
+
+    async def connect(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> int:
+        """Makes what is missing of the disk.
+
+        Raises:
+            DpuError: UNAVAILABLE or NOT_FOUND (both worth repeating) for a target that does not answer or does not
+                offer the export; ALREADY_EXISTS when the handle has another source; UNSUPPORTED transport.
+        """
+        nodes = await self._nodes()
+        known = nodes.get(f"{handle}.src")
+        if known is None:
+            await self._open(handle, source, read_only=read_only)
+        elif source_of(known) != source or known.read_only != (read_only or isinstance(source, SeedFile)):
+            raise DpuError(
+                Reason.ALREADY_EXISTS,
+                f"disk {handle} reads {known.filename}",
+                field="source",
+                remedy="disconnect it first",
+            )
+        if handle not in await self._groups():
+            await self._session.execute(
+                "object-add", {"qom-type": "throttle-group", "id": f"{handle}.tg", "limits": {}}
+            )
+        if f"{handle}.top" not in nodes:
+            await self._session.execute(
+                "blockdev-add",
+                {
+                    "driver": "throttle",
+                    "throttle-group": f"{handle}.tg",
+                    "file": f"{handle}.src",
+                    "node-name": f"{handle}.top",
+                    "read-only": read_only or isinstance(source, SeedFile),
+                },
+            )
+        return (await self._top(handle)).size_bytes
+
+    async def limit(self, handle: str, qos: Qos) -> None:
+        limits = limits_of(qos)
+        await self._top(handle)
+        await self._session.execute("qom-set", {"path": f"/objects/{handle}.tg", "property": "limits", "value": limits})
+
+    async def expose(self, handle: str, *, read_only: bool) -> None:
+        top = await self._top(handle)
+        await self._server.offer(
+            handle,
+            node=top.name,
+            name=handle,
+            writable=not (read_only or top.read_only),
+            writethrough=False,
+        )
+
+    async def conceal(self, handle: str) -> None:
+        """Takes the disk from the bus.
+
+        Raises:
+            DpuError: UNAVAILABLE while requests of the host still wait for a dead target; repeat it.
+        """
+        await self._server.withdraw(handle)
+
+    async def disconnect(self, handle: str) -> None:
+        await self.conceal(handle)
+        nodes = await self._nodes()
+        if f"{handle}.top" in nodes:
+            await self._session.execute("blockdev-del", {"node-name": f"{handle}.top"})
+        if handle in await self._groups():
+            await self._session.execute("object-del", {"id": f"{handle}.tg"})
+        if f"{handle}.src" in nodes:
+            await self._session.execute("blockdev-del", {"node-name": f"{handle}.src"})
+
+    async def grow(self, handle: str, size_bytes: int) -> None:
+        """Lets the source reconnect and tell its size, then makes the export anew: clients wait, and go on.
+
+        Raises:
+            DpuError: INVALID for a shrink, WRONG_STATE (worth repeating) while the source is still smaller.
+        """
+        top = await self._top(handle)
+        if top.size_bytes == size_bytes:
+            return
+        if top.size_bytes > size_bytes:
+            message = f"disk {handle} has {top.size_bytes} bytes and cannot shrink"
+            raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
+        await self._refresh(handle)
+        exposed = handle in await self._server.exports()
+        await self._server.withdraw(handle)
+        try:
+            await self._session.execute("block_resize", {"node-name": top.name, "size": size_bytes})
+        except RefusedError as error:
+            message = f"the source of {handle} has not grown to {size_bytes} bytes"
+            remedy = "grow the volume on its storage node first"
+            raise DpuError(Reason.WRONG_STATE, message, field="size_bytes", remedy=remedy, retry=True) from error
+        finally:
+            if exposed:
+                await self.expose(handle, read_only=top.read_only)
+
+    async def stats(self, handle: str) -> DiskStats:
+        """Always refuses: qemu-storage-daemon (7.2 to 10.0) counts only what device models do, never an NBD export.
+
+        Raises:
+            DpuError: UNSUPPORTED.
+        """
+        raise DpuError(
+            Reason.UNSUPPORTED,
+            f"qemu-storage-daemon keeps no counters for {handle}",
+            remedy="read the counters of the function on the host's bus",
+        )
+
+    async def _open(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> None:
+        node = {"node-name": f"{handle}.src", "read-only": read_only}
+        if isinstance(source, SeedFile):
+            await self._session.execute(
+                "blockdev-add", {**node, "driver": "file", "filename": source.path, "read-only": True}
+            )
+            return
+        if source.transport != NBD_TCP:
+            message = f"transport {source.transport!r} is not known to qemu-storage-daemon"
+            raise DpuError(Reason.UNSUPPORTED, message, field="source.transport", remedy=f"use {NBD_TCP}")
+        address = TcpAddress(source.host, source.port)
+        # The daemon's main loop stands still while a node opens: ask first, so that a dead target delays no other disk.
+        await inquire(address, source.export, timeout_s=TARGET_TIMEOUT_S)
+        await self._session.execute(
+            "blockdev-add",
+            {
+                **node,
+                "driver": "nbd",
+                "server": {"type": "inet", **address.to_qmp()["data"]},
+                "export": source.export,
+                "reconnect-delay": RECONNECT_DELAY_S,
+                "open-timeout": OPEN_TIMEOUT_S,
+            },
+        )
+
+    async def _refresh(self, handle: str) -> None:
+        """A read past the limits: a source that was cut off reconnects at its next request, and learns its size."""
+        look = f"{handle}.look"
+        await self._server.offer(look, node=f"{handle}.src", name=look, writable=False, writethrough=False)
+        try:
+            await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S)
+        finally:
+            await self._server.withdraw(look)
+
+    async def _nodes(self) -> dict[str, Node]:
+        return nodes_in(await self._session.execute("query-named-block-nodes", {"flat": True}))
+
+    async def _top(self, handle: str) -> Node:
+        top = (await self._nodes()).get(f"{handle}.top")
+        if top is None:
+            message = f"disk {handle} is not connected"
+            raise DpuError(Reason.NOT_FOUND, message, field="handle", remedy="connect it first")
+        return top
+
+    async def _groups(self) -> set[str]:
+        try:
+            objects = await self._session.execute("qom-list", {"path": "/objects"})
+        except RefusedError:
+            return set()  # 7.2 makes the folder with its first object
+        return names_ending(".tg", [entry["name"] for entry in objects])
+
+    async def _limits(self, handle: str) -> Qos:
+        try:
+            limits = await self._session.execute("qom-get", {"path": f"/objects/{handle}.tg", "property": "limits"})
+        except RefusedError:
+            return UNLIMITED  # removed since it was listed
+        return qos_of(limits)
+
+
+def _disk(handle: str, nodes: dict[str, Node], exports: dict[str, Export], qos: Qos) -> DiskSeen:
+    source, top = nodes.get(f"{handle}.src"), nodes.get(f"{handle}.top")
+    whole = source is not None and top is not None
+    return DiskSeen(
+        handle=handle,
+        source=source_of(source) if source is not None and whole else INCOMPLETE,
+        size_bytes=top.size_bytes if top is not None else 0,
+        read_only=source.read_only if source is not None else False,
+        qos=qos,
+        exposed=handle in exports,
+    )
