@@ -1,0 +1,1 @@
+"""Plays systemd's part for a lab: starts, watches, restarts and stops its processes."""

@@ -1,0 +1,59 @@
+"""``python -m lab.supervisor UNITS.json``: runs the units until SIGTERM or a stop request."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from lab.supervisor import control
+from lab.supervisor.reaper import Reaper, become_subreaper
+from lab.supervisor.supervisor import Supervisor
+from lab.supervisor.unit import SupervisorSettings, check_units
+from proto.errors import DpuError
+
+
+async def supervise(settings: SupervisorSettings) -> None:
+    """Run until told to stop."""
+    loop = asyncio.get_running_loop()
+    supervisor = Supervisor(settings, Reaper())
+    server = await control.serve(Path(settings.run_dir) / "supervisor.sock", supervisor.answer)
+    stops: set[asyncio.Task[None]] = set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: stops.add(asyncio.ensure_future(supervisor.stop())))
+    supervisor.start()
+    await supervisor.finished.wait()
+    # The stop request's answer is on its way; the client closes after reading it.
+    server.close()
+    await asyncio.sleep(0.05)
+    (Path(settings.run_dir) / "supervisor.sock").unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Exit code 1 and why when the units cannot be run."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    try:
+        settings = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=SupervisorSettings)
+        check_units(settings.units)
+        for folder in (settings.run_dir, settings.log_dir):
+            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.umask(0o077)
+        become_subreaper()
+        asyncio.run(supervise(settings))
+    except (IndexError, OSError, msgspec.DecodeError, DpuError) as error:
+        print(f"supervisor: {error!s}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
