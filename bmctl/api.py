@@ -29,6 +29,7 @@ class Api:
     def __init__(self, connection: Connection, namespace: str | None = None, *, timeout_s: float = 30.0) -> None:
         self.connection = connection
         self.namespace = namespace or connection.namespace
+        self._timeout_s = timeout_s
         self.transport = Transport(connection, timeout_s)
 
     def __enter__(self) -> Self:
@@ -36,6 +37,10 @@ class Api:
 
     def __exit__(self, *_exc: object) -> None:
         self.transport.close()
+
+    def at(self, obj: Object) -> "Api":
+        """The same API in the namespace of an object; to be closed like this one."""
+        return Api(self.connection, self.place(obj), timeout_s=self._timeout_s)
 
     def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         """One object; NOT_FOUND when it is not there."""

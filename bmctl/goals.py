@@ -1,0 +1,119 @@
+"""What --wait waits for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bmctl import kinds
+from bmctl.kinds import Kind
+from bmctl.objects import Object, dig, name_of, observed
+
+FAILED_PHASE = "Failed"
+READY_PHASES: dict[Kind, frozenset[str]] = {
+    kinds.HOST: frozenset({"Available", "Claimed"}),
+    kinds.DPU: frozenset({"Online"}),
+    kinds.VOLUME: frozenset({"Available", "Bound"}),
+    kinds.ATTACHMENT: frozenset({"Attached"}),
+    kinds.IMAGE: frozenset({"Ready"}),
+}
+SETTLED = frozenset({"Running", "Stopped", FAILED_PHASE})
+GIVEN = frozenset({"attached", "forwarding"})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A state to be reached.
+
+    Attributes:
+        sentence: the state in words, such as ``bm-01 runs``.
+        reached: whether an object is in it; None stands for an object that does not exist.
+        final: whether the phase Failed is the end of the wait.
+    """
+
+    sentence: str
+    reached: Callable[[Object | None], bool]
+    final: bool = True
+
+
+def gone(name: str, uid: str) -> Goal:
+    """The object with this uid does not exist any more."""
+    return Goal(f"{name} is gone", lambda obj: obj is None or dig(obj, "metadata.uid") != uid, final=False)
+
+
+def ready(kind: Kind, obj: Object) -> Goal | None:
+    """The object is as wanted; None when its kind has no state to wait for."""
+    name = name_of(obj)
+    if kind == kinds.MACHINE:
+        return stopped(name) if dig(obj, "spec.power") == "Off" else running(name)
+    phases = READY_PHASES.get(kind)
+    if phases is None:
+        return None
+    return Goal(f"{name} is ready", lambda seen: _phase(seen) in phases)
+
+
+def running(name: str) -> Goal:
+    """The machine answers."""
+    return Goal(f"{name} runs", lambda obj: _acted_on(obj) and _phase(obj) == "Running")
+
+
+def stopped(name: str) -> Goal:
+    """The machine is off."""
+    return Goal(f"{name} is off", lambda obj: _acted_on(obj) and _phase(obj) == "Stopped")
+
+
+def restarted(name: str, at: str) -> Goal:
+    """The machine answers after the restart that was asked for at ``at``."""
+
+    def reached(obj: Object | None) -> bool:
+        return dig(obj, "status.restartedAt") == at and _phase(obj) == "Running"
+
+    return Goal(f"{name} runs again", reached)
+
+
+def given(machine: str, field: str, item: str) -> Goal:
+    """The machine has the disk or the NIC.
+
+    Args:
+        machine: its name.
+        field: ``disks`` or ``nics``.
+        item: name of the disk or NIC.
+    """
+
+    def reached(obj: Object | None) -> bool:
+        entry = _entry(obj, field, item)
+        return entry is not None and str(entry.get("state", "")).lower() in GIVEN
+
+    return Goal(f"{machine} has {item}", reached)
+
+
+def taken(machine: str, field: str, item: str) -> Goal:
+    """The machine does not have the disk or the NIC any more."""
+
+    def reached(obj: Object | None) -> bool:
+        return obj is None or (_acted_on(obj) and _entry(obj, field, item) is None)
+
+    return Goal(f"{machine} is without {item}", reached)
+
+
+def settled(obj: Object | None) -> bool:
+    """Whether a machine is in a phase that lasts."""
+    return obj is None or (_acted_on(obj) and _phase(obj) in SETTLED)
+
+
+def failure(obj: Object | None) -> str:
+    """Why the object has failed for good; empty when it has not."""
+    if not _acted_on(obj) or _phase(obj) != FAILED_PHASE:
+        return ""
+    return str(dig(obj, "status.message") or "it failed without saying why")
+
+
+def _entry(obj: Object | None, field: str, item: str) -> Object | None:
+    entries = dig(obj, f"status.{field}") or []
+    return next((one for one in entries if one.get("name") == item), None)
+
+
+def _phase(obj: Object | None) -> str:
+    return str(dig(obj, "status.phase", ""))
+
+
+def _acted_on(obj: Object | None) -> bool:
+    return obj is not None and observed(obj)

@@ -1,0 +1,58 @@
+"""The keys that leave the console: ``~.`` at the start of a line, as in ssh, and Ctrl-]."""
+
+from dataclasses import dataclass
+
+CTRL_BRACKET = 0x1D
+TILDE = ord("~")
+DOT = ord(".")
+QUESTION = ord("?")
+LINE_ENDS = (ord("\r"), ord("\n"))
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What keys mean.
+
+    Attributes:
+        data: bytes for the machine.
+        leave: whether the user leaves; what was typed after it is dropped.
+        asked: whether the user asked for the keys (``~?``).
+    """
+
+    data: bytes
+    leave: bool = False
+    asked: bool = False
+
+
+class EscapeReader:
+    """Tells keys for the machine from keys for the console.
+
+    ``~~`` at the start of a line sends one ``~``; a ``~`` elsewhere is just a ``~``.
+    """
+
+    def __init__(self) -> None:
+        self._line_start = True
+        self._tilde = False
+
+    def feed(self, keys: bytes) -> Typed:
+        """What the next keys mean; a lone ``~`` at the start of a line waits for the key after it."""
+        data = bytearray()
+        asked = False
+        for key in keys:
+            if key == CTRL_BRACKET:
+                return Typed(bytes(data), leave=True, asked=asked)
+            if self._tilde:
+                self._tilde = False
+                if key == DOT:
+                    return Typed(bytes(data), leave=True, asked=asked)
+                if key == QUESTION:
+                    asked = True
+                    continue
+                if key != TILDE:
+                    data.append(TILDE)
+            elif key == TILDE and self._line_start:
+                self._tilde = True
+                continue
+            data.append(key)
+            self._line_start = key in LINE_ENDS
+        return Typed(bytes(data), asked=asked)
