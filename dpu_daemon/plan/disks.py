@@ -98,10 +98,11 @@ def _difference(want: Attachment, function: FunctionSeen) -> str:
 
 
 def _plan_absence(want: Attachment, seen: DiskWorld) -> Plan:
-    steps: list[Step] = []
-    for function in (seen.functions or {}).values():
-        if function.handle == want.handle:
-            steps.append(UnplugDisk(slot=function.slot, handle=want.handle, force=want.force))
+    steps: list[Step] = [
+        UnplugDisk(slot=function.slot, handle=want.handle, force=want.force)
+        for function in (seen.functions or {}).values()
+        if function.handle == want.handle
+    ]
     disk = seen.block.disks.get(want.handle) if seen.block else None
     if disk is not None:
         steps.extend(_remove_disk(disk))

@@ -17,7 +17,7 @@ def _plan_presence(want: Port, seen: PortWorld) -> Plan:
     bus = tuple(_bus_steps(want, (seen.nics or {}).get(want.vf), faults))
     link = tuple(_link_steps(want, seen, faults))
     switch = tuple(_switch_steps(want, seen, faults))
-    # A representor that does not exist yet comes with its NIC; one that does is made ready before the host sees the NIC.
+    # A representor that does not exist yet comes with its NIC; one that does is ready before the host sees the NIC.
     steps = (*link, *switch, *bus) if want.representor in seen.links else (*bus, *link, *switch)
     if steps:
         return Plan(steps, f"{want.representor}: {', '.join(faults)}")
@@ -95,25 +95,35 @@ def _plan_absence(want: Port, seen: PortWorld) -> Plan:
     return Plan.nothing(f"{want.representor} is gone")
 
 
-def plan_stray_ports(known: Collection[str], representors: Collection[str], seen: PortWorld) -> Plan:
-    """What removes the NICs and switch ports of ports that no journal row knows.
+def plan_stray_port(port_id: str, representors: Collection[str], seen: PortWorld) -> Plan:
+    """What removes a port that no journal row knows.
 
     Args:
-        known: port ids of the journal.
-        representors: netdevs that are this daemon's to plug; a port on any other is left alone, as is one without
-            an id: somebody else put it there.
+        port_id: of the stray.
+        representors: netdevs that are this daemon's to plug; a port on any other is somebody else's and left alone.
         seen: the world.
     """
     steps: list[Step] = [
-        UnplugNic(vf=nic.vf, port_id=nic.port_id, force=True)
+        UnplugNic(vf=nic.vf, port_id=port_id, force=True)
         for nic in (seen.nics or {}).values()
-        if nic.port_id not in known
+        if nic.port_id == port_id
     ]
     ports = sorted((seen.switch.ports if seen.switch else {}).values(), key=lambda port: port.name)
-    for port in ports:
-        if port.name in representors and port.iface_id and port.iface_id not in known:
-            steps.append(RemovePort(bridge=port.bridge, netdev=port.name))
-    return Plan(tuple(steps), "ports in no journal") if steps else Plan.nothing("no stray ports")
+    steps += [
+        RemovePort(bridge=port.bridge, netdev=port.name)
+        for port in ports
+        if port.name in representors and port.iface_id == port_id
+    ]
+    why = f"port {port_id}: in no journal"
+    return Plan(tuple(steps), why) if steps else Plan.nothing(f"port {port_id} is gone")
+
+
+def stray_ports(known: Collection[str], representors: Collection[str], seen: PortWorld) -> tuple[str, ...]:
+    """Ids of ports that are on the bus or on a netdev of ours, and that nobody wants."""
+    ids = {nic.port_id for nic in (seen.nics or {}).values()}
+    ports = (seen.switch.ports if seen.switch else {}).values()
+    ids |= {port.iface_id for port in ports if port.iface_id and port.name in representors}
+    return tuple(sorted(ids - set(known)))
 
 
 def plan_bridge(bridge: str, uplink: str, seen: PortWorld) -> Plan:

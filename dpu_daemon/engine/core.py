@@ -1,0 +1,97 @@
+"""The core that both kinds of daemon share: ledger, operations, drivers and the audit over them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from dpu_daemon.engine.audit import Audit, AuditTimes
+from dpu_daemon.engine.change import Change, Said
+from dpu_daemon.engine.deadline import within
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.protocols import Driver
+from dpu_daemon.engine.repair import Auditor
+from dpu_daemon.model.event import EventKind
+from proto.errors import DpuError
+
+START_S = 20.0
+STOP_S = 5.0
+
+_log = structlog.get_logger("dpu_daemon.core")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """What the host's bus offers and what is given away."""
+
+    disks: int = 0
+    disks_used: int = 0
+    nics: int = 0
+    nics_used: int = 0
+
+
+class Core:
+    """What runs under the services of a daemon.
+
+    Args:
+        ledger: loaded before `start`.
+        operations: locks and lanes.
+        drivers: by role, such as ``block``.
+        auditors: what is compared.
+        tidy: housekeeping after each audit.
+        times: of the audits.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        operations: Operations,
+        drivers: Mapping[str, Driver],
+        auditors: Sequence[Auditor],
+        tidy: Callable[[], Awaitable[None]],
+        times: AuditTimes,
+    ) -> None:
+        self.ledger = ledger
+        self.operations = operations
+        self.audit = Audit(ledger, operations, auditors, tidy, times)
+        self._drivers = drivers
+        self._auditing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the drivers, then audit for ever; returns before the first audit, so that callers are answered at once."""
+        for role, driver in self._drivers.items():
+            await self._start_driver(role, driver)
+        said = Said(kind=EventKind.DAEMON, subject="", reason="Started", message="the daemon started")
+        await self.ledger.commit(Change(events=(said,)))
+        self._auditing = asyncio.get_running_loop().create_task(self.audit.run())
+
+    async def _start_driver(self, role: str, driver: Driver) -> None:
+        try:
+            await within(START_S, driver.start(self.audit.alarm), f"start the {role} driver")
+        except DpuError as error:
+            _log.warning(f"the {role} driver has no contact yet: {error}")
+
+    def driver_versions(self) -> dict[str, str]:
+        """What stands behind each role; empty before the first contact."""
+        return {role: driver.version() for role, driver in self._drivers.items()}
+
+    def ready(self) -> bool:
+        """Whether everything wanted was compared, and put right where possible, since the start."""
+        return self.audit.converged.is_set()
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no new work, finish what is running, let go of drivers and journal; nothing is taken from the host."""
+        cut_off = await self.operations.stop(drain_s)
+        if cut_off:
+            _log.warning(f"{cut_off} operations did not end within {drain_s:g} s; the next start takes them up")
+        if self._auditing is not None:
+            self._auditing.cancel()
+            await asyncio.wait({self._auditing})
+        for role, driver in self._drivers.items():
+            try:
+                await within(STOP_S, driver.stop(), f"stop the {role} driver")
+            except DpuError as error:
+                _log.warning(str(error))
+        await self.ledger.close()

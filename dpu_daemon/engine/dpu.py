@@ -1,0 +1,77 @@
+"""The engine of a DPU: disks, ports, seeds and machines of its host."""
+
+from dataclasses import dataclass
+
+from dpu_daemon.engine.audit import AuditTimes
+from dpu_daemon.engine.core import Core, Slots
+from dpu_daemon.engine.disk_job import DiskDrivers
+from dpu_daemon.engine.disks import Disks
+from dpu_daemon.engine.journal import Journal
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.machines import Machines
+from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.port_job import PortDrivers
+from dpu_daemon.engine.ports import NetworkSettings, Ports
+from dpu_daemon.engine.protocols import BlockDriver, HostBus, LinkDriver, Prober, SeedWriter, SwitchDriver
+from dpu_daemon.engine.seeds import Seeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpuDrivers:
+    """Everything that a DPU's engine asks of the world."""
+
+    block: BlockDriver
+    bus: HostBus
+    switch: SwitchDriver
+    links: LinkDriver
+    prober: Prober
+    seed_writer: SeedWriter
+
+
+class DpuEngine:
+    """All that a DPU does.
+
+    Args:
+        ledger: loaded.
+        drivers: of this DPU.
+        network: its settings.
+        times: of the audits.
+    """
+
+    def __init__(
+        self, ledger: Ledger, drivers: DpuDrivers, network: NetworkSettings, times: AuditTimes | None = None
+    ) -> None:
+        operations = Operations()
+        self._bus = drivers.bus
+        self.disks = Disks(ledger, operations, DiskDrivers(drivers.block, drivers.bus))
+        port_drivers = PortDrivers(drivers.switch, drivers.links, drivers.bus)
+        self.ports = Ports(ledger, operations, port_drivers, drivers.prober, network)
+        self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)
+        self.machines = Machines(ledger, self.disks, self.ports, self.seeds)
+        self._vf_count = network.vf_count
+        self.core = Core(
+            ledger,
+            operations,
+            {"block": drivers.block, "bus": drivers.bus, "switch": drivers.switch, "links": drivers.links},
+            (self.disks, self.ports),
+            self.seeds.tidy,
+            times or AuditTimes(),
+        )
+
+    @staticmethod
+    async def open(
+        journal: Journal, drivers: DpuDrivers, network: NetworkSettings, times: AuditTimes | None = None
+    ) -> "DpuEngine":
+        """An engine that has read its journal; call `core.start` to let it work."""
+        ledger = Ledger(journal)
+        await ledger.load()
+        return DpuEngine(ledger, drivers, network, times)
+
+    def slots(self) -> Slots:
+        """What the host's bus offers and what is given away."""
+        return Slots(
+            disks=self._bus.disk_slots(),
+            disks_used=self.disks.slots_used(),
+            nics=min(self._bus.nic_slots(), self._vf_count),
+            nics_used=self.ports.functions_used(),
+        )

@@ -1,0 +1,180 @@
+"""The ledger: the journal read whole into memory, and written through, one change at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import TypeVar
+
+import structlog
+
+from dpu_daemon.engine.change import Change, Said, StepEnded, StepState
+from dpu_daemon.engine.journal import Committed, Contents, Journal
+from dpu_daemon.engine.rows import Record, RecordKind
+from dpu_daemon.model.disk import Attachment
+from dpu_daemon.model.event import Event, EventKind
+from dpu_daemon.model.fence import Fence, FenceScope
+from dpu_daemon.model.port import Port
+from dpu_daemon.model.seed import Seed
+from dpu_daemon.model.volume import Image, Volume
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+T = TypeVar("T")
+EVENT_PAGE = 500
+
+
+class Ledger:
+    """What is wanted, as the journal has it.
+
+    Readers see memory, which changes only after the disk has the change. `allocation` is held while something
+    scarce (a slot, a virtual function) is chosen and journalled, and never over a driver call.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._attachments: dict[str, Attachment] = {}
+        self._ports: dict[str, Port] = {}
+        self._seeds: dict[str, Seed] = {}
+        self._images: dict[str, Image] = {}
+        self._volumes: dict[str, Volume] = {}
+        self._fences: dict[tuple[FenceScope, str], Fence] = {}
+        self._news = asyncio.Condition()
+        self._log = structlog.get_logger("dpu_daemon.ledger")
+        self.last_event = 0
+        self.allocation = asyncio.Lock()
+
+    @property
+    def instance_id(self) -> str:
+        """Made with the journal; another one means that the journal was lost."""
+        return self._journal.instance_id
+
+    async def load(self) -> Contents:
+        """Read the journal whole; steps that a restart interrupted are marked failed and told as events."""
+        contents = await self._off_loop(self._journal.read)
+        for record in contents.records:
+            self._keep(record)
+        self._fences = {(fence.scope, fence.subject): fence for fence in contents.fences}
+        self.last_event = contents.last_event
+        await self._off_loop(self._journal.prune_fences)
+        for number, subject, says in contents.interrupted:
+            ended = StepEnded(number=number, state=StepState.FAILED, sentence="interrupted by a restart")
+            message = f"{says}: interrupted by a restart of the daemon"
+            said = Said(kind=EventKind.DAEMON, subject=subject, reason="StepInterrupted", message=message, warning=True)
+            await self.commit(Change(ended=ended, events=(said,)))
+        return contents
+
+    @property
+    def attachments(self) -> Mapping[str, Attachment]:
+        """By attachment id; seeds are among them under ids of their own."""
+        return MappingProxyType(self._attachments)
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """By port id."""
+        return MappingProxyType(self._ports)
+
+    @property
+    def seeds(self) -> Mapping[str, Seed]:
+        """By machine id."""
+        return MappingProxyType(self._seeds)
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """By image id."""
+        return MappingProxyType(self._images)
+
+    @property
+    def volumes(self) -> Mapping[str, Volume]:
+        """By volume id."""
+        return MappingProxyType(self._volumes)
+
+    def _keep(self, record: Record) -> None:
+        match record:
+            case Attachment():
+                self._attachments[record.attachment_id] = record
+            case Port():
+                self._ports[record.port_id] = record
+            case Seed():
+                self._seeds[record.machine_id] = record
+            case Image():
+                self._images[record.image_id] = record
+            case Volume():
+                self._volumes[record.volume_id] = record
+
+    def _forget(self, kind: RecordKind, key: str) -> None:
+        match kind:
+            case RecordKind.ATTACHMENT:
+                self._attachments.pop(key, None)
+            case RecordKind.PORT:
+                self._ports.pop(key, None)
+            case RecordKind.SEED:
+                self._seeds.pop(key, None)
+            case RecordKind.IMAGE:
+                self._images.pop(key, None)
+            case RecordKind.VOLUME:
+                self._volumes.pop(key, None)
+
+    def fence(self, scope: FenceScope, subject: str) -> Fence:
+        """The fence before a subject; at 0 and open when there is none."""
+        return self._fences.get((scope, subject), Fence(scope=scope, subject=subject, generation=0))
+
+    async def commit(self, change: Change) -> Committed:
+        """Make a change durable, then visible.
+
+        Raises:
+            DpuError: STORAGE_FULL, CORRUPT, CONFLICT or UNAVAILABLE; nothing has changed.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._commit(change)))
+
+    async def _commit(self, change: Change) -> Committed:
+        committed = await self._off_loop(lambda: self._journal.commit(change))
+        for kind, key in change.drop:
+            self._forget(kind, key)
+        for record in change.put:
+            self._keep(record)
+        for fence in change.fences:
+            self._fences[(fence.scope, fence.subject)] = fence
+        if committed.events:
+            self._tell(committed.events)
+            async with self._news:
+                self.last_event = max(self.last_event, committed.events[-1].sequence)
+                self._news.notify_all()
+        return committed
+
+    def _tell(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            say = self._log.warning if event.warning else self._log.info
+            say(event.message, kind=event.kind.value, id=event.subject, reason=event.reason, sequence=event.sequence)
+
+    async def events(self, since: int) -> AsyncIterator[Event]:
+        """Events after `since`, then each new one as it happens; without end.
+
+        Raises:
+            DpuError: GONE when events after `since` are not kept any more, or never were.
+        """
+        if since > self.last_event:
+            raise self._gone(since)
+        at = since
+        while True:
+            page = await self._off_loop(lambda at=at: self._journal.events_since(at, EVENT_PAGE))  # type: ignore[misc]
+            if page and at and page[0].sequence > at + 1:
+                raise self._gone(at)
+            for event in page:
+                yield event
+                at = event.sequence
+            async with self._news:
+                await self._news.wait_for(lambda at=at: self.last_event > at)  # type: ignore[misc]
+
+    def _gone(self, since: int) -> DpuError:
+        message = f"events after {since} are not kept here; the newest is {self.last_event}"
+        return DpuError(Reason.GONE, message, field="since", remedy="list everything anew, then watch from 0")
+
+    async def _off_loop(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+
+    async def close(self) -> None:
+        """Let go of the journal after what is being written."""
+        await self._off_loop(self._journal.close)
+        self._writer.shutdown(wait=False)

@@ -1,0 +1,40 @@
+"""Repairs: what an audit found not to be as wanted, and the work that makes it so."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dpu_daemon.model.event import EventKind
+
+RepairWork = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One resource that needs work.
+
+    Attributes:
+        key: the resource's lock.
+        kind: what it is.
+        subject: its id.
+        why: the plan's sentence.
+        work: the convergence, to be run under the lock.
+    """
+
+    key: Hashable
+    kind: EventKind
+    subject: str
+    why: str
+    work: RepairWork
+
+
+class Auditor(Protocol):
+    """A part of the engine that can compare all it wants with one look."""
+
+    async def audit(self) -> tuple[Repair, ...]:
+        """What is not as wanted.
+
+        Raises:
+            DpuError: the other side did not answer; nothing is known.
+        """
+        ...

@@ -1,0 +1,166 @@
+"""Rows of the journal: wanted things as JSON, and back."""
+
+from enum import Enum
+
+import msgspec
+
+from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Qos, SeedFile, TargetAddress
+from dpu_daemon.model.port import Port
+from dpu_daemon.model.seed import Seed
+from dpu_daemon.model.volume import Image, Volume
+
+Record = Attachment | Port | Seed | Image | Volume
+"""Everything that a daemon can be asked to keep."""
+
+
+class RecordKind(Enum):
+    """Tables within the table of wanted things."""
+
+    ATTACHMENT = "attachment"
+    PORT = "port"
+    SEED = "seed"
+    IMAGE = "image"
+    VOLUME = "volume"
+
+
+class _AttachmentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An attachment, with its either-or source as two optional columns."""
+
+    attachment_id: str
+    generation: int
+    handle: str
+    slot: int
+    wanted: bool
+    force: bool
+    established: bool
+    shown_bytes: int
+    volume_id: str
+    size_bytes: int
+    target: TargetAddress | None
+    seed: SeedFile | None
+    protocol: DiskProtocol
+    serial: str
+    nguid: str
+    read_only: bool
+    boot_order: int
+    qos: Qos
+    machine_id: str
+
+
+def kind_of(record: Record) -> RecordKind:
+    """Which kind of row keeps this record."""
+    match record:
+        case Attachment():
+            return RecordKind.ATTACHMENT
+        case Port():
+            return RecordKind.PORT
+        case Seed():
+            return RecordKind.SEED
+        case Image():
+            return RecordKind.IMAGE
+        case Volume():
+            return RecordKind.VOLUME
+
+
+def id_of(record: Record) -> str:
+    """The id under which callers know this record."""
+    match record:
+        case Attachment():
+            return record.attachment_id
+        case Port():
+            return record.port_id
+        case Seed():
+            return record.machine_id
+        case Image():
+            return record.image_id
+        case Volume():
+            return record.volume_id
+
+
+def place_of(record: Record) -> int | None:
+    """The slot or virtual function that no second record of the kind may hold; None where there is no such thing."""
+    match record:
+        case Attachment():
+            return record.slot
+        case Port():
+            return record.vf
+        case Seed() | Image() | Volume():
+            return None
+
+
+def to_body(record: Record) -> bytes:
+    """The record as JSON."""
+    return msgspec.json.encode(_attachment_row(record) if isinstance(record, Attachment) else record)
+
+
+def from_body(kind: RecordKind, body: bytes) -> Record:
+    """The record of a JSON body.
+
+    Raises:
+        msgspec.ValidationError: the body is not what this version or an older one wrote.
+    """
+    match kind:
+        case RecordKind.ATTACHMENT:
+            return _attachment(msgspec.json.decode(body, type=_AttachmentRow))
+        case RecordKind.PORT:
+            return msgspec.json.decode(body, type=Port)
+        case RecordKind.SEED:
+            return msgspec.json.decode(body, type=Seed)
+        case RecordKind.IMAGE:
+            return msgspec.json.decode(body, type=Image)
+        case RecordKind.VOLUME:
+            return msgspec.json.decode(body, type=Volume)
+
+
+def _attachment_row(record: Attachment) -> _AttachmentRow:
+    spec = record.spec
+    return _AttachmentRow(
+        attachment_id=record.attachment_id,
+        generation=record.generation,
+        handle=record.handle,
+        slot=record.slot,
+        wanted=record.wanted,
+        force=record.force,
+        established=record.established,
+        shown_bytes=record.shown_bytes,
+        volume_id=spec.volume_id,
+        size_bytes=spec.size_bytes,
+        target=spec.source if isinstance(spec.source, TargetAddress) else None,
+        seed=spec.source if isinstance(spec.source, SeedFile) else None,
+        protocol=spec.protocol,
+        serial=spec.serial,
+        nguid=spec.nguid,
+        read_only=spec.read_only,
+        boot_order=spec.boot_order,
+        qos=spec.qos,
+        machine_id=spec.machine_id,
+    )
+
+
+def _attachment(row: _AttachmentRow) -> Attachment:
+    source = row.target or row.seed
+    if source is None:
+        raise msgspec.ValidationError(f"attachment {row.attachment_id} has no source")
+    spec = AttachmentSpec(
+        volume_id=row.volume_id,
+        size_bytes=row.size_bytes,
+        source=source,
+        protocol=row.protocol,
+        serial=row.serial,
+        nguid=row.nguid,
+        read_only=row.read_only,
+        boot_order=row.boot_order,
+        qos=row.qos,
+        machine_id=row.machine_id,
+    )
+    return Attachment(
+        attachment_id=row.attachment_id,
+        generation=row.generation,
+        spec=spec,
+        handle=row.handle,
+        slot=row.slot,
+        wanted=row.wanted,
+        force=row.force,
+        established=row.established,
+        shown_bytes=row.shown_bytes,
+    )
