@@ -129,6 +129,7 @@ class _Packer:
 
     def pack(self, demand: Demand, *, divide: bool) -> int:
         """Place as many pods of the demand as possible; returns how many."""
+        self._pointer = self._first
         local = self._predicates.is_local(demand.shape)
         fill = self._fill_counted if local else self._fill_one_by_one
         placed = fill(demand.shape, demand.count) if self._last >= 0 else 0
@@ -144,18 +145,19 @@ class _Packer:
         self._arena.put(shape, at, pods)
         self._used.add(at)
 
-    def _ring(self) -> Amounts:
-        """Added nodes, beginning at the one after the last match."""
-        added = np.arange(self._first, self._arena.size)
-        return np.roll(added, -int(np.searchsorted(added, self._pointer)))
+    def _added(self) -> Amounts:
+        """Added nodes in the order in which a group of pods meets them.
+
+        Upstream begins after the last match of the previous group, in the order of a hash map; each group
+        beginning at the oldest node is one of the orders it may take, and the same on every run.
+        """
+        return np.arange(self._first, self._arena.size)
 
     def _fill_counted(self, shape: PodShape, pods: int) -> int:
-        nodes = self._ring()
-        dealt, last = deal(self._predicates.room_among(shape, nodes), pods)
+        nodes = self._added()
+        dealt = deal(self._predicates.room_among(shape, nodes), pods)
         for at in np.flatnonzero(dealt):
             self._put(shape, int(nodes[at]), int(dealt[at]))
-        if last >= 0:
-            self._pointer = (int(nodes[last]) + 1) % self._arena.size
         return int(dealt.sum())
 
     def _fill_one_by_one(self, shape: PodShape, pods: int) -> int:
