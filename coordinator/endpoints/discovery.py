@@ -1,0 +1,110 @@
+"""What bm-api says of itself to clients that look for groups and resources."""
+
+from typing import Any
+
+from coordinator.endpoints.subresources import GROUP, METHODS, RESOURCE, VERB_OF_METHOD, VERSION, Action
+
+KIND = "BareMetalMachine"
+MACHINE_GROUP = "dpupool.io"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+GROUP_VERSION = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
+
+
+def verbs(action: Action) -> list[str]:
+    """Verbs of an action, sorted."""
+    return sorted({VERB_OF_METHOD[method] for method in METHODS[action]})
+
+
+def resource_list() -> dict[str, Any]:
+    """``APIResourceList`` of the group's version."""
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{GROUP}/{VERSION}",
+        "resources": [
+            {
+                "name": f"{RESOURCE}/{action.value}",
+                "singularName": "",
+                "namespaced": True,
+                "group": MACHINE_GROUP,
+                "version": VERSION,
+                "kind": KIND,
+                "verbs": verbs(action),
+            }
+            for action in Action
+        ],
+    }
+
+
+def group() -> dict[str, Any]:
+    """``APIGroup`` of the group."""
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": GROUP,
+        "versions": [GROUP_VERSION],
+        "preferredVersion": GROUP_VERSION,
+    }
+
+
+def group_list() -> dict[str, Any]:
+    """``APIGroupList`` of a server that has this group alone."""
+    entry = {key: value for key, value in group().items() if key not in ("kind", "apiVersion")}
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [entry]}
+
+
+def aggregated_group() -> dict[str, Any]:
+    """The group's entry in an ``APIGroupDiscoveryList``."""
+    response_kind = {"group": MACHINE_GROUP, "version": VERSION, "kind": KIND}
+    subresources = [
+        {"subresource": action.value, "responseKind": response_kind, "verbs": verbs(action)} for action in Action
+    ]
+    resource = {
+        "resource": RESOURCE,
+        "responseKind": response_kind,
+        "scope": "Namespaced",
+        "singularResource": "",
+        "verbs": [],
+        "subresources": subresources,
+    }
+    version = {"version": VERSION, "freshness": "Current", "resources": [resource]}
+    return {"metadata": {"name": GROUP, "creationTimestamp": None}, "versions": [version]}
+
+
+def aggregated_list() -> dict[str, Any]:
+    """``APIGroupDiscoveryList`` of a server that has this group alone."""
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": [aggregated_group()],
+    }
+
+
+def openapi_index() -> dict[str, Any]:
+    """``/openapi/v3`` of a server that has this group alone."""
+    path = f"apis/{GROUP}/{VERSION}"
+    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"}}}
+
+
+def openapi_document() -> dict[str, Any]:
+    """OpenAPI v3 of the group: one path for each action."""
+    root = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{RESOURCE}/{{name}}"
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "dpupool bm-api", "version": VERSION},
+        "paths": {f"{root}/{action.value}": _operations(action) for action in Action},
+        "components": {"schemas": {}},
+    }
+
+
+def _operations(action: Action) -> dict[str, Any]:
+    return {
+        method.lower(): {
+            "tags": [f"{GROUP}_{VERSION}"],
+            "operationId": f"{verb}{KIND}{action.value.capitalize()}",
+            "responses": {"200": {"description": "OK"}},
+        }
+        for method in METHODS[action]
+        for verb in (VERB_OF_METHOD[method],)
+    }

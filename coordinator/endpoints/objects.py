@@ -1,0 +1,34 @@
+"""What the endpoints ask of the API."""
+
+from typing import Any, Protocol
+
+Object = dict[str, Any]
+
+
+class Objects(Protocol):
+    """Reads and changes objects as the coordinator itself."""
+
+    async def machine(self, namespace: str, name: str) -> Object:
+        """A BareMetalMachine; NOT_FOUND when there is none."""
+
+    async def patch_machine(self, namespace: str, name: str, patch: Object) -> Object:
+        """Merge-patch a machine; CONFLICT when metadata.resourceVersion in the patch is not the newest."""
+
+    async def host(self, name: str) -> Object:
+        """A BareMetalHost; NOT_FOUND when there is none."""
+
+    async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """The data of a Secret; NOT_FOUND when there is none."""
+
+
+class Reviews(Protocol):
+    """Asks the API server who somebody is and what somebody may do."""
+
+    async def create(self, group: str, resource: str, review: Object) -> Object:
+        """Post a review and return it with its status.
+
+        Args:
+            group: ``authorization.k8s.io`` or ``authentication.k8s.io``.
+            resource: plural of the review.
+            review: spec of the review.
+        """

@@ -1,0 +1,77 @@
+"""bm-api: one call, from the authenticated request to the answer."""
+
+import time
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from coordinator.endpoints.callers import Caller
+from coordinator.endpoints.console import ConsoleProxy
+from coordinator.endpoints.machines import MachineActions
+from coordinator.endpoints.measures import CALL_SECONDS, CALLS
+from coordinator.endpoints.objects import Objects
+from coordinator.endpoints.replies import as_json, refused
+from coordinator.endpoints.subresources import Action, Call
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+BODY_LIMIT_BYTES = 64 << 10
+
+log = structlog.get_logger()
+
+
+class BmApi:
+    """The subresources of machines, for callers who are known and allowed.
+
+    Args:
+        objects: the API, as the coordinator itself.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._machines = MachineActions(objects)
+        self._consoles = ConsoleProxy(objects)
+
+    async def handle(self, request: web.Request, call: Call, caller: Caller) -> web.StreamResponse:
+        """Answer a call; a DpuError becomes a ``Status``."""
+        start = time.perf_counter()
+        try:
+            if call.action is Action.CONSOLE:
+                reply: web.StreamResponse = await self._consoles.serve(request, call, caller)
+            else:
+                body = await _body(request)
+                reply = as_json(await self._machines.perform(call, body, caller))
+        except DpuError as error:
+            CALLS.labels(call.action.value, error.reason.value).inc()
+            log.info(
+                "call refused",
+                action=call.action.value,
+                machine=call.machine,
+                namespace=call.namespace,
+                user=caller.name,
+                reason=error.reason.value,
+                why=str(error),
+            )
+            return refused(error)
+        CALLS.labels(call.action.value, "OK").inc()
+        if call.action is not Action.CONSOLE:
+            CALL_SECONDS.labels(call.action.value).observe(time.perf_counter() - start)
+        return reply
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """The JSON object in a request's body; empty when there is none.
+
+    Raises:
+        DpuError: the body is too large or no JSON object (INVALID).
+    """
+    if (request.content_length or 0) > BODY_LIMIT_BYTES:
+        raise DpuError(Reason.INVALID, "the body is too large", field="body", remedy="send one disk or NIC")
+    data = await request.read()
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any]) if data.strip() else {}
+    except msgspec.DecodeError as error:
+        raise DpuError(
+            Reason.INVALID, f"the body is no JSON object: {error}", field="body", remedy="send JSON"
+        ) from error
