@@ -30,6 +30,13 @@ class Acceleration(enum.Enum):
     TCG = "tcg"
 
 
+class Extent(enum.Enum):
+    """How much of the lab runs."""
+
+    ALL = "all"
+    INFRASTRUCTURE = "infrastructure"  # without daemons and coordinator, for who starts those by hand
+
+
 class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A lab, as asked for.
 
@@ -39,6 +46,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         api_port: port of the API on 127.0.0.1 of the machine; the only thing of the lab that is there.
         image: what the Image object of the lab is.
         accel: how the hosts run.
+        extent: what of the lab runs.
     """
 
     name: str = "dpl"
@@ -46,6 +54,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_port: int = 6443
     image: ImageKind = ImageKind.TINY
     accel: Acceleration = Acceleration.AUTO
+    extent: Extent = Extent.ALL
 
     def check(self) -> None:
         """Refuse what cannot work.

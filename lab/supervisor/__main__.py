@@ -1,4 +1,7 @@
-"""``python -m lab.supervisor UNITS.json``: runs the units until SIGTERM or a stop request."""
+"""``python -m lab.supervisor [--detach] UNITS.json``: runs the units until SIGTERM or a stop request.
+
+With ``--detach`` the caller gets its prompt back at once and the supervisor belongs to nobody's session.
+"""
 
 import asyncio
 import os
@@ -42,11 +45,14 @@ def main() -> int:
         ]
     )
     try:
-        settings = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=SupervisorSettings)
+        settings = msgspec.json.decode(Path(sys.argv[-1]).read_bytes(), type=SupervisorSettings)
         check_units(settings.units)
         for folder in (settings.run_dir, settings.log_dir):
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         os.umask(0o077)
+        if "--detach" in sys.argv and os.fork():
+            return 0
+        os.setsid() if "--detach" in sys.argv else None
         become_subreaper()
         asyncio.run(supervise(settings))
     except (IndexError, OSError, msgspec.DecodeError, DpuError) as error:
