@@ -1,0 +1,187 @@
+"""Open vSwitch as a SwitchDriver."""
+
+from pathlib import Path
+
+from dpu_daemon.drivers.ovsdb import edits, view
+from dpu_daemon.drivers.ovsdb.client import Operation, OvsdbClient
+from dpu_daemon.drivers.ovsdb.edits import PortWanted
+from dpu_daemon.drivers.ovsdb.replica import Replica
+from dpu_daemon.drivers.ovsdb.view import PortRow
+from dpu_daemon.drivers.ovsdb.vswitchd import VswitchdWatch
+from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+OBEY_TIMEOUT_S = 6.0
+"""ovs-vswitchd follows within 5 ms, or 150 ms when it has just started; below the deadline of a step."""
+
+HIGHEST_VLAN = 4094
+
+
+class OvsdbSwitch:
+    """A SwitchDriver; ports that it plugs carry ``dpupool=owned`` and are the only ones that it changes.
+
+    Args:
+        socket: path of ovsdb-server's Unix socket; ovs-vswitchd's pidfile lies beside it.
+        datapath: datapath type of bridges that it makes, ``netdev`` or ``system``.
+    """
+
+    def __init__(self, *, socket: str, datapath: str) -> None:
+        self._client = OvsdbClient(socket, self._changed)
+        self._vswitchd = VswitchdWatch(Path(socket).parent)
+        self._datapath = datapath
+        self._lost: Lost = lambda _: None
+        self._busy: set[str] = set()
+        self._known: dict[str, SwitchPortSeen] = {}
+
+    async def start(self, lost: Lost) -> None:
+        self._lost = lost
+        await self._client.start(lost)
+        await self._vswitchd.start(lost)
+
+    async def stop(self) -> None:
+        await self._vswitchd.stop()
+        await self._client.stop()
+
+    def version(self) -> str:
+        return f"ovs {self._vswitchd.version}" if self._vswitchd.version else ""
+
+    async def look(self) -> SwitchSeen:
+        """Every port, also those of others: a port in the wrong place is worth seeing."""
+        return view.seen(self._client.replica)
+
+    async def ensure_bridge(self, bridge: str) -> None:
+        """Makes a bridge; one that is there already is left as it is."""
+        if bridge in view.bridges(self._client.replica):
+            return
+        self._busy.add(bridge)
+        try:
+            await self._obeyed(edits.insert_bridge(bridge, self._datapath))
+        finally:
+            self._done_with(bridge)
+
+    async def add_port(self, bridge: str, netdev: str, *, iface_id: str, mac: str, vlan: int) -> int:
+        """Plugs a netdev, or puts its port right.
+
+        Raises:
+            DpuError: NOT_FOUND for a bridge or a netdev that is not there (worth repeating for the netdev, and nothing
+                is left behind), ALREADY_EXISTS when it is on another bridge, IN_USE when somebody else plugged it,
+                INVALID for a VLAN, UNAVAILABLE while the switch does not follow.
+        """
+        if not 0 <= vlan <= HIGHEST_VLAN:
+            message = f"{vlan} is no VLAN"
+            raise DpuError(Reason.INVALID, message, field="vlan", remedy=f"give 0 (untagged) to {HIGHEST_VLAN}")
+        return await self._plug(bridge, PortWanted(name=netdev, iface_id=iface_id, mac=mac, vlan=vlan))
+
+    async def ensure_internal_port(self, bridge: str, name: str) -> int:
+        """A port with a netdev of the switch's own, carrying all VLANs; returns its OpenFlow port number."""
+        return await self._plug(bridge, PortWanted(name=name, kind=edits.INTERNAL))
+
+    async def remove_port(self, bridge: str, netdev: str) -> None:
+        """Unplugs a port.
+
+        Raises:
+            DpuError: FORBIDDEN for a port that this daemon did not plug.
+        """
+        row = view.ports(self._client.replica).get(netdev)
+        if row is None or row.seen.bridge != bridge:
+            return
+        if not row.owned:
+            message = f"port {netdev} on {bridge} was not plugged by this daemon"
+            raise DpuError(Reason.FORBIDDEN, message, field="netdev", remedy="remove it with the tool that plugged it")
+        self._busy.add(netdev)
+        try:
+            await self._obeyed(edits.remove_port(row))
+        finally:
+            self._done_with(netdev)
+
+    async def _plug(self, bridge: str, want: PortWanted) -> int:
+        self._busy.add(want.name)
+        try:
+            return await self._put(bridge, want)
+        finally:
+            self._done_with(want.name)
+
+    async def _put(self, bridge: str, want: PortWanted) -> int:
+        replica = self._client.replica
+        row = view.ports(replica).get(want.name)
+        if row is None:
+            return await self._insert(_bridge_uuid(replica, bridge), bridge, want)
+        if row.seen.bridge != bridge:
+            message = f"{want.name} is on bridge {row.seen.bridge}"
+            raise DpuError(Reason.ALREADY_EXISTS, message, field="bridge", remedy="remove it there first")
+        if want.is_met_by(row):
+            if row.seen.ofport > 0 and not row.seen.error:
+                return row.seen.ofport
+            await self._obeyed([])
+        elif row.owned:
+            await self._obeyed(edits.update_port(row, want))
+        else:
+            message = f"{want.name} is on {bridge} already, plugged by somebody else"
+            raise DpuError(Reason.IN_USE, message, field="netdev", remedy="remove it with the tool that plugged it")
+        return self._number(want.name)
+
+    async def _insert(self, bridge_uuid: str, bridge: str, want: PortWanted) -> int:
+        await self._obeyed(edits.insert_port(bridge_uuid, want))
+        try:
+            return self._number(want.name)
+        except DpuError:
+            row = view.ports(self._client.replica).get(want.name)
+            if row is not None and row.seen.bridge == bridge:
+                await self._obeyed(edits.remove_port(row))
+            raise
+
+    async def _obeyed(self, operations: list[Operation]) -> None:
+        """Commits, and waits until ovs-vswitchd has put it into effect."""
+        results = await self._client.transact([*operations, *edits.next_configuration()])
+        rows = results[-1].get("rows", [])
+        number = int(rows[0]["next_cfg"]) if rows else 0
+        if not await self._client.wait_until(
+            lambda replica: view.current_configuration(replica) >= number, timeout_s=OBEY_TIMEOUT_S
+        ):
+            message = f"ovs-vswitchd does not follow its database within {OBEY_TIMEOUT_S:g} s"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether ovs-vswitchd runs, and at its log")
+
+    def _number(self, name: str) -> int:
+        row = view.ports(self._client.replica).get(name)
+        if row is not None and row.seen.ofport > 0:
+            return row.seen.ofport
+        said = row.seen.error if row is not None and row.seen.error else "it has no such port"
+        message = f"the switch cannot use {name}: {said}"
+        remedy = "look whether this netdev exists; a representor comes with its NIC"
+        raise DpuError(Reason.NOT_FOUND, message, field="netdev", remedy=remedy, retry=True)
+
+    def _done_with(self, name: str) -> None:
+        self._busy.discard(name)
+        try:
+            replica = self._client.replica
+        except DpuError:
+            return  # the next copy is compared whole
+        self._known = _owned(view.ports(replica))
+
+    def _changed(self, replica: Replica) -> None:
+        """Tells when a port of ours changed and none of our calls did it."""
+        now = _owned(view.ports(replica))
+        before, self._known = self._known, now
+        for name in sorted(before.keys() | now.keys()):
+            if name not in self._busy and before.get(name) != now.get(name) and name in before:
+                self._lost(f"switch port {name} changed: {_story(now.get(name))}")
+
+
+def _owned(ports: dict[str, PortRow]) -> dict[str, SwitchPortSeen]:
+    return {name: row.seen for name, row in ports.items() if row.owned}
+
+
+def _story(port: SwitchPortSeen | None) -> str:
+    if port is None:
+        return "it is gone"
+    return port.error or f"it is port {port.ofport} of {port.bridge}"
+
+
+def _bridge_uuid(replica: Replica, bridge: str) -> str:
+    found = view.bridges(replica).get(bridge)
+    if found is None:
+        message = f"there is no bridge {bridge}"
+        raise DpuError(Reason.NOT_FOUND, message, field="bridge", remedy="make the bridge first", retry=True)
+    return found

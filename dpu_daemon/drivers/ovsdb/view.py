@@ -1,0 +1,76 @@
+"""Bridges and ports as objects, read from the copy of the database; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dpu_daemon.drivers.ovsdb.replica import Replica, Row
+from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
+
+OWNER_KEY = "dpupool"
+OWNER_VALUE = "owned"
+IFACE_ID_KEY = "iface-id"
+MAC_KEY = "attached-mac"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortRow:
+    """A port with its first interface; `owned` when this daemon plugged it."""
+
+    port_uuid: str
+    interface_uuid: str
+    bridge_uuid: str
+    owned: bool
+    seen: SwitchPortSeen
+
+
+def bridges(replica: Replica) -> dict[str, str]:
+    """UUIDs of bridges by name."""
+    return {row["name"]: identity for identity, row in replica.rows("Bridge").items()}
+
+
+def ports(replica: Replica) -> dict[str, PortRow]:
+    """Ports by name; each bridge's own local port too."""
+    found = {}
+    for bridge_uuid, bridge in replica.rows("Bridge").items():
+        for port_uuid in bridge["ports"]:
+            row = _port(replica, bridge_uuid, bridge, port_uuid)
+            if row is not None:
+                found[row.seen.name] = row
+    return found
+
+
+def current_configuration(replica: Replica) -> int:
+    """Number of the last configuration that ovs-vswitchd has put into effect."""
+    return max((row["cur_cfg"] or 0 for row in replica.rows("Open_vSwitch").values()), default=0)
+
+
+def seen(replica: Replica) -> SwitchSeen:
+    return SwitchSeen(
+        bridges=frozenset(bridges(replica)), ports={name: row.seen for name, row in ports(replica).items()}
+    )
+
+
+def _port(replica: Replica, bridge_uuid: str, bridge: Row, port_uuid: str) -> PortRow | None:
+    port = replica.rows("Port").get(port_uuid)
+    if port is None or not port["interfaces"]:
+        return None
+    interface_uuid = min(port["interfaces"])
+    interface = replica.rows("Interface").get(interface_uuid)
+    if interface is None:
+        return None
+    identity: Mapping[str, str] = interface["external_ids"]
+    return PortRow(
+        port_uuid=port_uuid,
+        interface_uuid=interface_uuid,
+        bridge_uuid=bridge_uuid,
+        owned=port["external_ids"].get(OWNER_KEY) == OWNER_VALUE,
+        seen=SwitchPortSeen(
+            name=port["name"],
+            bridge=bridge["name"],
+            iface_id=identity.get(IFACE_ID_KEY, ""),
+            mac=identity.get(MAC_KEY, ""),
+            vlan=port["tag"] or 0,
+            ofport=interface["ofport"] or 0,
+            error=interface["error"] or "",
+        ),
+    )

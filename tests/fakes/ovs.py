@@ -1,0 +1,99 @@
+"""A real Open vSwitch with the userspace datapath, in a directory and a network namespace of its own."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.fakes.netns import ip
+
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+START_TIMEOUT_S = 20.0
+
+
+class OvsStack:
+    """ovsdb-server and ovs-vswitchd as children of the test.
+
+    Args:
+        directory: for database, sockets and logs; its path must be short enough for a Unix socket.
+        netns: namespace to run in.
+    """
+
+    def __init__(self, directory: Path, netns: str) -> None:
+        self.directory = directory
+        self.netns = netns
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        folders = ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")
+        self._environment = {**os.environ, **dict.fromkeys(folders, str(directory))}
+
+    @property
+    def socket(self) -> str:
+        return str(self.directory / "db.sock")
+
+    def start(self) -> None:
+        subprocess.run(["ovsdb-tool", "create", str(self.directory / "conf.db"), SCHEMA], check=True)
+        self.start_database()
+        self.vsctl("--no-wait", "init")
+        self.start_vswitchd()
+
+    def start_database(self) -> None:
+        command = ["ovsdb-server", str(self.directory / "conf.db"), f"--remote=punix:{self.socket}"]
+        self._start("ovsdb-server", command)
+        _wait_for(Path(self.socket).is_socket)
+
+    def start_vswitchd(self) -> None:
+        self._start("ovs-vswitchd", ["ovs-vswitchd", f"unix:{self.socket}"])
+        _wait_for((self.directory / "ovs-vswitchd.pid").exists)
+
+    def kill(self, name: str) -> None:
+        """kill -9; leaves socket and pidfile behind, as a crash does."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+        if name == "ovsdb-server":
+            Path(self.socket).unlink(missing_ok=True)
+
+    def freeze_vswitchd(self) -> None:
+        self._running["ovs-vswitchd"].send_signal(signal.SIGSTOP)
+
+    def thaw_vswitchd(self) -> None:
+        self._running["ovs-vswitchd"].send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        for process in self._running.values():
+            process.kill()
+        for process in self._running.values():
+            process.wait()
+        self._running.clear()
+
+    def vsctl(self, *words: str) -> str:
+        """What an administrator would type."""
+        command = ["ovs-vsctl", f"--db=unix:{self.socket}", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=self._environment).stdout
+
+    def add_machine(self, representor: str, netns: str, *, mac: str, address: str) -> None:
+        """A namespace as the machine behind a representor; its end needs real checksums for the userspace datapath."""
+        ip("-n", self.netns, "link", "add", representor, "type", "veth", "peer", "name", "eth0", "netns", netns)
+        ip("-n", netns, "link", "set", "eth0", "address", mac, "up")
+        ip("-n", netns, "addr", "add", address, "dev", "eth0")
+        ip("-n", self.netns, "link", "set", representor, "up")
+
+    def _start(self, name: str, command: list[str]) -> None:
+        with (self.directory / f"{name}.out").open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                ["ip", "netns", "exec", self.netns, *command, "--pidfile", "-vconsole:off", "--log-file"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+
+def _wait_for(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not there():
+        if time.monotonic() > deadline:
+            raise TimeoutError("Open vSwitch did not start")
+        time.sleep(0.01)
