@@ -1,0 +1,59 @@
+# Few, obvious targets. A fresh Debian 12 with make is enough: `make demo`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+IMAGE ?= tiny
+HOSTS ?= 1
+NAME ?= dpl
+PYTEST := $(BIN)/python -m pytest
+TIERS := unit property contract real faults
+
+.PHONY: demo test lint bench packages deps venv lab-up lab-down clean $(TIERS:%=test-%)
+
+demo: deps venv  ## the story, live: a machine boots from the disk that its DPU gives it
+	$(BIN)/python -m lab.demo --image $(IMAGE)
+
+test: lint $(TIERS:%=test-%)  ## everything; each tier also runs alone
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+
+test-unit test-property: test-%: venv
+	$(PYTEST) tests/$*
+
+test-contract test-real test-faults: test-%: deps venv
+	$(PYTEST) tests/$*
+
+bench: deps venv  ## prints figures, asserts nothing about time
+	$(PYTEST) tests/bench -s -p no:randomly
+
+lab-up: deps venv
+	$(BIN)/bmctl lab up --name $(NAME) --hosts $(HOSTS) --image $(IMAGE)
+
+lab-down: venv
+	$(BIN)/bmctl lab down --name $(NAME)
+
+packages: venv  ## the wheel, in dist/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+deps:  ## Debian packages, and a QEMU that is new enough; needs root, once
+	@command -v $(PYTHON) > /dev/null || { apt-get -q -y update && apt-get -q -y install --no-install-recommends python3; }
+	@$(PYTHON) -m lab.packages $(if $(filter debian,$(IMAGE)),--debian-image)
+
+venv: $(STAMP)
+
+# Building the package also generates the protobuf modules, beside their sources.
+$(STAMP): pyproject.toml setup.py $(shell find proto -name '*.proto')
+	@$(PYTHON) -c 'import ensurepip' 2> /dev/null || $(MAKE) --no-print-directory deps
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
