@@ -43,7 +43,7 @@ def parse_pod(
         annotations=metadata.get("annotations") or NONE,
         owner=_owner(metadata),
         priority=spec.get("priority") or 0,
-        phase=_choose(Phase, status.get("phase"), Phase.UNKNOWN if status else Phase.PENDING),
+        phase=_choose(Phase, status.get("phase"), Phase.PENDING),
         restart=_choose(Restart, spec.get("restartPolicy"), Restart.ALWAYS),
         created_s=parse_time(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
         deleted_s=parse_time(metadata.get("deletionTimestamp"), "metadata.deletionTimestamp"),
