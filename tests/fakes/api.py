@@ -163,7 +163,7 @@ def _client_context(pki: Pki) -> Any:
 def running_api(
     directory: Path,
     *,
-    tls: bool = False,
+    tls: bool = True,
     manifests: Iterable[Path] = (PROJECT_CRDS,),
     customs: Iterable[Custom] = (),
     extra: Iterable[RouteGroup] = (),
@@ -176,7 +176,7 @@ def running_api(
 
     Args:
         directory: for the database, the kubeconfig and the certificates; a database that is there is used.
-        tls: serve TLS and take client certificates; kubectl sends tokens over plain HTTP too.
+        tls: serve TLS and take client certificates; without it kubectl sends no token and is refused.
         manifests: CRD files or directories.
         customs: custom kinds beside those.
         extra: route groups to add.
