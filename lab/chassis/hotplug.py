@@ -1,0 +1,169 @@
+"""Single acts on the running host's PCIe functions. Each looks first where QEMU's answers cannot be trusted."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from lab.chassis.command import backend_arguments, device_arguments
+from lab.chassis.monitor import CommandRefusedError, Monitor
+from lab.chassis.slots import DiskSpec, FunctionSpec, Kind, NicSpec, backend_name, device_name
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+RELEASE_TIMEOUT_S = 5.0  # a device that is gone still holds its node for an instant
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the running QEMU has.
+
+    Attributes:
+        devices: name of a PCIe function to its address, such as ``0000:03:00.0``.
+        nodes: block nodes, name to size in bytes.
+    """
+
+    devices: Mapping[str, str]
+    nodes: Mapping[str, int]
+
+
+async def look(monitor: Monitor) -> Sight:
+    """See what is plugged."""
+    buses = await monitor.execute("query-pci")
+    nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+    return Sight(
+        devices={name: address for bus in buses for name, address in named_functions(bus["devices"])},
+        nodes={node["node-name"]: node["image"]["virtual-size"] for node in nodes if "node-name" in node},
+    )
+
+
+def named_functions(devices: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Names and addresses in an answer of query-pci, bridges walked through."""
+    for device in devices:
+        if device.get("qdev_id"):
+            yield device["qdev_id"], f"0000:{device['bus']:02x}:{device['slot']:02x}.{device['function']}"
+        yield from named_functions(device.get("pci_bridge", {}).get("devices", []))
+
+
+async def insert(monitor: Monitor, spec: FunctionSpec, indexes: dict[str, int]) -> str:
+    """Hot-plug a function and see that it is there; returns its PCI address.
+
+    Raises:
+        DpuError: when QEMU refuses; nothing of it is left then.
+    """
+    seen = await look(monitor)
+    name = device_name(spec)
+    if name in seen.devices:
+        return seen.devices[name]
+    option, back_end = backend_arguments(spec)
+    if isinstance(spec, NicSpec):
+        await remove_backend(monitor, spec)  # network back ends cannot be listed; a left-over one is made anew
+    try:
+        if backend_name(spec) not in seen.nodes:
+            await monitor.execute("blockdev-add" if option == "blockdev" else "netdev_add", back_end)
+        await monitor.execute("device_add", device_arguments(spec, indexes))
+    except CommandRefusedError as refusal:
+        seen = await look(monitor)
+        if name not in seen.devices:
+            await remove_backend(monitor, spec)
+            raise _explained(spec, refusal) from refusal
+    seen = await look(monitor)
+    if name not in seen.devices:
+        raise DpuError(Reason.INTERNAL, f"{name} was accepted by QEMU and is not there", remedy="power-cycle the host")
+    return seen.devices[name]
+
+
+def _explained(spec: FunctionSpec, refusal: CommandRefusedError) -> DpuError:
+    if isinstance(spec, DiskSpec):
+        remedy = f"see that {spec.nbd_path} serves the export {spec.export}"
+    else:
+        remedy = f"see that the tap {spec.tap} exists where QEMU runs, and that nobody else has it open"
+    return DpuError(Reason.UNAVAILABLE, refusal.message, remedy=remedy)
+
+
+async def ask_removal(monitor: Monitor, name: str) -> None:
+    """Ask the guest to let go of a device; DEVICE_DELETED tells when it has, which may be never."""
+    try:
+        await monitor.execute("device_del", {"id": name})
+    except CommandRefusedError as refusal:
+        # Refused while an earlier request is pending, or because it is gone: the caller's next look tells which.
+        if refusal.error_class != "DeviceNotFound" and name not in (await look(monitor)).devices:
+            raise
+
+
+async def remove_backend(monitor: Monitor, spec: FunctionSpec) -> None:
+    """Remove the back end of a device that is gone; an absent one is fine.
+
+    Raises:
+        DpuError: when it is still held after a few seconds.
+    """
+    await remove_named_backend(monitor, spec.kind, backend_name(spec))
+
+
+async def remove_named_backend(monitor: Monitor, kind: Kind, name: str) -> None:
+    """As remove_backend, for a function of which only the name is known."""
+    if kind is Kind.NIC:
+        with contextlib.suppress(CommandRefusedError):  # absent: there is no way to look first
+            await monitor.execute("netdev_del", {"id": name})
+        return
+    patience = AsyncRetrying(
+        retry=retry_if_exception_type(CommandRefusedError),
+        stop=stop_after_delay(RELEASE_TIMEOUT_S),
+        wait=wait_fixed(0.05),
+        reraise=True,
+    )
+    async for attempt in patience:
+        with attempt:
+            if name in (await look(monitor)).nodes:
+                await monitor.execute("blockdev-del", {"node-name": name})
+
+
+async def cut_backend(monitor: Monitor, spec: FunctionSpec) -> None:
+    """Sever a function from the DPU although the guest holds it: the disk's I/O fails, the NIC loses its carrier."""
+    if isinstance(spec, NicSpec):
+        await monitor.execute("set_link", {"name": device_name(spec), "up": False})
+        return
+    node = {"type": "block-node", "node-name": backend_name(spec)}
+    if node in await monitor.execute("query-yank"):
+        await monitor.execute("yank", {"instances": [node]})
+
+
+async def grow(monitor: Monitor, spec: DiskSpec, size_bytes: int) -> int:
+    """Let the guest see that its disk's export has grown; returns the size it sees.
+
+    Raises:
+        DpuError: UNAVAILABLE when the DPU does not serve the new size, INVALID for a smaller one.
+    """
+    node = backend_name(spec)
+    await _knock(spec)
+    before = (await look(monitor)).nodes.get(node)
+    if before is None:
+        raise DpuError(Reason.UNAVAILABLE, f"disk slot {spec.slot} has no back end", remedy="plug it again")
+    if size_bytes < before:
+        raise DpuError(Reason.INVALID, f"{size_bytes} is less than the {before} bytes it has", field="size_bytes")
+    # The NBD client learns a new size only when it reconnects, and reconnects only on a request.
+    await monitor.human(f'qemu-io {node} "read 0 512"')
+    try:
+        await monitor.execute("block_resize", {"node-name": node, "size": size_bytes})
+    except CommandRefusedError as refusal:
+        seen = (await look(monitor)).nodes.get(node)
+        if seen != size_bytes:
+            remedy = "grow the DPU's export and make it anew under the same name, then resize again"
+            raise DpuError(Reason.UNAVAILABLE, refusal.message, remedy=remedy) from refusal
+    return (await look(monitor)).nodes[node]
+
+
+async def _knock(spec: DiskSpec) -> None:
+    """See that somebody serves the socket: a read through a dead one would stop the whole host for a minute."""
+    try:
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_unix_connection(spec.nbd_path)
+    except (OSError, TimeoutError) as failure:
+        remedy = "wait until the DPU serves the disk again"
+        raise DpuError(Reason.UNAVAILABLE, f"nobody answers on {spec.nbd_path}", remedy=remedy) from failure
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
