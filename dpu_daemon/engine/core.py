@@ -60,7 +60,7 @@ class Core:
         self._auditing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the drivers, then audit for ever; returns before the first audit, so that callers are answered at once."""
+        """Start the drivers, then audit for ever; returns before the first audit: callers are answered at once."""
         for role, driver in self._drivers.items():
             await self._start_driver(role, driver)
         said = Said(kind=EventKind.DAEMON, subject="", reason="Started", message="the daemon started")

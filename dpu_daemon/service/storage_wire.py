@@ -1,0 +1,199 @@
+"""Disks and volumes: wire to model, checked, and back."""
+
+from dpu_daemon.engine.disks import DiskView
+from dpu_daemon.engine.intent import AskedDisk
+from dpu_daemon.engine.volumes import VolumeView
+from dpu_daemon.model.disk import (
+    AttachmentSpec,
+    AttachmentState,
+    DiskProtocol,
+    DiskStats,
+    Qos,
+    SeedFile,
+    TargetAddress,
+)
+from dpu_daemon.model.volume import Image, ImageFormat
+from dpu_daemon.service.validation import (
+    check_address,
+    check_generation,
+    check_id,
+    check_nguid,
+    check_optional_id,
+    check_port_number,
+    check_serial,
+    check_size,
+    invalid,
+)
+from proto.dpu.v1 import storage_pb2, target_pb2
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+_PROTOCOLS = {
+    storage_pb2.DISK_PROTOCOL_VIRTIO_BLK: DiskProtocol.VIRTIO_BLK,
+    storage_pb2.DISK_PROTOCOL_NVME: DiskProtocol.NVME,
+}
+_PROTOCOLS_OUT = {protocol: number for number, protocol in _PROTOCOLS.items()}
+_STATES_OUT = {
+    AttachmentState.CONVERGING: storage_pb2.ATTACHMENT_STATE_CONVERGING,
+    AttachmentState.ATTACHED: storage_pb2.ATTACHMENT_STATE_ATTACHED,
+    AttachmentState.DEGRADED: storage_pb2.ATTACHMENT_STATE_DEGRADED,
+    AttachmentState.DETACHING: storage_pb2.ATTACHMENT_STATE_DETACHING,
+}
+_TRANSPORTS = frozenset({"nbd+tcp"})
+
+
+def asked_disk(request: storage_pb2.AttachRequest) -> AskedDisk:
+    """What an AttachRequest asks for.
+
+    Raises:
+        DpuError: INVALID or UNSUPPORTED naming the field.
+    """
+    spec = request.spec
+    if spec.protocol and spec.protocol not in _PROTOCOLS:
+        raise invalid("spec.protocol", f"{spec.protocol} is no protocol", "use VIRTIO_BLK or NVME")
+    return AskedDisk(
+        attachment_id=check_id("attachment_id", request.attachment_id),
+        generation=check_generation(request.generation),
+        any_protocol=not spec.protocol,
+        spec=AttachmentSpec(
+            volume_id=check_id("spec.volume_id", spec.volume_id),
+            size_bytes=check_size("spec.size_bytes", spec.size_bytes),
+            source=_target(spec.target),
+            protocol=_PROTOCOLS.get(spec.protocol, DiskProtocol.VIRTIO_BLK),
+            serial=check_serial("spec.serial", spec.serial),
+            nguid=check_nguid("spec.nguid", spec.nguid),
+            read_only=spec.read_only,
+            boot_order=_boot_order(spec.boot_order),
+            qos=to_qos("spec.qos", spec.qos),
+            machine_id=check_optional_id("spec.machine_id", spec.machine_id),
+        ),
+    )
+
+
+def _boot_order(value: int) -> int:
+    if value > 255:
+        raise invalid("spec.boot_order", f"{value} is out of range", "use 1 to 255, or 0 for a disk that does not boot")
+    return value
+
+
+def _target(target: storage_pb2.TargetAddress) -> TargetAddress:
+    if target.transport not in _TRANSPORTS:
+        known = ", ".join(sorted(_TRANSPORTS))
+        message = f"transport {target.transport!r} is not spoken here"
+        raise DpuError(Reason.UNSUPPORTED, message, field="spec.target.transport", remedy=f"use {known}")
+    if not target.export or len(target.export) > 223:
+        raise invalid("spec.target.export", "is empty or too long", "send the name that ExportVolume answered")
+    return TargetAddress(
+        transport=target.transport,
+        host=check_address("spec.target.host", target.host),
+        port=check_port_number("spec.target.port", target.port),
+        export=target.export,
+    )
+
+
+def to_qos(field: str, qos: storage_pb2.Qos) -> Qos:
+    """Limits of a disk.
+
+    Raises:
+        DpuError: INVALID when totals and split limits are mixed.
+    """
+    if qos.iops and (qos.read_iops or qos.write_iops):
+        raise invalid(f"{field}.iops", "a total excludes read and write limits", "set either iops or the split ones")
+    if qos.bytes_per_s and (qos.read_bytes_per_s or qos.write_bytes_per_s):
+        raise invalid(
+            f"{field}.bytes_per_s", "a total excludes read and write limits", "set either the total or the split"
+        )
+    return Qos(
+        iops=qos.iops,
+        bytes_per_s=qos.bytes_per_s,
+        read_iops=qos.read_iops,
+        write_iops=qos.write_iops,
+        read_bytes_per_s=qos.read_bytes_per_s,
+        write_bytes_per_s=qos.write_bytes_per_s,
+    )
+
+
+def from_target(target: TargetAddress) -> storage_pb2.TargetAddress:
+    """A target's address for the wire."""
+    return storage_pb2.TargetAddress(
+        transport=target.transport, host=target.host, port=target.port, export=target.export
+    )
+
+
+def from_disk(view: DiskView) -> storage_pb2.Attachment:
+    """An attachment for the wire."""
+    record, spec, qos = view.record, view.record.spec, view.record.spec.qos
+    return storage_pb2.Attachment(
+        attachment_id=record.attachment_id,
+        generation=record.generation,
+        spec=storage_pb2.AttachmentSpec(
+            volume_id=spec.volume_id,
+            size_bytes=spec.size_bytes,
+            target=None if isinstance(spec.source, SeedFile) else from_target(spec.source),
+            protocol=_PROTOCOLS_OUT[spec.protocol],
+            serial=spec.serial,
+            nguid=spec.nguid,
+            read_only=spec.read_only,
+            boot_order=spec.boot_order,
+            qos=storage_pb2.Qos(
+                iops=qos.iops,
+                bytes_per_s=qos.bytes_per_s,
+                read_iops=qos.read_iops,
+                write_iops=qos.write_iops,
+                read_bytes_per_s=qos.read_bytes_per_s,
+                write_bytes_per_s=qos.write_bytes_per_s,
+            ),
+            machine_id=spec.machine_id,
+        ),
+        state=_STATES_OUT[view.state],
+        slot=record.slot,
+        pci_address=view.pci_address,
+        live_resize=view.live_resize,
+        message=view.message,
+    )
+
+
+def from_stats(stats: DiskStats) -> storage_pb2.DiskStats:
+    """Counters for the wire."""
+    return storage_pb2.DiskStats(
+        read_ops=stats.read_ops,
+        read_bytes=stats.read_bytes,
+        write_ops=stats.write_ops,
+        write_bytes=stats.write_bytes,
+        flush_ops=stats.flush_ops,
+        failed_ops=stats.failed_ops,
+    )
+
+
+def to_format(value: str) -> ImageFormat:
+    """The format of an image file.
+
+    Raises:
+        DpuError: INVALID.
+    """
+    try:
+        return ImageFormat(value)
+    except ValueError as error:
+        known = ", ".join(each.value for each in ImageFormat)
+        raise invalid("format", f"{value[:40]!r} is no image format", f"use one of {known}") from error
+
+
+def from_image(image: Image) -> target_pb2.ImageInfo:
+    """An image for the wire."""
+    return target_pb2.ImageInfo(
+        image_id=image.image_id, source=image.source, format=image.format.value, size_bytes=image.size_bytes
+    )
+
+
+def from_volume(view: VolumeView) -> target_pb2.VolumeInfo:
+    """A volume for the wire."""
+    record = view.record
+    return target_pb2.VolumeInfo(
+        volume_id=record.volume_id,
+        size_bytes=record.size_bytes,
+        source_image_id=record.source_image_id,
+        allocated_bytes=view.seen.allocated_bytes if view.seen else 0,
+        exported=record.export is not None,
+        export_generation=record.export.generation if record.export else 0,
+        message=view.message,
+    )
