@@ -29,9 +29,7 @@ def without_nulls(value: Obj) -> Obj:
     }
 
 
-def apply(  # noqa: PLR0913  (the inputs of structured-merge-diff's Apply)
-    live: Obj, config: Obj, schema: Obj, owners: Owners, manager: Manager, *, force: bool, time: str
-) -> Applied:
+def apply(live: Obj, config: Obj, schema: Obj, owners: Owners, manager: Manager, *, force: bool, time: str) -> Applied:
     """The object with a manager's configuration applied.
 
     Args:

@@ -59,10 +59,8 @@ def _core(kind: str, plural: str, **more: Any) -> Kind:
     return Kind(kind=kind, plural=plural, singular=kind.lower(), **settings)
 
 
-_EVENT_FIELDS = tuple(
-    f"involvedObject.{name}"
-    for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-) + ("reason", "reportingComponent", "source", "type")
+_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+_EVENT_FIELDS = (*(f"involvedObject.{name}" for name in _INVOLVED), "reason", "reportingComponent", "source", "type")
 
 KINDS: tuple[Kind, ...] = (
     _core(

@@ -9,6 +9,21 @@ from coordinator.api.kinds import Column
 from coordinator.api.objects import Obj, now, parse_time
 
 
+_DAY = 86400
+_YEAR = 365 * _DAY
+_SPANS = (
+    (120, "s", 1, "", 0),
+    (600, "m", 60, "s", 1),
+    (3 * 3600, "m", 60, "", 0),
+    (8 * 3600, "h", 3600, "m", 60),
+    (2 * _DAY, "h", 3600, "", 0),
+    (8 * _DAY, "d", _DAY, "h", 3600),
+    (2 * _YEAR, "d", _DAY, "", 0),
+    (8 * _YEAR, "y", _YEAR, "d", _DAY),
+)
+"""Upper bound, unit and its seconds, smaller unit and its seconds; all in seconds."""
+
+
 def duration(seconds: float) -> str:
     """A time span as kubectl prints it: two units at most, fewer the longer it is.
 
@@ -17,23 +32,11 @@ def duration(seconds: float) -> str:
     whole = int(seconds)
     if whole < -1:
         return "<invalid>"
-    if whole < 120:
-        return f"{max(0, whole)}s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if minutes < 10:
-        return f"{minutes}m{whole % 60}s" if whole % 60 else f"{minutes}m"
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    if days < 365 * 2:
-        return f"{days}d"
-    years, rest = divmod(days, 365)
-    return f"{years}y{rest}d" if days < 365 * 8 and rest else f"{years}y"
+    for below, unit, size, small, part in _SPANS:
+        if whole < below:
+            rest = whole % size // part if part else 0
+            return f"{max(0, whole) // size}{unit}" + (f"{rest}{small}" if rest else "")
+    return f"{whole // _YEAR}y"
 
 
 def age(text: Any, at: dt.datetime | None = None) -> str:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from coordinator.api.columns import path_column
-from coordinator.api.kinds import Kind, ScalePaths, View, qualified
+from coordinator.api.errors import qualified
+from coordinator.api.kinds import Kind, ScalePaths, View
 from coordinator.api.metadata_schema import OBJECT_META
 from coordinator.api.objects import Obj
 from coordinator.api.transitions import IMMUTABLE, unknown_rules

@@ -63,7 +63,7 @@ class Event:
 
     @property
     def version(self) -> int:
-        """resourceVersion of the change."""
+        """The resourceVersion of the change."""
         return self.record.version
 
     @property

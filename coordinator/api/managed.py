@@ -115,7 +115,7 @@ def read(entries: Any) -> Owners:
 
 
 def write(owners: Owners) -> list[Obj]:
-    """managedFields of owners, those without fields left out; appliers first, then by time."""
+    """The managedFields of owners, those without fields left out; appliers first, then by time."""
     entries = []
     ordered = sorted(owners.items(), key=lambda pair: (pair[0].operation.value, pair[1].time, pair[0].name))
     for manager, owned in ordered:

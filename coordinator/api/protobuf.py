@@ -159,7 +159,7 @@ def read(data: bytes) -> Obj:
         known = _KINDS.get(header.get("kind", ""))
         if known is None:
             raise _not_spoken(header.get("kind", "this kind"))
-        return header | known(envelope.get("raw", b""))
+        return {**header, **known(envelope.get("raw", b""))}
     except (ValueError, IndexError, TypeError, AttributeError) as error:
         raise bad_request(f"the body is not the protobuf message that it claims to be: {error}") from error
 

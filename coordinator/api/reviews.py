@@ -1,5 +1,7 @@
 """Reviews: may I, who am I, may they, whose token is this."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from coordinator.api import rules
@@ -7,7 +9,7 @@ from coordinator.api.bodies import answer, read_object
 from coordinator.api.errors import bad_request
 from coordinator.api.objects import Obj, dig, now, timestamp
 from coordinator.api.request import RequestInfo, Verb
-from coordinator.api.routes import Call, ExtraResource, RouteGroup
+from coordinator.api.routes import Call, ExtraResource, Handler, RouteGroup
 from coordinator.api.rules import Authorizer
 from coordinator.api.users import Authenticator, UserInfo
 
@@ -26,12 +28,8 @@ def _attributes(spec: Obj) -> RequestInfo:
     verb = _verb(str((found or path or {}).get("verb", "")))
     if path:
         return RequestInfo(str(path.get("path", "")), verb)
-    return RequestInfo(
-        path="",
-        verb=verb,
-        **{name: str(dig(found, name) or "") for name in ("group", "version", "namespace", "name", "subresource")},
-        resource=str(dig(found, "resource") or "*"),
-    )
+    parts = {name: str(dig(found, name) or "") for name in ("group", "version", "namespace", "name", "subresource")}
+    return replace(RequestInfo("", verb, resource=str(dig(found, "resource") or "*")), **parts)  # type: ignore[arg-type]
 
 
 class Reviews:
@@ -88,31 +86,17 @@ class Reviews:
 
     def route_groups(self) -> tuple[RouteGroup, ...]:
         """The reviews, to be served."""
-        create = ("create",)
-        may_i = ExtraResource(
-            "selfsubjectaccessreviews",
-            "SelfSubjectAccessReview",
-            False,
-            create,
-            self.self_access,
-            "selfsubjectaccessreview",
-        )
-        what = ExtraResource(
-            "selfsubjectrulesreviews",
-            "SelfSubjectRulesReview",
-            False,
-            create,
-            self.self_rules,
-            "selfsubjectrulesreview",
-        )
-        may_they = ExtraResource(
-            "subjectaccessreviews", "SubjectAccessReview", False, create, self.access, "subjectaccessreview"
-        )
-        who = ExtraResource(
-            "selfsubjectreviews", "SelfSubjectReview", False, create, self.self_subject, "selfsubjectreview"
-        )
-        whose = ExtraResource("tokenreviews", "TokenReview", False, create, self.token, "tokenreview")
+        may_i = _review("SelfSubjectAccessReview", self.self_access)
+        what = _review("SelfSubjectRulesReview", self.self_rules)
+        may_they = _review("SubjectAccessReview", self.access)
+        who = _review("SelfSubjectReview", self.self_subject)
+        whose = _review("TokenReview", self.token)
         return (
             RouteGroup(AUTHORIZATION, "v1", (may_i, what, may_they)),
             RouteGroup(AUTHENTICATION, "v1", (who, whose)),
         )
+
+
+def _review(kind: str, handler: Handler) -> ExtraResource:
+    singular = kind.lower()
+    return ExtraResource(f"{singular}s", kind, namespaced=False, verbs=("create",), handler=handler, singular=singular)

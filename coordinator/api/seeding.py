@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from coordinator.api.builtin import CRD_STORAGE
+from coordinator.api.crds import established
 from coordinator.api.deletes import DeleteOptions, delete
-from coordinator.api.objects import Key, Obj, meta, now, timestamp
+from coordinator.api.objects import Key, Obj, now, timestamp
 from coordinator.api.shaping import NAMESPACES
 from coordinator.api.writes import Options, Writes
 
@@ -36,8 +37,6 @@ async def seed(writes: Writes, manifests: Sequence[Obj]) -> None:
 
 
 async def _define(writes: Writes, manifest: Obj) -> None:
-    from coordinator.api.crds import established  # noqa: PLC0415
-
     kind = writes.registry.get("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     key = Key(CRD_STORAGE, "", manifest["metadata"]["name"])
     record = writes.store.get(key)
@@ -48,5 +47,4 @@ async def _define(writes: Writes, manifest: Obj) -> None:
     def edit(live: Obj) -> Obj:
         return established(manifest, live["metadata"]["creationTimestamp"]) | {"metadata": live["metadata"]}
 
-    if meta(record.obj()):
-        await writes.update(kind, key, edit, _SEEDER)
+    await writes.update(kind, key, edit, _SEEDER)

@@ -72,16 +72,19 @@ def parse_labels(text: str) -> tuple[Requirement, ...]:
     """
     found, rest = [], text
     while rest.strip():
-        for pattern, operator in _TERMS:
-            if match := pattern.match(rest):
-                break
-        else:
-            raise bad_request(f"unable to parse requirement: found {rest.strip()!r} in label selector {text!r}")
-        parts = match.groupdict()
-        values = [part.strip() for part in parts["set"].split(",")] if "set" in parts else [parts.get("value", "")]
-        found.append(Requirement(parts["key"], operator, frozenset(values)))
-        rest = rest[match.end() :]
+        requirement, length = _next_term(rest, text)
+        found.append(requirement)
+        rest = rest[length:]
     return tuple(found)
+
+
+def _next_term(rest: str, text: str) -> tuple[Requirement, int]:
+    for pattern, operator in _TERMS:
+        if match := pattern.match(rest):
+            parts = match.groupdict()
+            values = [part.strip() for part in parts["set"].split(",")] if "set" in parts else [parts.get("value", "")]
+            return Requirement(parts["key"], operator, frozenset(values)), match.end()
+    raise bad_request(f"unable to parse requirement: found {rest.strip()!r} in label selector {text!r}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from coordinator.api import bodies, crds, errors, rules
+from coordinator.api import bodies, errors, rules
 from coordinator.api.bodies import answer
 from coordinator.api.builtin import KINDS
 from coordinator.api.crds import Custom
@@ -133,7 +133,7 @@ class ApiServer:
         except ApiError as refused:
             error = refused
             response = bodies.refusal(refused)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # the outermost frame of a request: the client gets a Status, the log the trace
             self._log.exception("request failed", method=request.method, path=request.path, user=user.name)
             error = ApiError(500, "InternalError", "Internal error occurred; the server's log tells more")
@@ -285,7 +285,3 @@ def tls_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSL
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
-
-
-load_crds = crds.load
-Respond = Callable[[Call], Awaitable[web.StreamResponse]]

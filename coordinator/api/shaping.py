@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from coordinator.api import errors, managed
+from coordinator.api.conforming import conform
 from coordinator.api.decoding import fill_defaults, prune
 from coordinator.api.errors import Cause, CauseType
 from coordinator.api.kinds import Kind
@@ -103,7 +104,7 @@ def _late_finalizers(old: Obj, new: Obj) -> list[Cause]:
 
 def begin(kind: Kind, body: Obj, uid: str, time: str) -> Obj:
     """A new object: server-owned metadata set, status dropped where it has its own endpoint."""
-    obj = copy(body)
+    obj: Obj = copy(body)
     metadata = meta(obj)
     for name in (*_KEPT_META, "resourceVersion", "managedFields"):
         metadata.pop(name, None)
@@ -116,6 +117,7 @@ def begin(kind: Kind, body: Obj, uid: str, time: str) -> Obj:
         obj["spec"] = {"finalizers": ["kubernetes"]}
         obj["status"] = {"phase": "Active"}
         metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata.get("name", "")
+    conform(kind.storage, obj)
     fill_defaults(obj, kind.schema)
     return obj
 
@@ -129,7 +131,7 @@ def change(kind: Kind, old: Obj, wanted: Obj, *, status_only: bool) -> Obj:
         wanted: state as the client sent it or as the patch made it.
         status_only: the request came through ``/status``; nothing else changes.
     """
-    new = copy(old) if status_only else copy(wanted)
+    new: Obj = copy(old) if status_only else copy(wanted)
     if status_only:
         _take(new, wanted, "status")
         meta(new)["managedFields"] = meta(wanted).get("managedFields", [])
@@ -142,6 +144,7 @@ def change(kind: Kind, old: Obj, wanted: Obj, *, status_only: bool) -> Obj:
             _take(new, old, "status")
         if kind.storage == NAMESPACES:
             _take(new, old, "spec")
+    conform(kind.storage, new)
     fill_defaults(new, kind.schema)
     if kind.custom and not status_only and _wants_differ(old, new):
         meta(new)["generation"] = int(meta(old).get("generation", 0)) + 1

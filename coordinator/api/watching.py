@@ -141,10 +141,8 @@ class Watcher:
         after = change is not Change.DELETED and chosen.matches(event.record)
         if not before and not after:
             return b""
-        if before and after:
-            seen = Change.MODIFIED
-        else:
-            seen = Change.ADDED if after else Change.DELETED
+        arrived_or_left = Change.ADDED if after else Change.DELETED
+        seen = Change.MODIFIED if before and after else arrived_or_left
         record = event.record
         if seen is Change.DELETED and change is not Change.DELETED and event.previous:
             record = _departed(event.previous, event.version)
