@@ -23,12 +23,14 @@ from lab.chassis.slots import (
     FunctionSpec,
     FunctionState,
     Kind,
+    NicSpec,
     backend_name,
     backend_of,
     check_disk,
     check_nic,
     device_name,
 )
+from lab.chassis.taps import check_tap
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -69,10 +71,11 @@ class Presence:
 def presence(function: Function, seen: hotplug.Sight) -> Presence:
     """How far a function is in the running host."""
     spec = function.plugged
-    address, size = seen.devices.get(device_name(spec), ""), seen.nodes.get(backend_name(spec))
+    address, size = seen.devices.get(device_name(spec)), seen.nodes.get(backend_name(spec))
     if function.removing:
-        return Presence(function, FunctionState.REMOVING, address, size)
-    return Presence(function, FunctionState.PRESENT if address else FunctionState.PLUGGING, address, size)
+        return Presence(function, FunctionState.REMOVING, address or "", size)
+    state = FunctionState.PLUGGING if address is None else FunctionState.PRESENT
+    return Presence(function, state, address or "", size)
 
 
 class Bus:
@@ -134,10 +137,12 @@ class Bus:
         return False
 
     async def _bring_in(self, monitor: Monitor, spec: FunctionSpec) -> str:
+        if isinstance(spec, NicSpec):
+            check_tap(spec, self._config.qemu.netns)
         indexes = boot_indexes([other.plugged for other in self._record.every()], BootTarget.NONE)
         address = await hotplug.insert(monitor, spec, indexes)
         held = self._record.holder(spec.kind, spec.slot, spec.function_id)
-        if isinstance(spec, DiskSpec) or held is None or held.link_up:
+        if held is None or held.link_up:
             return address
         await monitor.execute("set_link", {"name": device_name(spec), "up": False})
         return address

@@ -16,6 +16,7 @@ from lab.chassis.config import ChassisConfig
 from lab.chassis.media import media_source
 from lab.chassis.monitor import CommandRefusedError, Monitor
 from lab.chassis.record import BootOverride, BootTarget, OverrideEnabled, Record
+from lab.chassis.taps import check_tap
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -116,6 +117,8 @@ class Host:
         try:
             self._record.change(booted_from=state.boot.effective, powered_on_at=time.time(), restart_pending=False)
             present = tuple(function for function in self._record.every() if not function.removing)
+            for nic in (function.nic for function in present if function.nic):
+                check_tap(nic, self._config.qemu.netns)
             boot = Boot(present, state.boot.effective, media_source(state.media, self._config.bmc.media_dir))
             process, monitor = await self._launch(boot)
         except BaseException:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,10 @@ from lab.chassis.slots import DiskSpec, FunctionSpec, Kind, NicSpec, backend_nam
 from proto.errors import DpuError
 from proto.reasons import Reason
 
+# NBD protocol, fixed newstyle: magic, magic, flags; the client says its flags and that it leaves (NBD_OPT_ABORT).
+NBD_GREETING_BYTES = 18
+NBD_GOODBYE = struct.pack(">I8sII", 3, b"IHAVEOPT", 2, 0)
+
 RELEASE_TIMEOUT_S = 5.0  # a device that is gone still holds its node for an instant
 
 
@@ -22,7 +27,7 @@ class Sight:
     """What the running QEMU has.
 
     Attributes:
-        devices: name of a PCIe function to its address, such as ``0000:03:00.0``.
+        devices: name of a PCIe function to its address, such as ``0000:03:00.0``; empty until firmware gave it one.
         nodes: block nodes, name to size in bytes.
     """
 
@@ -32,10 +37,14 @@ class Sight:
 
 async def look(monitor: Monitor) -> Sight:
     """See what is plugged."""
+    named = await monitor.execute("qom-list", {"path": "/machine/peripheral"})
     buses = await monitor.execute("query-pci")
     nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+    addresses = {name: address for bus in buses for name, address in named_functions(bus["devices"])}
     return Sight(
-        devices={name: address for bus in buses for name, address in named_functions(bus["devices"])},
+        devices={
+            child["name"]: addresses.get(child["name"], "") for child in named if child["type"].startswith("child")
+        },
         nodes={node["node-name"]: node["image"]["virtual-size"] for node in nodes if "node-name" in node},
     )
 
@@ -157,13 +166,16 @@ async def grow(monitor: Monitor, spec: DiskSpec, size_bytes: int) -> int:
 
 
 async def _knock(spec: DiskSpec) -> None:
-    """See that somebody serves the socket: a read through a dead one would stop the whole host for a minute."""
+    """See that an NBD server answers: a read through a dead socket would stop the whole host for a minute."""
     try:
         async with asyncio.timeout(2):
-            _, writer = await asyncio.open_unix_connection(spec.nbd_path)
-    except (OSError, TimeoutError) as failure:
+            reader, writer = await asyncio.open_unix_connection(spec.nbd_path)
+            try:
+                await reader.readexactly(NBD_GREETING_BYTES)
+                writer.write(NBD_GOODBYE)
+                await writer.drain()
+            finally:
+                writer.close()
+    except (OSError, EOFError, TimeoutError) as failure:
         remedy = "wait until the DPU serves the disk again"
-        raise DpuError(Reason.UNAVAILABLE, f"nobody answers on {spec.nbd_path}", remedy=remedy) from failure
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+        raise DpuError(Reason.UNAVAILABLE, f"no NBD server answers on {spec.nbd_path}", remedy=remedy) from failure
