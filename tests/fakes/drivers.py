@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from dpu_daemon.drivers.qsd.throttle import check
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import (
     UNLIMITED,
@@ -90,8 +91,7 @@ class FakeBlock(FakeDriver):
         return self.world.state.exports[source.export]
 
     async def limit(self, handle: str, qos: Qos) -> None:
-        if qos.iops and (qos.read_iops or qos.write_iops):
-            raise DpuError(Reason.INVALID, "total and read/write limits exclude each other")
+        check(qos)
         disk = self._disk(handle)
         await self.world.act(self.role, "limit", lambda: self._keep(replace(disk, qos=qos)))
 
@@ -118,8 +118,11 @@ class FakeBlock(FakeDriver):
     async def grow(self, handle: str, size_bytes: int) -> None:
         disk = self._disk(handle)
         source = self._size_of(disk.source) if disk.source is not None else disk.size_bytes
+        if disk.size_bytes > size_bytes:
+            raise DpuError(Reason.INVALID, f"disk {handle} has {disk.size_bytes} bytes and cannot shrink")
         if source < size_bytes:
-            raise DpuError(Reason.WRONG_STATE, f"the source of {handle} has {source} bytes, not {size_bytes}")
+            message = f"the source of {handle} has {source} bytes, not {size_bytes}"
+            raise DpuError(Reason.WRONG_STATE, message, retry=True)
         await self.world.act(self.role, "grow", lambda: self._keep(replace(disk, size_bytes=size_bytes)))
 
     async def stats(self, handle: str) -> DiskStats:

@@ -32,13 +32,17 @@ class FakeTarget(FakeDriver):
         await self.world.act(self.role, "open_image", lambda: self.world.state.open_images.add(image.image_id))
 
     async def close_image(self, image: Image) -> None:
-        if image.image_id in self.world.state.clones.values():
+        state = self.world.state
+        opened = {handle for handle, volume in state.volumes.items() if volume.opened}
+        if image.image_id in {state.clones.get(handle) for handle in opened}:
             raise DpuError(Reason.IN_USE, f"image {image.source} backs a clone")
         await self.world.act(self.role, "close_image", lambda: self.world.state.open_images.discard(image.image_id))
 
     async def create(self, volume: Volume, image: Image | None) -> None:
-        if image is not None and image.image_id not in self.world.state.open_images:
-            raise DpuError(Reason.NOT_FOUND, f"image {image.source} is not open")
+        least = self.world.state.image_files.get(image.source, 0) if image is not None else 0
+        if volume.size_bytes < least:
+            message = f"{volume.size_bytes} bytes are less than the {least} of its image"
+            raise DpuError(Reason.INVALID, message, field="size_bytes")
         if volume.size_bytes > self.world.state.total_bytes:
             raise DpuError(Reason.STORAGE_FULL, "no space left on device", remedy="delete volumes")
         seen = VolumeSeen(
@@ -60,23 +64,30 @@ class FakeTarget(FakeDriver):
 
     async def open(self, volume: Volume, image: Image | None) -> None:
         seen = self._seen(volume)
+        if image is not None and image.image_id not in self.world.state.open_images:
+            raise DpuError(Reason.WRONG_STATE, f"image {image.source} is not open", retry=True)
         await self.world.act(self.role, "open", lambda: self._keep(replace(seen, opened=True)))
 
     async def export(self, volume: Volume, *, read_only: bool) -> TargetAddress:
         seen = self._seen(volume)
         if not seen.opened:
             raise DpuError(Reason.NOT_FOUND, f"failed to find node {volume.handle}")
+        if volume.export is None:
+            raise DpuError(Reason.INVALID, f"volume {volume.handle} is wanted by nobody", field="export")
+        # One name for each generation: a DPU that was cut off knows only the old one.
+        name = f"{volume.handle}-g{volume.export.generation}"
 
         def work() -> None:
+            self._cut_off(volume)
             self._keep(replace(seen, exported=True, export_read_only=read_only))
-            self.world.state.exports[volume.handle] = seen.size_bytes
+            self.world.state.exports[name] = seen.size_bytes
 
         await self.world.act(self.role, "export", work)
-        return TargetAddress(transport="nbd+tcp", host="192.0.2.10", port=10809, export=volume.handle)
+        return TargetAddress(transport="nbd+tcp", host="192.0.2.10", port=10809, export=name)
 
     async def unexport(self, volume: Volume) -> None:
         def work() -> None:
-            self.world.state.exports.pop(volume.handle, None)
+            self._cut_off(volume)
             seen = self.world.state.volumes.get(volume.handle)
             if seen is not None:
                 self._keep(replace(seen, exported=False, export_read_only=False))
@@ -85,16 +96,21 @@ class FakeTarget(FakeDriver):
 
     async def resize(self, volume: Volume, size_bytes: int) -> None:
         seen = self._seen(volume)
+        if not seen.opened:
+            raise DpuError(Reason.NOT_FOUND, f"volume {volume.handle} is not open", retry=True)
+        if seen.size_bytes > size_bytes:
+            raise DpuError(Reason.INVALID, f"volume {volume.handle} cannot shrink", field="size_bytes")
 
         def work() -> None:
             self._keep(replace(seen, size_bytes=size_bytes))
-            if volume.handle in self.world.state.exports:
-                self.world.state.exports[volume.handle] = size_bytes
+            for name in self._names(volume):
+                self.world.state.exports[name] = size_bytes
 
         await self.world.act(self.role, "resize", work)
 
     async def delete(self, volume: Volume) -> None:
         def work() -> None:
+            self._cut_off(volume)
             self.world.state.volumes.pop(volume.handle, None)
             self.world.state.clones.pop(volume.handle, None)
 
@@ -110,6 +126,13 @@ class FakeTarget(FakeDriver):
         if seen is None:
             raise DpuError(Reason.NOT_FOUND, f"volume file {volume.handle} does not exist")
         return seen
+
+    def _names(self, volume: Volume) -> list[str]:
+        return [name for name in self.world.state.exports if name.startswith(f"{volume.handle}-g")]
+
+    def _cut_off(self, volume: Volume) -> None:
+        for name in self._names(volume):
+            del self.world.state.exports[name]
 
     def _keep(self, seen: VolumeSeen) -> None:
         self.world.state.volumes[seen.handle] = seen

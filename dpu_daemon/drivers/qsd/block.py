@@ -5,6 +5,7 @@ with node ``H.top`` (its limits), and export ``H`` (what the host's bus opens). 
 """
 
 import asyncio
+import os
 
 from dpu_daemon.drivers.qsd.graph import INCOMPLETE, NBD_TCP, Export, Node, names_ending, nodes_in, source_of
 from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, inquire, touch
@@ -70,8 +71,8 @@ class QsdBlock:
         """Makes what is missing of the disk.
 
         Raises:
-            DpuError: UNAVAILABLE or NOT_FOUND (both worth repeating) for a target that does not answer or does not
-                offer the export; ALREADY_EXISTS when the handle has another source; UNSUPPORTED transport.
+            DpuError: UNAVAILABLE for a target that does not answer or does not offer the export; INVALID for a seed
+                file that is not there; ALREADY_EXISTS when the handle has another source; UNSUPPORTED transport.
         """
         nodes = await self._nodes()
         known = nodes.get(f"{handle}.src")
@@ -107,14 +108,16 @@ class QsdBlock:
         await self._session.execute("qom-set", {"path": f"/objects/{handle}.tg", "property": "limits", "value": limits})
 
     async def expose(self, handle: str, *, read_only: bool) -> None:
+        """Offers a disk to the bus; one that is offered already is left.
+
+        Raises:
+            DpuError: NOT_FOUND when it is not connected, INVALID for a writable export of a read-only disk.
+        """
         top = await self._top(handle)
-        await self._server.offer(
-            handle,
-            node=top.name,
-            name=handle,
-            writable=not (read_only or top.read_only),
-            writethrough=False,
-        )
+        if top.read_only and not read_only:
+            message = f"disk {handle} is read-only"
+            raise DpuError(Reason.INVALID, message, field="read_only", remedy="attach it read-only")
+        await self._server.offer(handle, node=top.name, name=handle, writable=not read_only, writethrough=False)
 
     async def conceal(self, handle: str) -> None:
         """Takes the disk from the bus.
@@ -125,8 +128,15 @@ class QsdBlock:
         await self._server.withdraw(handle)
 
     async def disconnect(self, handle: str) -> None:
-        await self.conceal(handle)
-        nodes = await self._nodes()
+        """Removes what there is of a disk.
+
+        Raises:
+            DpuError: IN_USE while it is exposed.
+        """
+        nodes, exports = await asyncio.gather(self._nodes(), self._server.exports())
+        if handle in exports:
+            message = f"disk {handle} is in use by its export"
+            raise DpuError(Reason.IN_USE, message, field="handle", remedy="conceal it first")
         if f"{handle}.top" in nodes:
             await self._session.execute("blockdev-del", {"node-name": f"{handle}.top"})
         if handle in await self._groups():
@@ -174,6 +184,9 @@ class QsdBlock:
     async def _open(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> None:
         node = {"node-name": f"{handle}.src", "read-only": read_only}
         if isinstance(source, SeedFile):
+            if not await asyncio.to_thread(os.path.isfile, source.path):
+                message = f"there is no seed file {source.path}"
+                raise DpuError(Reason.INVALID, message, field="source.path", remedy="write the seed first")
             await self._session.execute(
                 "blockdev-add", {**node, "driver": "file", "filename": source.path, "read-only": True}
             )

@@ -55,7 +55,7 @@ def locate(directory: Path, source: str) -> Path:
     """The image's file.
 
     Raises:
-        DpuError: INVALID for a name that is a path or leads out of the directory, NOT_FOUND when there is no such file.
+        DpuError: INVALID for a name that is a path or leads out of the directory, and when there is no such file.
     """
     if not source or Path(source).name != source or source.startswith(".") or "\0" in source:
         message = f"{source!r} is not the name of a file in the image directory"
@@ -63,7 +63,7 @@ def locate(directory: Path, source: str) -> Path:
     path = directory / source
     if not path.exists():
         remedy = f"copy it to {directory} on the storage node"
-        raise DpuError(Reason.NOT_FOUND, f"there is no image file {source}", field="source", remedy=remedy)
+        raise DpuError(Reason.INVALID, f"there is no image file {source}", field="source", remedy=remedy)
     if path.resolve().parent != directory.resolve() or not path.is_file():
         message = f"{source} is no regular file of the image directory"
         raise DpuError(Reason.INVALID, message, field="source", remedy="copy the image there instead of linking it")

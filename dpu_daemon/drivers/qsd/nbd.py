@@ -36,7 +36,6 @@ class _Option(IntEnum):
 class _Reply(IntEnum):
     ACK = 1
     INFO = 3
-    ERR_UNKNOWN = FIRST_ERROR + 6
 
 
 class _Command(IntEnum):
@@ -88,7 +87,7 @@ async def inquire(address: Address, export: str, *, timeout_s: float) -> int:
     """Size in bytes of an export, without opening it.
 
     Raises:
-        DpuError: UNAVAILABLE when no NBD server answers, NOT_FOUND (to be tried again) when it has no such export.
+        DpuError: UNAVAILABLE when no NBD server answers, or it has no such export (yet).
     """
     try:
         async with asyncio.timeout(timeout_s), _connect(address) as (reader, writer):
@@ -161,7 +160,6 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         if kind == _Reply.INFO and len(data) >= 10 and struct.unpack_from(">H", data)[0] == INFO_EXPORT:
             size_bytes = int(struct.unpack_from(">Q", data, 2)[0])
         elif kind >= FIRST_ERROR:
-            reason = Reason.NOT_FOUND if kind == _Reply.ERR_UNKNOWN else Reason.UNAVAILABLE
             message = f"the NBD server does not offer export {export}"
             remedy = "export the volume for this attachment's generation"
-            raise DpuError(reason, message, field="source.export", remedy=remedy, retry=True)
+            raise DpuError(Reason.UNAVAILABLE, message, field="source.export", remedy=remedy)

@@ -79,7 +79,7 @@ class QsdTarget:
         """Opens a base node, once for all its clones.
 
         Raises:
-            DpuError: INVALID or NOT_FOUND for the file, ALREADY_EXISTS when the id is open with another file.
+            DpuError: INVALID for the file, ALREADY_EXISTS when the id is open with another file.
         """
         path = locate(self._image_dir, image.source)
         virtual_size(path, image.format)

@@ -1,0 +1,124 @@
+"""The stage for the BlockDriver contract: a storage node beside the driver under test, real or fake."""
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
+from dpu_daemon.engine.protocols import BlockDriver
+from dpu_daemon.model.disk import SeedFile, TargetAddress
+from dpu_daemon.model.volume import Export, Volume
+from tests.fakes.drivers import FakeBlock
+from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.world import World
+
+MIB = 1 << 20
+
+
+class BlockRig(Protocol):
+    @property
+    def driver(self) -> BlockDriver: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def serve(self, size_bytes: int) -> TargetAddress:
+        """A volume on the storage node, exported."""
+        ...
+
+    async def grow_source(self, address: TargetAddress, size_bytes: int) -> None: ...
+
+    def seed(self) -> SeedFile: ...
+
+    def missing_seed(self) -> SeedFile: ...
+
+
+class RealBlockRig:
+    """Two qemu-storage-daemons."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.node = StorageDaemon(directory, "st")
+        self.dpu = StorageDaemon(directory, "dpu")
+        self.target = QsdTarget(
+            qmp=self.node.qmp,
+            nbd_host="127.0.0.1",
+            nbd_port=free_port(),
+            volume_dir=str(directory / "volumes"),
+            image_dir=str(directory / "images"),
+        )
+        self.driver = QsdBlock(qmp=self.dpu.qmp, nbd_socket=self.dpu.nbd)
+        self._volumes: dict[str, Volume] = {}
+        self.lost: list[str] = []
+
+    async def start(self) -> None:
+        self.node.start()
+        self.dpu.start()
+        await self.target.start(self.lost.append)
+        await self.driver.start(self.lost.append)
+
+    async def stop(self) -> None:
+        await self.driver.stop()
+        await self.target.stop()
+        self.dpu.kill()
+        self.node.kill()
+
+    async def serve(self, size_bytes: int) -> TargetAddress:
+        number = len(self._volumes) + 1
+        volume = Volume(
+            volume_id=f"vol-{number}",
+            handle=f"v{number}",
+            size_bytes=size_bytes,
+            export=Export(generation=1, dpu="dpu-1"),
+        )
+        await self.target.create(volume, None)
+        await self.target.open(volume, None)
+        address = await self.target.export(volume, read_only=False)
+        self._volumes[address.export] = volume
+        return address
+
+    async def grow_source(self, address: TargetAddress, size_bytes: int) -> None:
+        await self.target.resize(self._volumes[address.export], size_bytes)
+
+    def seed(self) -> SeedFile:
+        path = self._directory / "seed.iso"
+        path.write_bytes(bytes(64 * 1024))
+        return SeedFile(path=str(path))
+
+    def missing_seed(self) -> SeedFile:
+        return SeedFile(path=str(self._directory / "none.iso"))
+
+
+class FakeBlockRig:
+    """One World."""
+
+    def __init__(self) -> None:
+        self._world = World()
+        self.driver = FakeBlock(self._world)
+
+    async def start(self) -> None:
+        await self.driver.start(lambda _: None)
+
+    async def stop(self) -> None:
+        await self.driver.stop()
+
+    async def serve(self, size_bytes: int) -> TargetAddress:
+        export = f"v{len(self._world.state.exports) + 1}-g1"
+        self._world.state.exports[export] = size_bytes
+        return TargetAddress(transport="nbd+tcp", host="192.0.2.10", port=10809, export=export)
+
+    async def grow_source(self, address: TargetAddress, size_bytes: int) -> None:
+        self._world.state.exports[address.export] = size_bytes
+
+    def seed(self) -> SeedFile:
+        self._world.state.seed_files["machine"] = {"user-data": ""}
+        return SeedFile(path="/seeds/machine")
+
+    def missing_seed(self) -> SeedFile:
+        return SeedFile(path="/seeds/none")
+
+
+def elsewhere(address: TargetAddress) -> TargetAddress:
+    """The same storage node, an export that it has not."""
+    return dataclasses.replace(address, export="none-g9")
