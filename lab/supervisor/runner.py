@@ -101,6 +101,7 @@ class Runner:
     def _start(self) -> asyncio.Future[int] | None:
         self._notified.clear()
         self._state = UnitState.STARTING
+        self._message = ""
         self._starts += 1
         variables = spawn.environment_of(self.unit, self._notices.path)
         try:
@@ -134,7 +135,6 @@ class Runner:
                 return
         if not ended.done():
             self._state = UnitState.READY
-            self._message = ""
             self.was_ready.set()
             self.ready.set()
             log.info("ready", unit=self.unit.name, pid=self.pid)
