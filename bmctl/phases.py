@@ -16,6 +16,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 FULL = "█"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SPINS_PER_S = 8
+LASTING = ("Running", "Stopped")
 
 
 class Progress(Enum):
@@ -44,6 +45,11 @@ class Phase:
     attempts: int
     message: str
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the machine is meant to stay in it, so that its length says nothing."""
+        return self.name in LASTING
+
 
 def phases(machine: Object, now: datetime) -> list[Phase]:
     """The timeline of a machine as it stands at ``now``, lasting states left out."""
@@ -52,7 +58,7 @@ def phases(machine: Object, now: datetime) -> list[Phase]:
 
 
 def _counts(entry: Object) -> bool:
-    return entry.get("phase") not in ("Running", "Stopped") or bool(entry.get("message"))
+    return entry.get("phase") not in LASTING or bool(entry.get("message"))
 
 
 def _phase(entry: Object, machine: Object, now: datetime) -> Phase:
@@ -63,7 +69,7 @@ def _phase(entry: Object, machine: Object, now: datetime) -> Phase:
     name = str(entry.get("phase", ""))
     if name == "Failed":
         progress = Progress.FAILED
-    elif finished or name in ("Running", "Stopped"):
+    elif finished or name in LASTING:
         progress = Progress.DONE
     else:
         progress = Progress.RUNNING
@@ -101,9 +107,8 @@ def _line(phase: Phase, longest: float, width: int, clock_s: float) -> Text:
     line = Text("  ", no_wrap=True, overflow="ellipsis")
     line.append_text(_mark(phase, clock_s))
     line.append(f" {phase.name:<{width}}")
-    steady = phase.progress is Progress.DONE and phase.name in ("Running", "Stopped")
-    line.append(f"  {'' if steady else duration(phase.seconds):>11}  ", style="bold")
-    cells = "" if steady else bar(phase.seconds, longest)
+    line.append(f"  {'' if phase.lasting else duration(phase.seconds):>11}  ", style="bold")
+    cells = "" if phase.lasting else bar(phase.seconds, longest)
     line.append(f"{cells:<{BAR_CELLS}}", style="cyan" if phase.progress is Progress.DONE else "yellow")
     if phase.attempts > 1:
         line.append(f"  {phase.attempts} tries", style="yellow")

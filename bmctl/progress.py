@@ -119,6 +119,8 @@ class PlainView:
 
 
 def _sentence(phase: Phase) -> str:
+    if phase.lasting:
+        return f"{phase.name}: {phase.message}"
     tries = f", {phase.attempts} tries" if phase.attempts > 1 else ""
     message = f": {phase.message}" if phase.message else ""
     return f"{phase.name} done in {duration(phase.seconds)}{tries}{message}"

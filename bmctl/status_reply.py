@@ -39,6 +39,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.FORBIDDEN: "ask an administrator for the right, or use another context",
     Reason.UNAVAILABLE: "try again; look at `bmctl lab status` or the coordinator's log",
     Reason.DEADLINE: "try again, or allow more time with --timeout",
+    Reason.NOT_FOUND: "check name and namespace; `bmctl get` lists what there is",
     Reason.CONFLICT: "read the object again and repeat the change",
 }
 REMEDY_CAUSE = "Remedy"

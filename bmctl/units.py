@@ -31,8 +31,8 @@ def age(start: datetime, now: datetime) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time with the precision that fits it: 0.04 s, 3.2 s, 2 min 5 s."""
-    if seconds < 1:
+    """A length of time with the precision that fits it: 0.04 s, 32.5 s, 2 min 5 s."""
+    if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 100:
         return f"{seconds:.1f} s"

@@ -18,4 +18,4 @@ def test_a_controllers_state_is_a_gauge() -> None:
     metrics(checks)
     assert REGISTRY.get_sample_value("dpupool_controller_ready", labels) == 0
     state[0] = ""
-    assert b'dpupool_controller_ready{controller="attachments"} 1.0' in bytes(metrics(checks).body or b"")
+    assert 'dpupool_controller_ready{controller="attachments"} 1.0' in str(metrics(checks).text)

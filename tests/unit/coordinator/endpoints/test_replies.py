@@ -15,7 +15,7 @@ def test_every_reason_becomes_a_status_with_an_error_code(reason: Reason) -> Non
 
 def test_field_and_remedy_stand_in_the_message_for_kubectl_and_as_causes_for_programs() -> None:
     reply = refused(DpuError(Reason.INVALID, "no such size", field="spec.size", remedy="give one"))
-    body = msgspec.json.decode(bytes(reply.body or b""))
+    body = msgspec.json.decode(str(reply.text))
     assert reply.status == 400
     assert body["message"] == "spec.size: no such size (give one)"
     assert [cause.get("field") for cause in body["details"]["causes"]] == ["spec.size", None]
