@@ -18,6 +18,16 @@ LIMIT_BYTES = 3 << 20
 JSON_TYPE = "application/json"
 
 
+class _JsonLoader(yaml.SafeLoader):
+    """YAML whose scalars are JSON's: a date stays a text."""
+
+
+_JsonLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 async def read_raw(request: web.Request) -> bytes:
     """The request's body.
 
@@ -38,11 +48,11 @@ def parse_yaml(raw: bytes) -> Any:
     """
     try:
         return decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return decode(encode(yaml.load(raw, _JsonLoader)))  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, msgspec.EncodeError, TypeError, ValueError) as error:
         raise bad_request(f"error decoding YAML: {error}") from error
 
 
@@ -54,7 +64,7 @@ def parse_json(raw: bytes) -> Any:
     """
     try:
         return decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"the body is not valid JSON: {error}") from error
 
 

@@ -8,7 +8,6 @@ from coordinator.api.jsonpath import compile_path
 from coordinator.api.kinds import Column
 from coordinator.api.objects import Obj, now, parse_time
 
-
 _DAY = 86400
 _YEAR = 365 * _DAY
 _SPANS = (

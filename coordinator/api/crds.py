@@ -39,7 +39,7 @@ def load(places: Iterable[Path]) -> list[Custom]:
         files = sorted(place.glob("*.yaml")) if place.is_dir() else [place]
         for file in files:
             try:
-                documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+                documents = list(yaml.safe_load_all(file.read_bytes()))
             except (OSError, yaml.YAMLError) as error:
                 raise CrdError(f"{file}: cannot be read as YAML: {error}") from error
             found += [parse(document, str(file)) for document in documents if document]

@@ -15,6 +15,7 @@ from coordinator.api.writes import check_preconditions
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+_ETERNAL = frozenset({"default", "kube-system"})
 
 
 class Propagation(Enum):
@@ -75,6 +76,8 @@ async def delete(store: Store, kind: Kind, key: Key, options: DeleteOptions) -> 
     Raises:
         ApiError: 404, 409 (preconditions), 507.
     """
+    if kind.storage == NAMESPACES and key.name in _ETERNAL:
+        raise errors.forbidden(kind.plural, kind.group, key.name, "this namespace may not be deleted")
     async with store.editing(key) as record:
         if record is None:
             raise errors.not_found(kind.plural, kind.group, key.name)

@@ -109,6 +109,9 @@ class Collector:
                     )
                     await asyncio.sleep(RETRY_S)
                     self._look(key)
+            except Exception:
+                # the outermost loop of this task: one odd object must not stop the collection of the others
+                self._log.exception("collection failed", object="/".join(key))
 
     async def _examine(self, key: Key) -> None:
         record, kind = self._store.get(key), self._writes.registry.stored(key.resource)

@@ -106,10 +106,10 @@ class Ring:
             del self._events[: self._start], self._versions[: self._start]
             self._start = 0
 
-    def after(self, version: int) -> list[Event]:
-        """All changes above a version, oldest first; only complete when the version is not below the floor."""
+    def after(self, version: int, most: int | None = None) -> list[Event]:
+        """Changes above a version, oldest first; only complete when the version is not below the floor."""
         at = bisect_right(self._versions, version, self._start)
-        return self._events[at:]
+        return self._events[at : None if most is None else at + most]
 
     def wake(self) -> None:
         """Tell every waiting watcher to look."""

@@ -23,6 +23,8 @@ from coordinator.api.writes import PatchType, Writes
 
 WRITE_TIMEOUT_S = 30.0
 """A watcher that takes no bytes for so long is cut."""
+PEER_CHECK_S = 5.0
+"""Seconds between looks whether the client of a silent stream is still there."""
 _DEAD_PEER = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
 
@@ -99,16 +101,18 @@ class Resources:
         return answer(reading.list_(self._store, kind, key.namespace, query, _look(call.request)))
 
     async def _watch(self, call: Call, kind: Kind, key: Key) -> web.StreamResponse:
-        look = _look(call.request)
-        order = Order.parse(kind, key.namespace, dict(call.request.query), look, key.name)
+        request, look = call.request, _look(call.request)
+        order = Order.parse(kind, key.namespace, dict(request.query), look, key.name)
         watcher = Watcher(self._store, order)
         response = web.StreamResponse(headers={"Content-Type": bodies.JSON_TYPE, "Cache-Control": "no-cache, private"})
-        await response.prepare(call.request)
-        notice_dead_peer(call.request)
-        pump = asyncio.create_task(_pump(watcher, response, call.request))
+        await response.prepare(request)
+        notice_dead_peer(request)
+        pump = asyncio.create_task(_pump(watcher, response, request))
         closing = asyncio.create_task(self._closing.wait())
         try:
-            await asyncio.wait((pump, closing), return_when=asyncio.FIRST_COMPLETED)
+            done: set[asyncio.Task[Any]] = set()
+            while not done and request.transport is not None and not request.transport.is_closing():
+                done, _ = await asyncio.wait((pump, closing), timeout=PEER_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (pump, closing):
                 task.cancel()

@@ -133,6 +133,9 @@ class ApiServer:
         except ApiError as refused:
             error = refused
             response = bodies.refusal(refused)
+        except RecursionError:
+            error = errors.bad_request("the body is nested too deeply")
+            response = bodies.refusal(error)
         except Exception:  # noqa: BLE001
             # the outermost frame of a request: the client gets a Status, the log the trace
             self._log.exception("request failed", method=request.method, path=request.path, user=user.name)
@@ -191,7 +194,8 @@ class ApiServer:
         return await self._resources.serve(call, self.registry.get(info.group, info.version, info.resource))
 
     def _own_paths(self) -> dict[str, Handler]:
-        health = dict.fromkeys(("/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping"), self._healthy)
+        health: dict[str, Handler] = dict.fromkeys(("/livez", "/livez/ping", "/healthz/ping"), self._alive)
+        health |= dict.fromkeys(("/healthz", "/readyz"), self._ready)
         return health | {
             "/": self._root,
             "/api": self._api,
@@ -201,7 +205,13 @@ class ApiServer:
             "/openapi/v3": self._openapi_v3,
         }
 
-    async def _healthy(self, _: Call) -> web.StreamResponse:
+    async def _alive(self, _: Call) -> web.StreamResponse:
+        return web.Response(text="ok")
+
+    async def _ready(self, _: Call) -> web.StreamResponse:
+        """Ready means that the last write reached the disk."""
+        if self.store.trouble:
+            return web.Response(text=f"[-]store failed: {self.store.trouble}\n", status=500)
         return web.Response(text="ok")
 
     async def _root(self, _: Call) -> web.StreamResponse:

@@ -51,6 +51,11 @@ class _Shelf:
 class Store:
     """Objects and their history on one database.
 
+    Attributes:
+        version: the newest resourceVersion that readers see.
+        trouble: why the last transaction failed; empty when it did not.
+        listeners: told of each change once it is on disk; must not raise.
+
     Args:
         database: open file; the store closes it.
         bounds: how much history is kept.
@@ -68,6 +73,7 @@ class Store:
         self._writer: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._closing = False
+        self.trouble = ""
         self.listeners: list[Callable[[Event], None]] = []
         for key, version, raw in database.objects():
             self._shelf(key.resource).put(Record.load(key, version, raw))
@@ -196,6 +202,7 @@ class Store:
     async def _try(self, batch: Sequence[_Pending]) -> bool:
         rows = [each.row() for each in batch]
         refusal: errors.ApiError | None = None
+        self.trouble = ""
         try:
             await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._database.commit, rows, self._history.oldest
@@ -206,9 +213,11 @@ class Store:
             refusal = errors.storage_failed(str(self.path), str(error))
         if refusal is None:
             self._publish(batch)
-        elif len(batch) == 1 and not batch[0].done.done():
+            return True
+        self.trouble = refusal.message
+        if len(batch) == 1 and not batch[0].done.done():
             batch[0].done.set_exception(refusal)
-        return refusal is None
+        return False
 
     def _publish(self, batch: Iterable[_Pending]) -> None:
         events = []

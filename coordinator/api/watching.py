@@ -100,7 +100,7 @@ class Watcher:
                 if order.since:  # who named no version would ask the same again at once, and again
                     yield _line("ERROR", encode(errors.too_old(self._cursor, self._ring.floor).status()))
                 return
-            events = self._ring.after(self._cursor)[:_BATCH]
+            events = self._ring.after(self._cursor, _BATCH)
             if events:
                 self._cursor = events[-1].version
                 if chunk := b"".join(self._frame(event) for event in events):
@@ -110,7 +110,7 @@ class Watcher:
                 yield self._bookmark({})
 
     def _idle(self) -> bool:
-        return not self._ring.after(self._cursor)
+        return not self._ring.after(self._cursor, 1)
 
     def _initial(self) -> Iterable[bytes]:
         order = self._order

@@ -205,7 +205,7 @@ class Writes:
             config, kind = kind.view.to_stored(config), self.stored_kind(kind)
         options.warnings += shaping.check_fields(kind, config, options.validation, patching=True)
         meta(config)["name"] = key.name
-        if kind.status and kind.custom:
+        if kind.status:
             config = {name: value for name, value in config.items() if (name == "status") == bool(subresource)} | {
                 name: config[name] for name in ("apiVersion", "kind", "metadata")
             }
