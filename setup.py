@@ -14,8 +14,8 @@ def generate() -> None:
     Raises:
         SystemExit: protoc refused a file; its message is already on stderr.
     """
-    from grpc_tools import protoc  # noqa: PLC0415  (only present in the build environment)
-    import grpc_tools
+    import grpc_tools  # noqa: PLC0415  (only present in the build environment)
+    from grpc_tools import protoc  # noqa: PLC0415
 
     sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "proto").rglob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"

@@ -77,7 +77,7 @@ class Audit:
 
     def alarm(self, sentence: str) -> None:
         """A driver says that its other side restarted or went away: look soon, and forget the pauses."""
-        _log.warning(sentence)
+        _log.info(sentence)
         self._told.add(sentence)
         for trouble in self._troubles.values():
             trouble.again_at = 0.0
@@ -114,7 +114,7 @@ class Audit:
         """One pass: compare everything, try every repair that is due, tidy up."""
         told, self._told = self._told, set()
         for sentence in sorted(told):
-            said = Said(kind=EventKind.DRIVER, subject="", reason="DriverLost", message=sentence, warning=True)
+            said = Said(kind=EventKind.DRIVER, subject="", reason="Noticed", message=sentence)
             await self._ledger.commit(Change(events=(said,)))
         repairs: list[Repair] = []
         for number, auditor in enumerate(self._auditors):

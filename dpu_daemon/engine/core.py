@@ -95,3 +95,10 @@ class Core:
             except DpuError as error:
                 _log.warning(str(error))
         await self.ledger.close()
+
+
+def census_state(*, wanted: bool, established: bool) -> str:
+    """How a record stands, as far as the journal alone can tell."""
+    if not wanted:
+        return "leaving"
+    return "established" if established else "coming"

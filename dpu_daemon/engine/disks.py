@@ -123,9 +123,10 @@ class Disks:
         return record
 
     async def _follow(self, asked: AskedDisk, record: Attachment) -> None:
-        """The same attachment under a newer generation: the fence rises, the disk stays."""
+        """The same attachment under a newer generation: the fence rises, the disk stays, its source may have moved."""
         if asked.generation != record.generation:
-            newer = replace(record, generation=asked.generation)
+            spec = replace(record.spec, source=asked.spec.source)
+            newer = replace(record, generation=asked.generation, spec=spec)
             await self._ledger.commit(Change(put=(newer,), fences=self._fences(newer, closed=False)))
 
     def _fences(self, record: Attachment, *, closed: bool) -> tuple[Fence, ...]:

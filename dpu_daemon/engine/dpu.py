@@ -1,9 +1,10 @@
 """The engine of a DPU: disks, ports, seeds and machines of its host."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpu_daemon.engine.audit import AuditTimes
-from dpu_daemon.engine.core import Core, Slots
+from dpu_daemon.engine.core import Core, Slots, census_state
 from dpu_daemon.engine.disk_job import DiskDrivers
 from dpu_daemon.engine.disks import Disks
 from dpu_daemon.engine.journal import Journal
@@ -66,6 +67,14 @@ class DpuEngine:
         ledger = Ledger(journal)
         await ledger.load()
         return DpuEngine(ledger, drivers, network, times)
+
+    def census(self) -> Iterator[tuple[str, str]]:
+        """Kind of every wanted thing, and whether it was whole once."""
+        ledger = self.core.ledger
+        for disk in tuple(ledger.attachments.values()):
+            yield "attachment", census_state(wanted=disk.wanted, established=disk.established)
+        for port in tuple(ledger.ports.values()):
+            yield "port", census_state(wanted=port.wanted, established=port.established)
 
     def slots(self) -> Slots:
         """What the host's bus offers and what is given away."""

@@ -89,12 +89,14 @@ def _taken(field: str, message: str) -> DpuError:
 def refuse_other_disk(asked: AskedDisk, record: Attachment) -> None:
     """Raise ALREADY_EXISTS when the same id was given another spec.
 
-    A smaller size is the same spec: volumes only grow, and the call may be older than the last Resize.
+    A smaller size is the same spec: volumes only grow, and the call may be older than the last Resize. With a higher
+    generation the volume may be reached elsewhere: its storage node cut off the older one.
     """
     want, has = asked.spec, record.spec
+    moved = asked.generation > record.generation
     pairs: Iterable[tuple[str, object, object]] = (
         ("volume_id", want.volume_id, has.volume_id),
-        ("target", want.source, has.source),
+        ("target", has.source if moved else want.source, has.source),
         ("serial", want.serial or has.serial, has.serial),
         ("nguid", want.nguid or has.nguid, has.nguid),
         ("protocol", has.protocol if asked.any_protocol else want.protocol, has.protocol),
@@ -113,9 +115,25 @@ def refuse_other_disk(asked: AskedDisk, record: Attachment) -> None:
 
 
 def intended_port(
-    port_id: str, generation: int, spec: PortSpec, others: Collection[Port], *, functions: int, vf_pattern: str
+    port_id: str,
+    generation: int,
+    spec: PortSpec,
+    others: Collection[Port],
+    functions: int,
+    foreign: Collection[int],
+    *,
+    vf_pattern: str,
 ) -> Port:
     """The record of a new port.
+
+    Args:
+        port_id: of the port.
+        generation: of the port.
+        spec: what the caller wants.
+        others: every port of this DPU.
+        functions: how many virtual functions there are.
+        foreign: those that somebody else has.
+        vf_pattern: name of a representor.
 
     Raises:
         DpuError: ALREADY_EXISTS naming the port with the same MAC, EXHAUSTED naming the limit.
@@ -124,7 +142,7 @@ def intended_port(
         if other.spec.mac == spec.mac:
             message = f"MAC {spec.mac} is that of port {other.port_id}"
             raise DpuError(Reason.ALREADY_EXISTS, message, field="spec.mac", remedy="give the port a MAC of its own")
-    vf = free_function(functions, {other.vf for other in others})
+    vf = free_function(functions, {other.vf for other in others} | set(foreign))
     if vf is None:
         message = f"all {functions} virtual functions of this DPU are taken"
         raise DpuError(Reason.EXHAUSTED, message, field="port_id", remedy="unplug a port first")

@@ -125,11 +125,13 @@ class Ports:
         return self._view(await self._establish(port_id), seen)
 
     async def _intend(self, port_id: str, generation: int, spec: PortSpec) -> None:
+        seen = await within(LOOK_S, self._drivers.bus.look_nics(), "look at the host's bus")
+        foreign = {vf for vf, nic in seen.items() if not nic.port_id}
         functions = min(self._settings.vf_count, self._drivers.bus.nic_slots())
         async with self._ledger.allocation:
             others = tuple(self._ledger.ports.values())
             pattern = self._settings.vf_pattern
-            record = intended_port(port_id, generation, spec, others, functions=functions, vf_pattern=pattern)
+            record = intended_port(port_id, generation, spec, others, functions, foreign, vf_pattern=pattern)
             fence = raised(self._ledger.fence(FenceScope.PORT, port_id), generation=generation, closed=False)
             said = _said(port_id, "Plugging", f"{record.representor} gets {spec.mac} on {spec.bridge}")
             await self._ledger.commit(Change(put=(record,), fences=(fence,), events=(said,)))

@@ -1,7 +1,9 @@
 """The engine of a storage node: images, volumes and their exports."""
 
+from collections.abc import Iterator
+
 from dpu_daemon.engine.audit import AuditTimes
-from dpu_daemon.engine.core import Core, Slots
+from dpu_daemon.engine.core import Core, Slots, census_state
 from dpu_daemon.engine.deadline import within
 from dpu_daemon.engine.exports import Exports
 from dpu_daemon.engine.images import Images
@@ -40,6 +42,11 @@ class StorageEngine:
     async def capacity(self) -> tuple[int, int]:
         """Total and available bytes for volumes."""
         return await within(5.0, self._driver.capacity(), "ask for the capacity")
+
+    def census(self) -> Iterator[tuple[str, str]]:
+        """Kind of every wanted thing, and whether it was whole once."""
+        for volume in tuple(self.core.ledger.volumes.values()):
+            yield "volume", census_state(wanted=volume.wanted, established=volume.created)
 
     def slots(self) -> Slots:
         """A storage node has no host."""

@@ -29,12 +29,12 @@ def _plan_presence(want: Attachment, seen: DiskWorld) -> Plan:
     steps: list[Step] = []
     disk = seen.block.disks.get(want.handle) if seen.block else None
     function = (seen.functions or {}).get(want.slot)
-    wrong_disk = disk is not None and not _same_source(want, disk)
-    if function is not None and (wrong_disk or not _same_function(want, function)):
+    if function is not None and not _same_function(want, function):
         faults.append(f"slot {want.slot} shows {_difference(want, function)}")
         steps.append(UnplugDisk(slot=want.slot, handle=function.handle, force=function.handle != want.handle))
         function = None
-    if disk is not None and wrong_disk:
+    if disk is not None and not _same_source(want, disk):
+        # The host keeps the function: it reconnects under the same name, as after a restart of the block layer.
         faults.append(f"{want.handle} has another source")
         steps.extend(_remove_disk(disk))
         disk = None

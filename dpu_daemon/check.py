@@ -1,0 +1,185 @@
+"""What a machine lacks for this daemon, and how to get it."""
+
+import io
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from rich.console import Console
+from rich.table import Table
+
+from dpu_daemon.config import Config, DpuConfig, StorageConfig, TlsSection, endpoint
+from dpu_daemon.engine.journal import Journal
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+EXPIRY_WARNING = timedelta(days=14)
+FREE_BYTES = 64 << 20
+
+
+class CheckFormat(Enum):
+    """Form of the answer."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        subject: what.
+        passed: whether it is as it should be.
+        says: what was seen.
+        remedy: how to get it; empty when it passed.
+    """
+
+    subject: str
+    passed: bool
+    says: str
+    remedy: str = ""
+
+
+def examine(config: Config) -> tuple[Finding, ...]:
+    """Look at everything that the settings name; changes nothing but an empty journal where there was none."""
+    return tuple(_examine(config))
+
+
+def _examine(config: Config) -> Iterator[Finding]:
+    yield _directory("journal", config.journal.parent)
+    yield _journal(config.journal)
+    if config.tls is not None:
+        yield from _certificates(config.tls)
+    if not config.listen.startswith("unix:"):
+        yield _port("listen", config.listen)
+    if config.metrics.listen:
+        yield _port("metrics.listen", config.metrics.listen)
+    if isinstance(config, DpuConfig):
+        yield from _dpu(config)
+    else:
+        yield from _storage(config)
+
+
+def _dpu(config: DpuConfig) -> Iterator[Finding]:
+    storage = "start qemu-storage-daemon (Debian: qemu-system-common) with a monitor on this socket"
+    yield _socket("block.qmp", config.block.qmp, storage)
+    yield _directory("block.nbd_socket", config.block.nbd_socket.parent)
+    yield _directory("block.seed_dir", config.block.seed_dir)
+    yield _socket("bus.socket", config.bus.socket, "start the host's chassis; in the lab: bmctl lab up")
+    switch = "start ovsdb-server and ovs-vswitchd (Debian: apt-get install openvswitch-switch)"
+    yield _socket("switch.ovsdb", config.switch.ovsdb, switch)
+    if config.switch.uplink:
+        there = Path("/sys/class/net", config.switch.uplink).exists()
+        remedy = "create the netdev, or leave switch.uplink empty; the daemon plugs it when it appears"
+        yield _finding("switch.uplink", there, f"netdev {config.switch.uplink}", remedy)
+
+
+def _storage(config: StorageConfig) -> Iterator[Finding]:
+    storage = "start qemu-storage-daemon (Debian: qemu-system-common) with a monitor on this socket"
+    yield _socket("block.qmp", config.block.qmp, storage)
+    yield _directory("block.volume_dir", config.block.volume_dir)
+    yield _directory("block.image_dir", config.block.image_dir, writable=False)
+
+
+def _finding(subject: str, passed: bool, says: str, remedy: str) -> Finding:  # noqa: FBT001
+    return Finding(subject, passed, says if passed else f"{says}: missing", "" if passed else remedy)
+
+
+def _socket(subject: str, path: Path, remedy: str) -> Finding:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            return Finding(subject, passed=False, says=f"{path}: {error.strerror or error}", remedy=remedy)
+    return Finding(subject, passed=True, says=f"{path} answers")
+
+
+def _directory(subject: str, path: Path, *, writable: bool = True) -> Finding:
+    if not path.is_dir():
+        return Finding(subject, passed=False, says=f"{path} is no directory", remedy=f"mkdir -p -m 0700 {path}")
+    if not os.access(path, os.W_OK | os.X_OK if writable else os.R_OK | os.X_OK):
+        need = "write" if writable else "read"
+        return Finding(
+            subject, passed=False, says=f"{path}: no right to {need}", remedy=f"give the daemon's user {path}"
+        )
+    free = shutil.disk_usage(path).free
+    if writable and free < FREE_BYTES:
+        return Finding(subject, passed=False, says=f"{path} has {free} bytes free", remedy="free some space")
+    return Finding(subject, passed=True, says=f"{path}, {free >> 20} MiB free")
+
+
+def _journal(path: Path) -> Finding:
+    if not path.exists():
+        return Finding("journal", passed=True, says=f"{path} does not exist yet; the first start makes it")
+    try:
+        journal = Journal(path)
+    except DpuError as error:
+        if error.reason is Reason.UNAVAILABLE and "another process" in error.message:
+            return Finding("journal", passed=True, says=f"{path} is in use by a running daemon")
+        return Finding("journal", passed=False, says=error.message, remedy=error.remedy)
+    try:
+        count = len(journal.read().records)
+    except DpuError as error:
+        return Finding("journal", passed=False, says=error.message, remedy=error.remedy)
+    finally:
+        journal.close()
+    return Finding("journal", passed=True, says=f"{path} is sound, {count} records")
+
+
+def _certificates(tls: TlsSection) -> Iterator[Finding]:
+    yield _certificate("tls.ca", tls.ca)
+    yield _certificate("tls.cert", tls.cert)
+    key = tls.key
+    if not os.access(key, os.R_OK):
+        yield Finding("tls.key", passed=False, says=f"{key} cannot be read", remedy="issue a key for this daemon")
+        return
+    open_to_others = bool(key.stat().st_mode & 0o077)
+    remedy = f"chmod 0600 {key}"
+    says = f"{key} is readable by others" if open_to_others else f"{key} is readable by its owner alone"
+    yield Finding("tls.key", passed=not open_to_others, says=says, remedy=remedy if open_to_others else "")
+
+
+def _certificate(subject: str, path: Path) -> Finding:
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return Finding(subject, passed=False, says=f"{path}: {error}", remedy="issue a certificate for this daemon")
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    says = f"{path}: {certificate.subject.rfc4514_string()}, valid for {left.days} more days"
+    if left < EXPIRY_WARNING:
+        return Finding(subject, passed=False, says=says, remedy="renew it, then send SIGHUP")
+    return Finding(subject, passed=True, says=says)
+
+
+def _port(subject: str, text: str) -> Finding:
+    where = endpoint(text, subject, Path())
+    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((where.host, where.port))
+        except OSError as error:
+            remedy = "stop what listens there (it may be this daemon), or choose another address"
+            return Finding(subject, passed=False, says=f"{text}: {error.strerror or error}", remedy=remedy)
+    return Finding(subject, passed=True, says=f"{text} is free")
+
+
+def render(findings: Sequence[Finding], form: CheckFormat) -> str:
+    """The findings, for people or for machines."""
+    if form is CheckFormat.JSON:
+        return msgspec.json.format(msgspec.json.encode([asdict(finding) for finding in findings]), indent=2).decode()
+    table = Table("", "WHAT", "SEEN", "REMEDY", box=None)
+    for finding in findings:
+        table.add_row("ok" if finding.passed else "MISSING", finding.subject, finding.says, finding.remedy)
+    text = io.StringIO()
+    Console(width=160, file=text).print(table)
+    return text.getvalue().rstrip()

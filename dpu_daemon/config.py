@@ -1,0 +1,257 @@
+"""Settings of the daemon, read from one TOML file."""
+
+import tomllib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+class Mode(Enum):
+    """What a daemon is."""
+
+    DPU = "dpu"
+    STORAGE = "storage"
+
+
+class BlockKind(Enum):
+    """Block layers that there is a driver for."""
+
+    QSD = "qsd"
+
+
+class BusKind(Enum):
+    """Host buses that there is a driver for."""
+
+    LAB = "lab"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class TlsSection(_Section, frozen=True):
+    """PEM files; read again on SIGHUP and when they change.
+
+    Attributes:
+        ca: whose signature makes a caller believed.
+        cert: this daemon's chain.
+        key: its private key, readable by the daemon alone.
+    """
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class MetricsSection(_Section, frozen=True):
+    """Prometheus.
+
+    Attributes:
+        listen: ``address:port`` of the plain HTTP endpoint; empty for none, because metrics name volumes and machines.
+    """
+
+    listen: str = ""
+
+
+class DpuBlockSection(_Section, frozen=True):
+    """The DPU's block layer.
+
+    Attributes:
+        qmp: qemu-storage-daemon's monitor socket.
+        nbd_socket: Unix socket on which it offers disks to the host's bus.
+        seed_dir: where seed files lie; mode 0700, because user data may hold secrets.
+        driver: ``qsd``.
+    """
+
+    qmp: Path
+    nbd_socket: Path
+    seed_dir: Path
+    driver: BlockKind = BlockKind.QSD
+
+
+class TargetBlockSection(_Section, frozen=True):
+    """A storage node's block layer.
+
+    Attributes:
+        qmp: qemu-storage-daemon's monitor socket.
+        nbd_listen: ``address:port`` on the storage network.
+        volume_dir: where volumes lie.
+        image_dir: where image files lie; only read.
+        driver: ``qsd``.
+    """
+
+    qmp: Path
+    nbd_listen: str
+    volume_dir: Path
+    image_dir: Path
+    driver: BlockKind = BlockKind.QSD
+
+
+class BusSection(_Section, frozen=True):
+    """The PCIe link to the host.
+
+    Attributes:
+        socket: of the emulated link.
+        driver: ``lab``.
+    """
+
+    socket: Path
+    driver: BusKind = BusKind.LAB
+
+
+class SwitchSection(_Section, frozen=True):
+    """Open vSwitch.
+
+    Attributes:
+        ovsdb: socket of its database.
+        bridge: where ports go; ``br-int`` as in OVN.
+        datapath: ``system`` where the kernel or the hardware forwards, ``netdev`` for userspace.
+        uplink: netdev towards the fabric, plugged into the bridge when it is there; empty for none.
+        probe_port: internal port from which machines are asked whether they answer; 15 characters at most.
+    """
+
+    ovsdb: Path
+    bridge: str = "br-int"
+    datapath: str = "system"
+    uplink: str = ""
+    probe_port: str = "dpupool-probe"
+
+
+class NetworkSection(_Section, frozen=True):
+    """The host's virtual functions.
+
+    Attributes:
+        vf_pattern: name of a representor; ``{n}`` stands for the index of its function.
+        vf_count: how many functions this DPU has; 16 is what common cards are set up with.
+    """
+
+    vf_pattern: str = "pf0vf{n}"
+    vf_count: int = 16
+
+
+class TimesSection(_Section, frozen=True):
+    """Seconds.
+
+    Attributes:
+        drain_s: how long running operations may take when the daemon is told to stop; under systemd's 90.
+        audit_s: between two comparisons of everything; a look costs milliseconds.
+    """
+
+    drain_s: float = 20.0
+    audit_s: float = 10.0
+
+
+class DpuConfig(_Section, frozen=True):
+    """Settings of a daemon in mode dpu.
+
+    Attributes:
+        name: of the DPU, as the coordinator knows it.
+        mode: ``dpu``.
+        journal: the daemon's only memory; keep it on a disk that survives.
+        listen: ``address:port`` on the management network, or ``unix:PATH``.
+        tls: needed unless `listen` is a Unix socket.
+    """
+
+    name: str
+    mode: Mode
+    journal: Path
+    listen: str
+    block: DpuBlockSection
+    bus: BusSection
+    switch: SwitchSection
+    network: NetworkSection = NetworkSection()
+    metrics: MetricsSection = MetricsSection()
+    times: TimesSection = TimesSection()
+    tls: TlsSection | None = None
+
+
+class StorageConfig(_Section, frozen=True):
+    """Settings of a daemon in mode storage; see `DpuConfig` for what both have."""
+
+    name: str
+    mode: Mode
+    journal: Path
+    listen: str
+    block: TargetBlockSection
+    metrics: MetricsSection = MetricsSection()
+    times: TimesSection = TimesSection()
+    tls: TlsSection | None = None
+
+
+Config = DpuConfig | StorageConfig
+
+
+class _ModeOnly(msgspec.Struct):
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and a port."""
+
+    host: str
+    port: int
+
+
+def load(path: Path) -> Config:
+    """The settings of a file.
+
+    Raises:
+        DpuError: INVALID naming the file, the key and what is wrong with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _wrong(path, "", str(error)) from error
+    try:
+        mode = msgspec.convert(table, _ModeOnly).mode
+        of: type[Config] = DpuConfig if mode is Mode.DPU else StorageConfig
+        config = msgspec.convert(table, of, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise _wrong(path, where.strip("`").lstrip("."), what) from error
+    _check(path, config)
+    return config
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+
+
+def _check(path: Path, config: Config) -> None:
+    if config.tls is None and not config.listen.startswith("unix:"):
+        raise _wrong(path, "tls", "every call on the network is mutually authenticated: give ca, cert and key")
+    if not config.listen.startswith("unix:"):
+        endpoint(config.listen, "listen", path)
+    if config.metrics.listen:
+        endpoint(config.metrics.listen, "metrics.listen", path)
+    if isinstance(config, StorageConfig):
+        endpoint(config.block.nbd_listen, "block.nbd_listen", path)
+    elif "{n}" not in config.network.vf_pattern:
+        raise _wrong(path, "network.vf_pattern", "has no {n} for the index of the function")
+    elif len(config.switch.probe_port) > 15 or not config.switch.probe_port:
+        raise _wrong(path, "switch.probe_port", "is not a device name of 1 to 15 characters")
+
+
+def endpoint(text: str, key: str, path: Path) -> Endpoint:
+    """Address and port of ``address:port``; a v6 address stands in brackets.
+
+    Raises:
+        DpuError: INVALID naming the key.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise _wrong(path, key, f"{text!r} is not address:port")
+    return Endpoint(host.strip("[]"), int(port))
+
+
+def _wrong(path: Path, key: str, what: str) -> DpuError:
+    return DpuError(Reason.INVALID, f"{path}: {what}", field=key, remedy=f"correct {key or 'the file'}")

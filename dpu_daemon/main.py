@@ -1,0 +1,123 @@
+"""The dpu-daemon program: `dpu-daemon --config F` serves, `dpu-daemon check --config F` looks at the machine."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from dpu_daemon.check import CheckFormat, examine, render
+from dpu_daemon.config import Config, DpuConfig, StorageConfig, endpoint, load
+from dpu_daemon.daemon import Parts, run
+from dpu_daemon.drivers.hostbus import LabBus
+from dpu_daemon.drivers.netlink import NetlinkLinks
+from dpu_daemon.drivers.ovsdb import OvsdbSwitch
+from dpu_daemon.drivers.probe import FrameProber
+from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
+from dpu_daemon.drivers.seed import IsoSeedWriter
+from dpu_daemon.engine.dpu import DpuDrivers
+from dpu_daemon.engine.protocols import TargetDriver
+from proto.errors import DpuError
+
+EXIT_MISSING = 1
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: a restart does not help."""
+EXIT_UNUSABLE = 74
+"""EX_IOERR of sysexits.h: the journal or an address cannot be used."""
+
+
+@click.group(invoke_without_command=True)
+@click.option("--config", type=click.Path(path_type=Path), default=None, help="The settings, a TOML file.")
+@click.option("--log", type=click.Choice(["json", "text"]), default="json", help="Form of the log on standard error.")
+@click.version_option(package_name="dpupool")
+@click.pass_context
+def main(context: click.Context, config: Path | None, log: str) -> None:
+    """Own the storage, network and lifecycle of this DPU's host, or the volumes of this storage node."""
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        return
+    if config is None:
+        raise click.UsageError("give the settings with --config")
+    log_to_stderr(log)
+    settings = _settings(config)
+    try:
+        asyncio.run(run(settings, config, Parts(dpu=dpu_drivers, target=target_driver)))
+    except DpuError as error:
+        structlog.get_logger("dpu_daemon").error(str(error), reason=error.reason.value)
+        sys.exit(EXIT_UNUSABLE)
+
+
+@main.command()
+@click.option("--config", type=click.Path(path_type=Path), default=None, help="The settings, a TOML file.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer.")
+@click.pass_obj
+def check(outer: Path | None, config: Path | None, output: str) -> None:
+    """Say what is missing on this machine, and how to get it. Exits with 1 when something is."""
+    path = config or outer
+    if path is None:
+        raise click.UsageError("give the settings with --config")
+    settings = _settings(path)
+    findings = examine(settings)
+    click.echo(render(findings, CheckFormat(output)))
+    if not all(finding.passed for finding in findings):
+        sys.exit(EXIT_MISSING)
+
+
+def _settings(path: Path) -> Config:
+    try:
+        return load(path)
+    except DpuError as error:
+        click.echo(f"dpu-daemon: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+def log_to_stderr(form: str) -> None:
+    """One line per event on standard error, JSON for machines or text for people."""
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if form == "text":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def dpu_drivers(config: DpuConfig) -> DpuDrivers:
+    """The real drivers of a DPU."""
+    switch = OvsdbSwitch(socket=str(config.switch.ovsdb), datapath=config.switch.datapath)
+    return DpuDrivers(
+        block=QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)),
+        bus=LabBus(socket=str(config.bus.socket), nbd_socket=str(config.block.nbd_socket)),
+        switch=switch,
+        links=NetlinkLinks(),
+        prober=FrameProber(netdev=config.switch.probe_port, plug=switch.ensure_internal_port),
+        seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
+    )
+
+
+def target_driver(config: Config) -> TargetDriver:
+    """The real driver of a storage node."""
+    if not isinstance(config, StorageConfig):
+        raise TypeError(config.mode)
+    where = endpoint(config.block.nbd_listen, "block.nbd_listen", Path())
+    return QsdTarget(
+        qmp=str(config.block.qmp),
+        nbd_host=where.host,
+        nbd_port=where.port,
+        volume_dir=str(config.block.volume_dir),
+        image_dir=str(config.block.image_dir),
+    )
+
+
+if __name__ == "__main__":
+    main()
