@@ -61,6 +61,8 @@ class LazyGroup(click.Group):
         except DpuError as error:
             show(error)
             ctx.exit(EXIT_OF[error.reason])
+        except KeyboardInterrupt:
+            ctx.exit(Exit.INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(Exit.FAILED)
@@ -72,7 +74,7 @@ def bmctl() -> None:
     """Servers with DPUs as one pool: machines that boot from disks which their DPUs give them.
 
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 refused, 6 unreachable, 7 timeout,
-    8 invalid input.
+    8 invalid input, 130 interrupted.
     """
 
 

@@ -60,4 +60,5 @@ def _endpoint(invocation: Invocation, machine: str, *, view: bool, takeover: boo
         headers=credentials(connection),
         tls=client_context(connection) if server.startswith("wss:") else None,
         server_name=connection.server_name,
+        writes=not view,
     )

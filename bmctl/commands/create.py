@@ -54,7 +54,7 @@ def create(ctx: click.Context, files: tuple[str, ...], wait: bool, timeout_s: fl
 @waitable
 @namespaced
 @click.pass_context
-def machine(ctx: click.Context, wait: bool, timeout_s: float, /, **flags: object) -> None:
+def machine(ctx: click.Context, /, wait: bool, timeout_s: float, **flags: object) -> None:
     """Create a machine that boots from a clone of an image."""
     form = MachineForm(**flags)  # type: ignore[arg-type]  # click gives each flag the type that is declared above
     with open_api(ctx.ensure_object(Invocation)) as api:

@@ -28,7 +28,19 @@ class Close(IntEnum):
     GOING_AWAY = 1001
     ABNORMAL = 1006
     SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
     OTHER_WRITER = 4409
+
+
+ORDERLY = (Close.NORMAL, Close.GOING_AWAY, Close.SERVICE_RESTART, Close.TRY_AGAIN_LATER)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why the server ended the console."""
+
+    code: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,14 @@ class Endpoint:
         headers: credentials.
         tls: context for wss; None for ws.
         server_name: name expected in the certificate; the URL's host when None.
+        writes: whether keys are sent; a viewer's are only looked at for the ones that leave.
     """
 
     url: str
     headers: Mapping[str, str]
     tls: ssl.SSLContext | None
     server_name: str | None
+    writes: bool = True
 
 
 async def sit(endpoint: Endpoint, keyboard: int, screen: int, *, linger_s: float) -> str:
@@ -79,7 +93,7 @@ async def sit(endpoint: Endpoint, keyboard: int, screen: int, *, linger_s: float
         except aiohttp.ClientError as error:
             raise unreachable(endpoint.url.split("/apis/", 1)[0], str(error)) from error
         async with socket:
-            return await _converse(socket, keyboard, screen, linger_s)
+            return await _converse(socket, keyboard, screen, linger_s=linger_s, writes=endpoint.writes)
 
 
 async def _refused(
@@ -97,26 +111,26 @@ async def _refused(
     return refusal(None, error.status)
 
 
-async def _converse(socket: aiohttp.ClientWebSocketResponse, keyboard: int, screen: int, linger_s: float) -> str:
+async def _converse(
+    socket: aiohttp.ClientWebSocketResponse, keyboard: int, screen: int, *, linger_s: float, writes: bool
+) -> str:
     heard = asyncio.Event()
     output = asyncio.create_task(_show(socket, screen, heard))
-    typing = asyncio.create_task(_type(socket, keyboard, screen))
+    typing = asyncio.create_task(_type(socket, keyboard, screen, writes=writes))
     try:
         await asyncio.wait({output, typing}, return_when=asyncio.FIRST_COMPLETED)
         if typing.done() and not output.done():
             if typing.result():
                 return "left"
             await _fall_silent(output, heard, linger_s)
-        if not output.done():
-            return "end of input"
-        return _ended(output.result(), socket)
+        return _ended(output.result()) if output.done() else "end of input"
     finally:
         for task in (output, typing):
             task.cancel()
         await asyncio.gather(output, typing, return_exceptions=True)
 
 
-async def _fall_silent(output: asyncio.Task[int], heard: asyncio.Event, linger_s: float) -> None:
+async def _fall_silent(output: asyncio.Task[Ending], heard: asyncio.Event, linger_s: float) -> None:
     """Wait until nothing has come for ``linger_s`` seconds, or the console has ended."""
     while not output.done():
         heard.clear()
@@ -127,23 +141,27 @@ async def _fall_silent(output: asyncio.Task[int], heard: asyncio.Event, linger_s
             return
 
 
-async def _show(socket: aiohttp.ClientWebSocketResponse, screen: int, heard: asyncio.Event) -> int:
-    """Write what the machine says to the screen; the close code at its end."""
-    async for message in socket:
+async def _show(socket: aiohttp.ClientWebSocketResponse, screen: int, heard: asyncio.Event) -> Ending:
+    """Write what the machine says to the screen, until the server ends it."""
+    while True:
+        message = await socket.receive()
         if message.type is aiohttp.WSMsgType.BINARY:
             _write(screen, message.data)
         elif message.type is aiohttp.WSMsgType.TEXT:
             _write(screen, message.data.encode())
+        elif message.type is aiohttp.WSMsgType.CLOSE:
+            return Ending(int(message.data or Close.NORMAL), str(message.extra or ""))
+        else:
+            return Ending(socket.close_code or Close.ABNORMAL, str(socket.exception() or ""))
         heard.set()
-    return socket.close_code or Close.ABNORMAL
 
 
-async def _type(socket: aiohttp.ClientWebSocketResponse, keyboard: int, screen: int) -> bool:
+async def _type(socket: aiohttp.ClientWebSocketResponse, keyboard: int, screen: int, *, writes: bool) -> bool:
     """Send keys to the machine; whether the user left, rather than the keys ended."""
     reader = EscapeReader()
     async for data in keys(keyboard):
         typed = reader.feed(data)
-        if typed.data:
+        if typed.data and writes:
             await socket.send_bytes(typed.data)
         if typed.asked:
             _write(screen, KEYS_HELP)
@@ -152,21 +170,17 @@ async def _type(socket: aiohttp.ClientWebSocketResponse, keyboard: int, screen: 
     return False
 
 
-def _ended(code: int, socket: aiohttp.ClientWebSocketResponse) -> str:
-    if code == Close.OTHER_WRITER:
+def _ended(ending: Ending) -> str:
+    if ending.code == Close.OTHER_WRITER:
         raise DpuError(
             Reason.CONFLICT,
-            "somebody else writes to this console",
+            f"somebody else writes to this console: {ending.reason}",
             remedy="watch with --view, or take it over with --takeover",
         )
-    if code in (Close.NORMAL, Close.GOING_AWAY, Close.SERVICE_RESTART):
-        return "the console was closed by the server"
-    error = socket.exception()
-    raise DpuError(
-        Reason.UNAVAILABLE,
-        f"the console broke off (code {code})" + (f": {error}" if error else ""),
-        remedy="open it again",
-    )
+    if ending.code in ORDERLY:
+        return f"the console was closed: {ending.reason}" if ending.reason else "the console was closed"
+    why = f": {ending.reason}" if ending.reason else ""
+    raise DpuError(Reason.UNAVAILABLE, f"the console broke off (code {ending.code}){why}", remedy="open it again")
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -24,6 +24,7 @@ MODES = ("view", "write")
 NO_STATUS = 1005
 UNSENDABLE = {1005, 1006, 1015}
 INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
 
 log = structlog.get_logger()
 
@@ -45,6 +46,12 @@ class ConsoleProxy:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
+        self._open: set[web.WebSocketResponse] = set()
+
+    async def close(self) -> None:
+        """End all sittings; their users are told that the service restarts and may come again."""
+        for client in list(self._open):
+            await client.close(code=SERVICE_RESTART, message=b"the coordinator stops; open it again")
 
     async def serve(self, request: web.Request, call: Call, caller: Caller) -> web.StreamResponse:
         """One sitting at a console, from the handshake to the close of either side.
@@ -65,7 +72,11 @@ class ConsoleProxy:
             await client.prepare(request)
             with CONSOLE_SESSIONS.labels(query["mode"]).track_inprogress():
                 bound.info("console opened")
-                ending = await _join(client, upstream)
+                self._open.add(client)
+                try:
+                    ending = await _join(client, upstream)
+                finally:
+                    self._open.discard(client)
                 bound.info("console closed", code=ending.code, why=ending.reason.decode(errors="replace"))
         return client
 

@@ -33,6 +33,10 @@ class BmApi:
         self._machines = MachineActions(objects)
         self._consoles = ConsoleProxy(objects)
 
+    async def close(self) -> None:
+        """End open consoles; to be called before the server stops."""
+        await self._consoles.close()
+
     async def handle(self, request: web.Request, call: Call, caller: Caller) -> web.StreamResponse:
         """Answer a call; a DpuError becomes a ``Status``."""
         start = time.perf_counter()

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,7 +18,8 @@ PATH = f"/apis/{GROUP}/v1alpha1/namespaces/default/baremetalmachines/bm-01/conso
 class Door:
     """A client of the console."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, bm_api: BmApi) -> None:
+        self.bm_api = bm_api
         self._session = session
         self._url = url
 
@@ -43,7 +45,7 @@ async def a_door(objects: FakeObjects) -> AsyncIterator[Door]:
     app = web.Application()
     app.router.add_route("*", PATH, handle)
     async with serving(app) as server, aiohttp.ClientSession() as session:
-        yield Door(session, str(server.make_url(PATH)))
+        yield Door(session, str(server.make_url(PATH)), bm_api)
 
 
 async def test_what_is_typed_reaches_the_bmc_and_its_answer_comes_back() -> None:
@@ -88,6 +90,14 @@ async def test_the_bmc_is_left_when_the_client_leaves_and_the_session_is_no_long
             assert REGISTRY.get_sample_value("dpupool_console_sessions", {"mode": "view"}) == 1
         await bmc.left.wait()
     assert REGISTRY.get_sample_value("dpupool_console_sessions", {"mode": "view"}) == 0
+
+
+async def test_who_is_at_a_console_is_told_when_the_coordinator_stops() -> None:
+    async with a_bmc() as bmc, a_door(FakeObjects(address=bmc.url)) as door, door.open() as console:
+        await console.receive_bytes()
+        stopping = asyncio.create_task(door.bm_api.close())
+        assert (await console.receive()).data == 1012
+        await stopping
 
 
 async def test_a_machine_without_a_server_has_no_console_yet() -> None:
