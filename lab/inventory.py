@@ -86,7 +86,7 @@ def host(settings: LabSettings, number: int) -> Object:
         "credentialsSecretRef": {"namespace": SYSTEM_NAMESPACE, "name": f"bmc-{number}"},
         "caSecretRef": {"namespace": SYSTEM_NAMESPACE, "name": "bmc-ca"},
     }
-    hardware = {"model": "lab", "cpus": 1, "memoryMiB": programs.HOST_MEMORY_MIB}
+    hardware = {"model": "lab", "cpus": 1, "memoryMiB": programs.HOST_MEMORY_MIB[settings.image]}
     made = _ours("BareMetalHost", name, {"dpuRef": {"name": f"dpu-{number}"}, "bmc": bmc, "hardware": hardware})
     made["metadata"]["labels"] = {"dpupool.io/lab": settings.name}
     return made

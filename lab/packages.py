@@ -16,6 +16,7 @@ NEEDED: dict[str, str] = {
     "dosfstools": "makes the image's EFI system partition",
     "e2fsprogs": "makes the image's root file system; its tools go into the guest",
     "fdisk": "partitions the image; sfdisk grows the root partition in the guest",
+    "iputils-ping": "people ping machines from the fabric with it",
     "iproute2": "people look into the lab's network namespaces with it",
     "kmod": "modinfo tells which kernel modules the guest needs",
     "mtools": "fills the EFI system partition without mounting it",

@@ -11,14 +11,14 @@ from typing import Any
 from lab import topology
 from lab.ca import Authority, Identity, KeyPair, Role
 from lab.qemu import Qemu
-from lab.settings import LabSettings, Layout
+from lab.settings import ImageKind, LabSettings, Layout
 from lab.topology import MGMT, STORAGE
 
 Table = dict[str, Any]
 HOST_IDS = uuid.UUID("9c0b6f0e-5d0c-4f9e-9b39-0d6a3e0a7c11")  # namespace of the hosts' UUIDs
 BMC_USER = "admin"
 DAEMON_METRICS_PORT = 9443
-HOST_MEMORY_MIB = 256
+HOST_MEMORY_MIB = {ImageKind.TINY: 256, ImageKind.DEBIAN: 1024}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def chassis(parts: Parts, number: int) -> Table:
             "data_dirs": [str(folder) for folder in qemu.data_dirs],
             "module_dir": qemu.environment.get("QEMU_MODULE_DIR", ""),
             "accel": "kvm" if parts.kvm else "tcg",
-            "memory_mib": HOST_MEMORY_MIB,
+            "memory_mib": HOST_MEMORY_MIB[parts.settings.image],
             "netns": f"/run/netns/{parts.settings.name}-dpu{number}",
         },
         "bmc": {

@@ -25,6 +25,7 @@ INCLUDE = (
     "e2fsprogs",
     "fdisk",
     "dbus",
+    "busybox-static",
 )
 # Only the seed disk is asked, with no wait for clouds that are not there; the first host key is made at boot.
 DATASOURCE = "datasource_list: [NoCloud, None]\n"

@@ -1,9 +1,9 @@
 #!/bin/sh
 # A small cloud-init: reads the NoCloud seed (a disk labelled cidata) and applies what it says.
 #   nocloud network      mounts the seed, then host name and addresses; at every boot
-#   nocloud user-data    the user data; once per instance-id
-# User data is a program (first line #!) or #cloud-config with: hostname, fqdn, write_files (path, content,
-# permissions, append), ssh_authorized_keys, runcmd, bootcmd. Other keys are named on the console and left alone.
+#   nocloud user-data    the user data; once per instance-id, but for bootcmd, which runs at every boot
+# User data is a program (first line #!) or #cloud-config with: bootcmd, hostname, ssh_authorized_keys, write_files
+# (path, content, permissions, append), runcmd; in this order. Other keys are named on the console and left alone.
 seed=/run/seed
 state=/var/lib/cloud
 flat() { awk -f /usr/lib/lab/flatten.awk "$1"; }
@@ -91,8 +91,13 @@ run_entry() {  # flattened file, path of the entry in it: a line for the shell, 
     "$@"
 }
 
+run_all() {  # name of a list of commands
+    for index in $(under /run/user-data.flat "$1"); do
+        run_entry /run/user-data.flat "$1/$index"
+    done
+}
+
 apply_cloud_config() {
-    flat $seed/user-data > /run/user-data.flat
     set_hostname "$(value /run/user-data.flat hostname)"
     for index in $(under /run/user-data.flat ssh_authorized_keys); do
         mkdir -p -m 700 /root/.ssh
@@ -101,11 +106,7 @@ apply_cloud_config() {
     for index in $(under /run/user-data.flat write_files); do
         write_file /run/user-data.flat "write_files/$index"
     done
-    for list in bootcmd runcmd; do
-        for index in $(under /run/user-data.flat $list); do
-            run_entry /run/user-data.flat "$list/$index"
-        done
-    done
+    run_all runcmd
     cut -f 1 /run/user-data.flat | cut -d / -f 1 | sort -u |
         grep -v -x -E 'hostname|fqdn|ssh_authorized_keys|write_files|bootcmd|runcmd' |
         sed 's/^/guest: user data: not understood here, left alone: /'
@@ -113,10 +114,14 @@ apply_cloud_config() {
 
 apply_user_data() {
     [ -f $seed/user-data ] || return 0
+    kind=$(head -n 1 $seed/user-data)
+    mkdir -p $state
+    case $kind in
+        '#cloud-config'*) flat $seed/user-data > /run/user-data.flat && run_all bootcmd ;;
+    esac
     instance=$(value /run/meta-data.flat instance-id)
     [ "$(cat $state/instance-id 2>/dev/null)" != "${instance:-none}" ] || return 0
-    mkdir -p $state
-    case $(head -n 1 $seed/user-data) in
+    case $kind in
         '#!'*) cp $seed/user-data /run/user-data && chmod 700 /run/user-data && /run/user-data ;;
         '#cloud-config'*) apply_cloud_config ;;
         '') ;;
