@@ -25,7 +25,7 @@ def generate() -> None:
         raise SystemExit("protoc failed")
 
 
-class BuildWithProtos(build_py):
+class BuildWithProtos(build_py):  # type: ignore[misc]  # setuptools ships no types
     """build_py that first writes the *_pb2 modules."""
 
     def run(self) -> None:
