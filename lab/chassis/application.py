@@ -33,9 +33,7 @@ class Chassis:
         self.host = Host(config, self.record)
         self._link = Link(config.pcie_path, config.qemu, self.host)
         self.bus = Bus(config, self.record, self.host, self._link.tell)
-        bounds = config.console
-        log_path = config.run_path / "console.log"
-        self.hub = ConsoleHub(serial_path(config), log_path, bounds.scrollback_bytes, bounds.viewer_backlog_bytes)
+        self.hub = ConsoleHub(serial_path(config), config.run_path / "console.log", config.console)
         self._bmc = Bmc(config, self.record, self.host, self.bus, self.hub)
         self.host.listeners.append(self._follow_power)
 

@@ -11,11 +11,10 @@ import msgspec
 import structlog
 
 from lab.chassis import hotplug
-from lab.chassis.command import boot_indexes
 from lab.chassis.config import ChassisConfig
 from lab.chassis.host import Host
 from lab.chassis.monitor import Monitor
-from lab.chassis.record import BootTarget, Record
+from lab.chassis.record import Record
 from lab.chassis.slots import (
     DiskProtocol,
     DiskSpec,
@@ -139,8 +138,7 @@ class Bus:
     async def _bring_in(self, monitor: Monitor, spec: FunctionSpec) -> str:
         if isinstance(spec, NicSpec):
             check_tap(spec, self._config.qemu.netns)
-        indexes = boot_indexes([other.plugged for other in self._record.every()], BootTarget.NONE)
-        address = await hotplug.insert(monitor, spec, indexes)
+        address = await hotplug.insert(monitor, spec)
         held = self._record.holder(spec.kind, spec.slot, spec.function_id)
         if held is None or held.link_up:
             return address

@@ -1,14 +1,12 @@
 """The QEMU command line of a host and the QMP arguments of its devices. Pure: no file is touched."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lab.chassis.config import Accelerator, ChassisConfig, Firmware
 from lab.chassis.record import BootTarget
 from lab.chassis.slots import (
     DiskProtocol,
-    DiskSpec,
     Function,
     FunctionSpec,
     Kind,
@@ -23,6 +21,7 @@ Arguments = dict[str, object]
 QMP_FD, SERIAL_FD = 10, 11  # the listening sockets that the child inherits
 CD_DEVICE = "cd0"
 FIRST_ROOT_PORT = 2  # device numbers 0 and 1 are the host bridge's and kept free for graphics
+FIRST_DISK_INDEX, LAST_INDEX = 32, 1_000_000  # below: NICs by slot, and a CD that is asked for
 RECONNECT_DELAY_S, OPEN_TIMEOUT_S = 60, 5  # the disk's I/O waits so long for a DPU that restarts
 
 # A representor's software switch computes no checksums and splits no segments for the host.
@@ -69,12 +68,11 @@ def command_line(config: ChassisConfig, boot: Boot) -> list[str]:
         first = 0 if kind is Kind.DISK else config.qemu.disk_slots
         for slot in range(slots):
             line.add("device", _root_port(kind, slot, first + slot))
-    indexes = boot_indexes([function.plugged for function in boot.functions], boot.target)
     for function in boot.functions:
         option, back_end = backend_arguments(function.plugged)
         line.add(option, back_end)
-        line.add("device", device_arguments(function.plugged, indexes, network_boot=boot.target is BootTarget.PXE))
-    _add_cd(line, boot, indexes)
+        line.add("device", device_arguments(function.plugged, boot.target))
+    _add_cd(line, boot)
     return line.words
 
 
@@ -133,18 +131,19 @@ def _root_port(kind: Kind, slot: int, index: int) -> Arguments:
     }
 
 
-def boot_indexes(specs: Iterable[FunctionSpec], target: BootTarget) -> dict[str, int]:
-    """Device name to bootindex, lowest first; what is not in it is never booted."""
-    disks = sorted((s for s in specs if isinstance(s, DiskSpec) and s.boot_order), key=lambda s: (s.boot_order, s.slot))
-    nics = sorted((s for s in specs if isinstance(s, NicSpec)), key=lambda s: s.slot)
-    disk_names, nic_names = [device_name(s) for s in disks], [device_name(s) for s in nics]
-    order = {
-        BootTarget.NONE: [*disk_names, CD_DEVICE],
-        BootTarget.HDD: disk_names,
-        BootTarget.CD: [CD_DEVICE, *disk_names],
-        BootTarget.PXE: [*nic_names, *disk_names],
-    }[target]
-    return {name: index for index, name in enumerate(order, start=1)}
+def boot_index(spec: FunctionSpec, target: BootTarget) -> int | None:
+    """Place of a function in the boot order, lowest first; None when it is never booted.
+
+    It depends on nothing but the function, so that one plugged later never meets an index that is taken.
+    """
+    if isinstance(spec, NicSpec):
+        return 1 + spec.slot if target is BootTarget.PXE else None
+    return spec.boot_order * FIRST_DISK_INDEX + spec.slot if spec.boot_order else None
+
+
+def cd_index(target: BootTarget) -> int | None:
+    """Place of the CD drive in the boot order: last, unless asked for."""
+    return {BootTarget.NONE: LAST_INDEX, BootTarget.CD: 1}.get(target)
 
 
 def backend_arguments(spec: FunctionSpec) -> tuple[str, Arguments]:
@@ -166,24 +165,25 @@ def backend_arguments(spec: FunctionSpec) -> tuple[str, Arguments]:
     }
 
 
-def device_arguments(spec: FunctionSpec, indexes: dict[str, int], *, network_boot: bool = False) -> Arguments:
+def device_arguments(spec: FunctionSpec, target: BootTarget = BootTarget.NONE) -> Arguments:
     """Arguments of -device and of device_add alike."""
-    name = device_name(spec)
-    arguments: Arguments = {"id": name, "bus": port_name(spec.kind, spec.slot)}
-    if name in indexes:
-        arguments["bootindex"] = indexes[name]
+    arguments: Arguments = {"id": device_name(spec), "bus": port_name(spec.kind, spec.slot)}
+    index = boot_index(spec, target)
+    if index is not None:
+        arguments["bootindex"] = index
     if isinstance(spec, NicSpec):
         arguments |= {"driver": "virtio-net-pci", "netdev": backend_name(spec), "mac": spec.mac, "host_mtu": spec.mtu}
         arguments |= {**NIC_OFFLOADS_OFF}
-        return arguments if network_boot else arguments | {"romfile": ""}  # the boot ROM costs seconds at each start
+        return arguments if index is not None else arguments | {"romfile": ""}  # the boot ROM costs time
     driver = "virtio-blk-pci" if spec.protocol is DiskProtocol.VIRTIO_BLK else "nvme"
     return arguments | {"driver": driver, "drive": backend_name(spec), "serial": spec.serial}
 
 
-def _add_cd(line: CommandLine, boot: Boot, indexes: dict[str, int]) -> None:
+def _add_cd(line: CommandLine, boot: Boot) -> None:
     device: Arguments = {"driver": "ide-cd", "id": CD_DEVICE, "bus": "ide.0"}
-    if CD_DEVICE in indexes:
-        device["bootindex"] = indexes[CD_DEVICE]
+    index = cd_index(boot.target)
+    if index is not None:
+        device["bootindex"] = index
     if boot.media:
         protocol = boot.media.partition("://")[0]
         source: Arguments = (

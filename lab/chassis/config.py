@@ -111,7 +111,7 @@ class ConsoleSection(Section, frozen=True):
     Attributes:
         scrollback_bytes: what a new viewer is shown.
         viewer_backlog_bytes: a viewer that is further behind is cut off.
-        log_limit_bytes: at power-on a longer console.log is set aside as console.log.1.
+        log_limit_bytes: a longer console.log is cut down to the scroll-back; a guest cannot fill the disk by it.
     """
 
     scrollback_bytes: int = 256 * 1024
@@ -149,7 +149,15 @@ class ChassisConfig(Section, frozen=True):
         """The password, from wherever it is configured."""
         if self.bmc.password:
             return self.bmc.password
-        return Path(self.bmc.password_file).read_text(encoding="utf-8").rstrip("\n")
+        try:
+            password = Path(self.bmc.password_file).read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as failure:
+            raise refused(
+                "bmc.password_file", f"cannot be read: {failure}", "make it a readable text file"
+            ) from failure
+        if not password:
+            raise refused("bmc.password_file", "it is empty", "put the password into it")
+        return password
 
 
 def read_config(path: Path) -> ChassisConfig:
@@ -183,6 +191,7 @@ def check(config: ChassisConfig) -> None:
     _check_identity(config)
     _check_mainboard(config.qemu)
     _check_bmc(config.bmc)
+    _ = config.bmc_password
     for field, value in (("run_dir", config.run_dir), ("pcie_socket", config.pcie_socket)):
         if value and (not value.startswith("/") or "," in value or len(os.fsencode(value)) > SOCKET_PATH_LIMIT - 12):
             remedy = f"give an absolute path without a comma, at most {SOCKET_PATH_LIMIT - 12} bytes long"

@@ -7,15 +7,19 @@ is cut off, and neither the host nor the others wait for it.
 import asyncio
 import contextlib
 import itertools
+import os
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 
+from lab.chassis.config import ConsoleSection
+
 log = structlog.get_logger()
 
 READ_BYTES = 4096
+TRIM_CHECK_BYTES = 64 * 1024  # look at the log's size once for so much output
 
 
 class Ring:
@@ -86,17 +90,21 @@ class ConsoleHub:
     Args:
         socket_path: QEMU's serial socket; it takes one client, which is this hub.
         log_path: QEMU's own log of the port, from which a new hub fills its ring.
+        bounds: of memory and of the log.
     """
 
-    def __init__(self, socket_path: Path, log_path: Path, scrollback_bytes: int, backlog_bytes: int) -> None:
+    def __init__(self, socket_path: Path, log_path: Path, bounds: ConsoleSection) -> None:
         self._socket_path = socket_path
-        self._backlog_bytes = max(backlog_bytes, 2 * scrollback_bytes)
-        self._ring = Ring(scrollback_bytes)
+        self._log_path = log_path
+        self._log_limit_bytes = max(bounds.log_limit_bytes, 2 * bounds.scrollback_bytes)
+        self._read_since_trim = 0
+        self._backlog_bytes = max(bounds.viewer_backlog_bytes, 2 * bounds.scrollback_bytes)
+        self._ring = Ring(bounds.scrollback_bytes)
         self._viewers: set[Viewer] = set()
         self._writer: Viewer | None = None
         self._serial: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._fill(log_path, scrollback_bytes)
+        self._fill(log_path, bounds.scrollback_bytes)
 
     def _fill(self, log_path: Path, limit: int) -> None:
         with contextlib.suppress(FileNotFoundError), log_path.open("rb") as file:
@@ -129,6 +137,7 @@ class ConsoleHub:
             self._serial = serial
             while data := await reader.read(READ_BYTES):
                 self._show(data)
+                self._trim_log(len(data))
         except OSError as failure:
             log.warning("serial port lost", why=str(failure))
         finally:
@@ -136,6 +145,18 @@ class ConsoleHub:
                 self._serial = None
             if serial is not None:
                 serial.close()
+
+    def _trim_log(self, fresh_bytes: int) -> None:
+        """Cut QEMU's log when it is too long; QEMU appends, so it goes on behind what we leave."""
+        self._read_since_trim += fresh_bytes
+        if self._read_since_trim < TRIM_CHECK_BYTES:
+            return
+        self._read_since_trim = 0
+        with contextlib.suppress(FileNotFoundError):
+            if self._log_path.stat().st_size > self._log_limit_bytes:
+                os.truncate(self._log_path, 0)
+                with self._log_path.open("ab") as file:
+                    file.write(self._ring.content())
 
     def _show(self, data: bytes) -> None:
         self._ring.append(data)

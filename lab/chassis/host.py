@@ -13,6 +13,7 @@ import structlog
 from lab.chassis import process as qemu
 from lab.chassis.command import Boot
 from lab.chassis.config import ChassisConfig
+from lab.chassis.hotplug import restore_boot_order
 from lab.chassis.media import media_source
 from lab.chassis.monitor import CommandRefusedError, Monitor
 from lab.chassis.record import BootOverride, BootTarget, OverrideEnabled, Record
@@ -99,6 +100,8 @@ class Host:
             await found.wait()
             return
         log.info("host adopted", pid=found.pid)
+        if self._record.state.restart_pending:
+            self._limit_restart()
         self._attend(found, monitor)
 
     async def power_on(self) -> None:
@@ -121,11 +124,12 @@ class Host:
                 check_tap(nic, self._config.qemu.netns)
             boot = Boot(present, state.boot.effective, media_source(state.media, self._config.bmc.media_dir))
             process, monitor = await self._launch(boot)
+            if state.boot.enabled is OverrideEnabled.ONCE:
+                await restore_boot_order(monitor, [function.plugged for function in present])
+                self._record.change(boot=BootOverride(), booted_from=BootTarget.NONE)
         except BaseException:
             self._set(PowerState.OFF)
             raise
-        if state.boot.enabled is OverrideEnabled.ONCE:
-            self._record.change(boot=BootOverride())
         log.info("host powered on", pid=process.pid)
         self._attend(process, monitor)
 
@@ -200,6 +204,7 @@ class Host:
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; a guest without ACPI never does, so callers need a deadline."""
+        self._drop_restart()
         if self._state is not PowerState.OFF:
             await self.monitor.execute("system_powerdown")
 
@@ -212,7 +217,7 @@ class Host:
         async with self._lock:
             monitor = self.monitor
             state = self._record.state
-            if state.boot.effective is state.booted_from and state.booted_from is BootTarget.NONE:
+            if state.boot.effective is state.booted_from and state.boot.enabled is not OverrideEnabled.ONCE:
                 await monitor.execute("system_reset")
                 return
             self._drop_restart()
@@ -239,13 +244,17 @@ class Host:
         """
         monitor = self.monitor
         self._record.change(restart_pending=True)
-        loop = asyncio.get_running_loop()
-        self._restart_limit = loop.call_later(GRACEFUL_RESTART_LIMIT_S, self._drop_restart)
+        self._limit_restart()
         try:
             await monitor.execute("system_powerdown")
         except CommandRefusedError:
             self._drop_restart()
             raise
+
+    def _limit_restart(self) -> None:
+        if self._restart_limit is not None:
+            self._restart_limit.cancel()
+        self._restart_limit = asyncio.get_running_loop().call_later(GRACEFUL_RESTART_LIMIT_S, self._drop_restart)
 
     def _drop_restart(self) -> None:
         if self._restart_limit is not None:

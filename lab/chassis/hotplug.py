@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from lab.chassis.command import backend_arguments, device_arguments
+from lab.chassis.command import CD_DEVICE, backend_arguments, boot_index, cd_index, device_arguments
 from lab.chassis.monitor import CommandRefusedError, Monitor
+from lab.chassis.record import BootTarget
 from lab.chassis.slots import DiskSpec, FunctionSpec, Kind, NicSpec, backend_name, device_name
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -57,7 +58,7 @@ def named_functions(devices: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         yield from named_functions(device.get("pci_bridge", {}).get("devices", []))
 
 
-async def insert(monitor: Monitor, spec: FunctionSpec, indexes: dict[str, int]) -> str:
+async def insert(monitor: Monitor, spec: FunctionSpec) -> str:
     """Hot-plug a function and see that it is there; returns its PCI address.
 
     Raises:
@@ -73,7 +74,7 @@ async def insert(monitor: Monitor, spec: FunctionSpec, indexes: dict[str, int]) 
     try:
         if backend_name(spec) not in seen.nodes:
             await monitor.execute("blockdev-add" if option == "blockdev" else "netdev_add", back_end)
-        await monitor.execute("device_add", device_arguments(spec, indexes))
+        await monitor.execute("device_add", device_arguments(spec))
     except CommandRefusedError as refusal:
         seen = await look(monitor)
         if name not in seen.devices:
@@ -138,6 +139,19 @@ async def cut_backend(monitor: Monitor, spec: FunctionSpec) -> None:
     node = {"type": "block-node", "node-name": backend_name(spec)}
     if node in await monitor.execute("query-yank"):
         await monitor.execute("yank", {"instances": [node]})
+
+
+async def restore_boot_order(monitor: Monitor, specs: Iterable[FunctionSpec]) -> None:
+    """Undo a boot override for the next reset, the guest's own too; the boot under way has read its order already."""
+    order = {device_name(spec): boot_index(spec, BootTarget.NONE) for spec in specs}
+    order[CD_DEVICE] = cd_index(BootTarget.NONE)
+    for name, index in order.items():
+        wanted = {
+            "path": f"/machine/peripheral/{name}",
+            "property": "bootindex",
+            "value": -1 if index is None else index,
+        }
+        await monitor.execute("qom-set", wanted)
 
 
 async def grow(monitor: Monitor, spec: DiskSpec, size_bytes: int) -> int:

@@ -132,9 +132,6 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _prepare_files(config: ChassisConfig) -> None:
-    console = config.run_path / "console.log"
-    if console.exists() and console.stat().st_size > config.console.log_limit_bytes:
-        console.replace(console.with_suffix(".log.1"))
     variables = config.run_path / "ovmf-vars.fd"
     if config.qemu.firmware is Firmware.OVMF and not variables.exists():
         fresh = variables.with_suffix(".new")

@@ -16,7 +16,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 SESSIONS = "/redfish/v1/SessionService/Sessions"
-OPEN_TO_ALL = {"/redfish", "/redfish/v1", "/redfish/v1/", "/redfish/v1/odata"}
+OPEN_TO_ALL = {"/redfish", "/redfish/v1", "/redfish/v1/"}
 SESSION_LIMIT = 64
 
 USER = web.RequestKey("user", str)
