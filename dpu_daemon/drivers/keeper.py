@@ -83,18 +83,25 @@ class Keeper(Generic[C]):
     async def _keep(self, lost: Callable[[str], None]) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            if self._open is not None:
-                why = await self._open.closed()
-                await self._drop(why)
-                LOG.warning("connection lost", peer=self._peer, why=why)
-                lost(f"{self._peer} went away: {why}")
-                pause_s = FIRST_PAUSE_S
-            if await self._try():
-                LOG.info("connected", peer=self._peer)
-                lost(f"{self._peer} is reachable again")
-                continue
+            try:
+                if self._open is not None:
+                    await self._watch(self._open, lost)
+                    pause_s = FIRST_PAUSE_S
+                if await self._try():
+                    LOG.info("connected", peer=self._peer)
+                    lost(f"{self._peer} is reachable again")
+                    continue
+            except Exception:  # outermost loop of this task: without it there would never be a connection again
+                LOG.exception("connection handling failed", peer=self._peer)
+                await self._drop("handling it failed")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _watch(self, connection: C, lost: Callable[[str], None]) -> None:
+        why = await connection.closed()
+        await self._drop(why)
+        LOG.warning("connection lost", peer=self._peer, why=why)
+        lost(f"{self._peer} went away: {why}")
 
     async def _try(self) -> bool:
         try:

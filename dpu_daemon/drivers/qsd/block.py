@@ -8,7 +8,7 @@ import asyncio
 import os
 
 from dpu_daemon.drivers.qsd.graph import INCOMPLETE, NBD_TCP, Export, Node, names_ending, nodes_in, source_of
-from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, inquire, touch
+from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, greets, inquire, touch
 from dpu_daemon.drivers.qsd.server import NbdServer
 from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
 from dpu_daemon.drivers.qsd.throttle import limits_of, qos_of
@@ -131,12 +131,15 @@ class QsdBlock:
         """Removes what there is of a disk.
 
         Raises:
-            DpuError: IN_USE while it is exposed.
+            DpuError: IN_USE while it is exposed, UNAVAILABLE while its dead target may still come back: for
+                RECONNECT_DELAY_S at most, unless the network swallows packets without a word.
         """
         nodes, exports = await asyncio.gather(self._nodes(), self._server.exports())
         if handle in exports:
             message = f"disk {handle} is in use by its export"
             raise DpuError(Reason.IN_USE, message, field="handle", remedy="conceal it first")
+        if f"{handle}.src" in nodes:
+            await self._let_go(handle, source_of(nodes[f"{handle}.src"]))
         if f"{handle}.top" in nodes:
             await self._session.execute("blockdev-del", {"node-name": f"{handle}.top"})
         if handle in await self._groups():
@@ -156,7 +159,9 @@ class QsdBlock:
         if top.size_bytes > size_bytes:
             message = f"disk {handle} has {top.size_bytes} bytes and cannot shrink"
             raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
-        await self._refresh(handle)
+        if not await self._touch(handle):
+            message = f"the source of {handle} does not answer"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether its storage node is up")
         exposed = handle in await self._server.exports()
         await self._server.withdraw(handle)
         try:
@@ -209,12 +214,23 @@ class QsdBlock:
             },
         )
 
-    async def _refresh(self, handle: str) -> None:
-        """A read past the limits: a source that was cut off reconnects at its next request, and learns its size."""
+    async def _let_go(self, handle: str, source: TargetAddress | SeedFile) -> None:
+        """Makes sure that closing the source does not wait.
+
+        Closing flushes, and a flush to a dead target waits for the whole reconnect delay; the daemon's monitor stands
+        still with it, and no other disk could be changed. So let a read of our own wait that long, which stops nobody.
+        """
+        if not isinstance(source, TargetAddress) or source == INCOMPLETE:
+            return
+        if not await greets(TcpAddress(source.host, source.port), timeout_s=TARGET_TIMEOUT_S):
+            await self._touch(handle)
+
+    async def _touch(self, handle: str) -> bool:
+        """Whether a read past the limits passes: a source that was cut off reconnects at it, or its wait begins."""
         look = f"{handle}.look"
         await self._server.offer(look, node=f"{handle}.src", name=look, writable=False, writethrough=False)
         try:
-            await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S)
+            return await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S)
         finally:
             await self._server.withdraw(look)
 

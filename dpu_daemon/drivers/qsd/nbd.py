@@ -100,21 +100,23 @@ async def inquire(address: Address, export: str, *, timeout_s: float) -> int:
         raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
 
 
-async def touch(address: Address, export: str, *, timeout_s: float) -> None:
-    """Reads the first sector: a request that makes the server's own clients reconnect.
+async def touch(address: Address, export: str, *, timeout_s: float) -> bool:
+    """Reads the first sector: a request that makes a source which was cut off reconnect; False when the read fails.
 
     Raises:
-        DpuError: UNAVAILABLE when the read does not pass in time.
+        DpuError: UNAVAILABLE when there is no answer in time.
     """
     try:
         async with asyncio.timeout(timeout_s), _connect(address) as (reader, writer):
             await _negotiate(reader, writer, _Option.GO, export)
             writer.write(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, _Command.READ, 1, 0, SECTOR_BYTES))
             magic, failed, _ = struct.unpack(">IIQ", await reader.readexactly(16))
-            if magic != SIMPLE_REPLY_MAGIC or failed:
-                raise ConnectionError(f"the read failed with error {failed}")
-            await reader.readexactly(SECTOR_BYTES)
+            if magic != SIMPLE_REPLY_MAGIC:
+                raise ConnectionError("the NBD server's answer makes no sense")
+            if not failed:
+                await reader.readexactly(SECTOR_BYTES)
             writer.write(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, _Command.DISCONNECT, 2, 0, 0))
+            return not failed
     except (OSError, EOFError, TimeoutError) as error:
         message = f"export {export} does not answer a read: {str(error) or type(error).__name__}"
         remedy = "look whether its storage node is up; the disk reconnects by itself"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -34,35 +35,50 @@ class RefusedError(DpuError):
 
 
 class _QmpConnection:
-    """An open client; a keeper.Connection."""
+    """An open client; a keeper.Connection. The client must be told once, and by one task, that it is over."""
 
-    def __init__(self, client: QMPClient) -> None:
+    def __init__(self, client: QMPClient, wire: socket.socket) -> None:
         self.client = client
+        self._wire = wire
+        self._ending = asyncio.Lock()
+        self._why = ""
+
+    def abort(self) -> None:
+        """Cuts the wire; the client then finds its end in the usual way."""
+        with contextlib.suppress(OSError):
+            self._wire.shutdown(socket.SHUT_RDWR)
 
     async def closed(self) -> str:
         while self.client.runstate == Runstate.RUNNING:
             await self.client.runstate_changed()
-        try:
-            await self.client.disconnect()
-        except (OSError, EOFError, QMPError) as error:
-            return str(error) or type(error).__name__
-        return "the connection ended"
+        await self._end()
+        return self._why
 
     async def close(self) -> None:
-        with contextlib.suppress(OSError, EOFError, QMPError, TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self.client.disconnect()
+        self.abort()
+        await self._end()
+
+    async def _end(self) -> None:
+        async with self._ending:
+            if self._why:
+                return
+            self._why = "the connection ended"
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.client.disconnect()
+            except (OSError, EOFError, QMPError, TimeoutError) as error:
+                self._why = str(error) or type(error).__name__
 
 
 class QmpSession:
     """Commands and events of one daemon, across its restarts.
 
     Args:
-        socket: path of the QMP Unix socket.
+        path: of the QMP Unix socket.
     """
 
-    def __init__(self, socket: str) -> None:
-        self._socket = socket
+    def __init__(self, path: str) -> None:
+        self._path = path
         self._keeper: Keeper[_QmpConnection] = Keeper(PEER, REMEDY, self._dial)
         self._version = ""
 
@@ -95,7 +111,7 @@ class QmpSession:
             raise DpuError(Reason.UNAVAILABLE, f"{PEER} went away during {command}", remedy=REMEDY) from error
         except TimeoutError as error:
             # Closing makes the daemon drop what it has not begun, so a late command cannot surprise a later one.
-            await connection.close()
+            connection.abort()
             sentence = f"{PEER} did not answer {command} within {timeout_s:g} s"
             raise DpuError(Reason.UNAVAILABLE, sentence, remedy=REMEDY) from error
 
@@ -125,11 +141,17 @@ class QmpSession:
         client = QMPClient("qsd")
         # The client's own listener keeps each event for ever when nobody reads it.
         client.events.event_filter = lambda _: False
+        wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            await client.connect(self._socket)
+            await asyncio.get_running_loop().sock_connect(wire, self._path)
+            await client.connect(wire)
         except QMPError as error:
+            wire.close()
             raise ConnectionError(str(error)) from error
+        except BaseException:
+            wire.close()
+            raise
         if client.greeting is not None:
             number: Any = client.greeting.QMP.version["qemu"]
             self._version = f"qsd {number['major']}.{number['minor']}.{number['micro']}"
-        return _QmpConnection(client)
+        return _QmpConnection(client, wire)
