@@ -1,0 +1,70 @@
+"""Why a pod is pending: every reason on every node and group, and the smallest change that would help."""
+
+from dataclasses import dataclass
+
+from coordinator.core.pool.cluster import add_fresh, lay_out
+from coordinator.core.pool.options import PoolOptions
+from coordinator.core.pool.predicates import Refusal
+from coordinator.core.pool.snapshot import Snapshot
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node, or a new node of a group, and its reasons against the pod; none means that the pod fits."""
+
+    name: str
+    new: bool
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodExplanation:
+    """All places looked at, and the one that needs least change.
+
+    Attributes:
+        closest: place with the fewest reasons against the pod.
+        remedies: what would have to be changed there.
+    """
+
+    pod: str
+    places: tuple[Place, ...]
+    closest: str
+    remedies: tuple[str, ...]
+    sentence: str
+
+
+def explain_pod(snapshot: Snapshot, key: str, options: PoolOptions) -> PodExplanation:
+    """Look at every node and every group for one pod.
+
+    Raises:
+        DpuError: NOT_FOUND when the snapshot has no such pod.
+    """
+    pod = next((one for one in snapshot.pods if one.key == key), None)
+    if pod is None:
+        raise DpuError(Reason.NOT_FOUND, f"no pod {key}", field="pod", remedy="write it as namespace/name")
+    if pod.node:
+        return PodExplanation(key, (), pod.node, (), f"{key} runs on {pod.node}")
+    cluster = lay_out(snapshot, expendable_below=options.up.expendable_below, upcoming=False)
+    arena, predicates = cluster.arena, cluster.predicates
+    places = [
+        Place(name, new=False, refusals=tuple(predicates.refusals(pod.shape, at)))
+        for at, name in enumerate(arena.names)
+    ]
+    for group in snapshot.groups:
+        if group.template is None:
+            continue
+        mark = arena.mark()
+        at = add_fresh(arena, group, group.template, f"new node of {group.name}")
+        places.append(Place(group.name, new=True, refusals=tuple(predicates.refusals(pod.shape, at))))
+        arena.back_to(mark)
+    if not places:
+        return PodExplanation(key, (), "", ("add a node group",), f"{key} waits: there are no nodes and no groups")
+    best = min(places, key=lambda place: (len(place.refusals), place.new, place.name))
+    remedies = tuple(refusal.remedy for refusal in best.refusals)
+    where = f"a new node of {best.name}" if best.new else best.name
+    if not best.refusals:
+        return PodExplanation(key, tuple(places), best.name, (), f"{key} fits {where}")
+    sentence = f"{key} fits none of {len(places)} places; closest is {where}: {best.refusals[0].sentence}"
+    return PodExplanation(key, tuple(places), best.name, remedies, sentence)
