@@ -69,8 +69,7 @@ class Faults:
     host_holds: bool = False
     """The guest does not let go of devices."""
     kill_at: int | None = None
-    """The daemon dies at this acting call; half of them before the work is done, see `kill_after_work`."""
-    kill_after_work: bool = False
+    """The daemon dies at this point; there is one before and one after every act and every journal transaction."""
     dead: bool = False
 
 
@@ -81,7 +80,7 @@ class World:
         self._path = path
         self.faults = Faults()
         self.calls: list[str] = []
-        self.acts = 0
+        self.points = 0
         self.state = State()
         if path is not None and path.exists():
             self.state = pickle.loads(path.read_bytes())  # noqa: S301  (written by this class)
@@ -105,14 +104,10 @@ class World:
         self.calls.append(call)
         await asyncio.sleep(0)
         await self._obstruct(driver, call)
-        self.acts += 1
-        dies = self.faults.kill_at == self.acts
-        if dies and not self.faults.kill_after_work:
-            self._die()
+        self.point()
         work()
         self.save()
-        if dies:
-            self._die()
+        self.point()
         if self.faults.lost_answers.get(call):
             raise self.faults.lost_answers[call].pop(0)
 
@@ -128,9 +123,14 @@ class World:
         if call in self.faults.gates:
             await self.faults.gates[call].wait()
 
-    def _die(self) -> None:
-        self.faults.dead = True
-        raise Killed
+    def point(self) -> None:
+        """A place where the daemon may die."""
+        if self.faults.dead:
+            raise Killed
+        self.points += 1
+        if self.points == self.faults.kill_at:
+            self.faults.dead = True
+            raise Killed
 
     def serve(self, export: str, size_bytes: int) -> TargetAddress:
         """A volume of a storage node elsewhere; returns where it is reached."""
