@@ -1,5 +1,6 @@
 """The embedded API with bm-api in it, an actor who plays the controllers, and bmctl on top."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 from click.testing import CliRunner, Result
 from lightkube import AsyncClient
 from lightkube.config.kubeconfig import KubeConfig
@@ -27,6 +29,7 @@ class LateObjects:
 
     def __init__(self) -> None:
         self.kubeconfig = Path()
+        self._client: AsyncClient | None = None
 
     async def machine(self, namespace: str, name: str) -> Object:
         return await self._objects().machine(namespace, name)
@@ -40,9 +43,14 @@ class LateObjects:
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         return await self._objects().secret(namespace, name)
 
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
     def _objects(self) -> KubernetesObjects:
-        client: AsyncClient = AsyncClient(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
-        return KubernetesObjects(client)
+        if self._client is None:
+            self._client = AsyncClient(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
+        return KubernetesObjects(self._client)
 
 
 @dataclass
@@ -107,9 +115,23 @@ class Stage:
 def a_stage(folder: Path) -> Iterator[Stage]:
     """The server, until the block ends."""
     objects = LateObjects()
-    with running_api(folder, extra=[bm_api_group(BmApi(objects))]) as api:
+    with _quiet(), running_api(folder, extra=[bm_api_group(BmApi(objects))]) as api:
         objects.kubeconfig = api.write_kubeconfig(folder / "coordinator.yaml", {"token": COORDINATOR_TOKEN})
-        yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(folder), "NO_COLOR": "1"})
+        try:
+            yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(folder), "NO_COLOR": "1"})
+        finally:
+            api.run(objects.close)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The server's log would go to the standard output that bmctl's runner captures."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def a_timeline(*phases: tuple[str, float], running: str = "") -> Sequence[Object]:
