@@ -76,9 +76,16 @@ def qemu_io(url: str, *commands: str, read_only: bool = False) -> str:
 
 
 def start_qemu_io(url: str, *commands: str) -> "subprocess.Popen[str]":
-    """The same in the background; `url` may carry the options of a patient client."""
-    command = [*_qemu_io(url, read_only=False), *(word for each in commands for word in ("-c", each))]
+    """The same in the background; `url` may be the options of a patient client."""
+    # Line by line, so that a test sees an answer when it is given.
+    command = ["stdbuf", "-oL", *_qemu_io(url, read_only=False), *(word for each in commands for word in ("-c", each))]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def next_line(process: "subprocess.Popen[str]") -> str:
+    """Waits for the next line that it says."""
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def patient_options(daemon: StorageDaemon, export: str) -> str:
@@ -106,4 +113,5 @@ def _qemu_io(url: str, *, read_only: bool) -> list[str]:
     program = found.img.with_name("qemu-io") if found else Path("/usr/bin/qemu-io")
     flags = ["-r"] if read_only else []
     source = ["--image-opts", url] if url.startswith("driver=") else ["-f", "raw", url]
-    return [str(program), *flags, *source]
+    # Its default writes through, that is, flushes after each write; a host does not.
+    return [str(program), "-t", "writeback", *flags, *source]
