@@ -28,6 +28,7 @@ EXIT_OF: dict[Reason, Exit] = {
     Reason.CONFLICT: Exit.CONFLICT,
     Reason.IN_FLIGHT: Exit.CONFLICT,
     Reason.STALE_GENERATION: Exit.CONFLICT,
+    Reason.GONE: Exit.CONFLICT,
     Reason.NOT_ASSIGNED: Exit.DENIED,
     Reason.FORBIDDEN: Exit.DENIED,
     Reason.UNAUTHENTICATED: Exit.DENIED,

@@ -15,8 +15,8 @@ KUBERNETES: dict[str, Reason] = {
     "ServerTimeout": Reason.DEADLINE,
     "ServiceUnavailable": Reason.UNAVAILABLE,
     "TooManyRequests": Reason.EXHAUSTED,
-    "Expired": Reason.CONFLICT,
-    "Gone": Reason.CONFLICT,
+    "Expired": Reason.GONE,
+    "Gone": Reason.GONE,
     "InternalError": Reason.INTERNAL,
 }
 BY_CODE: dict[int, Reason] = {
@@ -26,7 +26,7 @@ BY_CODE: dict[int, Reason] = {
     404: Reason.NOT_FOUND,
     405: Reason.UNSUPPORTED,
     409: Reason.CONFLICT,
-    410: Reason.CONFLICT,
+    410: Reason.GONE,
     422: Reason.INVALID,
     429: Reason.EXHAUSTED,
     502: Reason.UNAVAILABLE,

@@ -79,7 +79,7 @@ def _changes(api: Api, kind: Kind, name: str, version: str, end: float) -> Itera
                     elif event["type"] != "BOOKMARK":
                         yield event["object"]
         except DpuError as error:
-            if error.reason is Reason.CONFLICT:
+            if error.reason is Reason.GONE:
                 return
             if error.reason is not Reason.DEADLINE:
                 raise
@@ -106,7 +106,7 @@ def decoded(line: str) -> dict[str, Any]:
     """One event of a watch.
 
     Raises:
-        DpuError: it is the server's refusal; CONFLICT when it has forgotten the resource version.
+        DpuError: it is the server's refusal; GONE when it has forgotten the resource version.
     """
     event: dict[str, Any] = msgspec.json.decode(line)
     if event.get("type") == "ERROR":

@@ -116,7 +116,7 @@ class _View:
                 ):
                     self._show_change(event)
             except DpuError as error:
-                if error.reason is not Reason.CONFLICT:
+                if error.reason is not Reason.GONE:
                     raise
                 self._remember(self._list())
 
