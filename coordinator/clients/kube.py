@@ -1,0 +1,156 @@
+"""The Kubernetes-style API over HTTP: a real API server or the embedded one, by lightkube."""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx2 as httpx
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.core.async_client import AsyncClient
+from lightkube.core.exceptions import ApiError
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.models.meta_v1 import Status
+from lightkube.resources import core_v1
+from lightkube.types import PatchType
+
+from coordinator.clients.protocols import Change, Expired
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import GROUP, VERSION, Json
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+FIELD_MANAGER = "dpu-coordinator"
+ALL = "*"
+TIMEOUT_S = 15.0
+CONNECTIONS = 200
+
+RESOURCES: dict[Kind, Any] = {
+    kind: (create_namespaced_resource if kind.namespaced else create_global_resource)(
+        GROUP, VERSION, kind.value, kind.plural
+    )
+    for kind in Kind
+}
+
+REASONS: dict[str, Reason] = {
+    "NotFound": Reason.NOT_FOUND,
+    "AlreadyExists": Reason.ALREADY_EXISTS,
+    "Conflict": Reason.CONFLICT,
+    "Invalid": Reason.INVALID,
+    "BadRequest": Reason.INVALID,
+    "Forbidden": Reason.FORBIDDEN,
+    "Unauthorized": Reason.UNAUTHENTICATED,
+    "InsufficientStorage": Reason.STORAGE_FULL,
+}
+
+
+class KubeApi:
+    """`coordinator.clients.protocols.Api` by lightkube."""
+
+    def __init__(self, config: KubeConfig) -> None:
+        timeout = httpx.Timeout(TIMEOUT_S)
+        self._client = AsyncClient(config, timeout=timeout, field_manager=FIELD_MANAGER, trust_env=False)
+
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
+        try:
+            found: Json = await self._client.get(RESOURCES[kind], name, **_within(kind, namespace))
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"{kind.value} {name}") from error
+        return dict(found)
+
+    async def list(self, kind: Kind) -> tuple[list[Json], str]:
+        try:
+            listing = self._client.list(RESOURCES[kind], **_within(kind, ALL))
+            found = [dict(item) async for item in listing]
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"list of {kind.value}") from error
+        return found, listing.resourceVersion
+
+    async def watch(self, kind: Kind, resource_version: str) -> AsyncIterator[tuple[Change, Json]]:
+        stream: Any = self._client.watch(RESOURCES[kind], resource_version=resource_version, **_within(kind, ALL))
+        try:
+            async for change, found in stream:
+                yield Change(change), dict(found)
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"watch of {kind.value}") from error
+        finally:
+            await stream.aclose()
+
+    async def create(self, kind: Kind, body: Json) -> Json:
+        try:
+            made: Json = await self._client.create(RESOURCES[kind].from_dict(body))
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"{kind.value} {body['metadata'].get('name', '')}") from error
+        return dict(made)
+
+    async def patch(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json:
+        return await self._patch(RESOURCES[kind], kind, name, body, namespace)
+
+    async def patch_status(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json:
+        return await self._patch(RESOURCES[kind].Status, kind, name, body, namespace)
+
+    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
+        try:
+            await self._client.delete(RESOURCES[kind], name, **_within(kind, namespace))
+        except (httpx.HTTPError, ApiError) as error:
+            told = translate(error, f"{kind.value} {name}")
+            if isinstance(told, DpuError) and told.reason is Reason.NOT_FOUND:
+                return
+            raise told from error
+
+    async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        try:
+            found = await self._client.get(core_v1.Secret, name, namespace=namespace)
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"Secret {namespace}/{name}") from error
+        return {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+
+    async def put_event(self, body: Json, *, known: bool) -> None:
+        event: Any = core_v1.Event.from_dict(body)
+        name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
+        try:
+            if not known:
+                await self._client.create(event)
+                return
+            told = {key: body[key] for key in ("count", "lastTimestamp", "message")}
+            await self._client.patch(core_v1.Event, name, told, namespace=namespace, patch_type=PatchType.MERGE)
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"Event {name}") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _patch(self, resource: Any, kind: Kind, name: str, body: Json, namespace: str) -> Json:
+        try:
+            made: Json = await self._client.patch(
+                resource, name, body, patch_type=PatchType.MERGE, **_within(kind, namespace)
+            )
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"{kind.value} {name}") from error
+        return dict(made)
+
+
+def translate(error: Exception, what: str) -> DpuError | Expired:
+    """An error of the HTTP client as one of ours; 410 is Expired."""
+    if isinstance(error, ApiError):
+        return _from_status(error.status, what)
+    if isinstance(error, httpx.HTTPStatusError):
+        code = error.response.status_code
+        reason = Reason.UNAVAILABLE if code >= 500 or code == 429 else Reason.INTERNAL
+        return DpuError(reason, f"{what}: the API server answered {code}", remedy="look at the API server's log")
+    cause = str(error) or type(error).__name__
+    return DpuError(Reason.UNAVAILABLE, f"{what}: the API server does not answer: {cause}", remedy="see that it runs")
+
+
+def _from_status(status: Status, what: str) -> DpuError | Expired:
+    if status.code == 410:
+        return Expired(status.message or what)
+    unknown = Reason.UNAVAILABLE if (status.code or 500) >= 500 or status.code == 429 else Reason.INTERNAL
+    reason = REASONS.get(status.reason or "", unknown)
+    causes = (status.details.causes or []) if status.details else []
+    field = causes[0].field or "" if causes else ""
+    return DpuError(reason, f"{what}: {status.message or status.reason}", field=field)
+
+
+def _within(kind: Kind, namespace: str) -> Mapping[str, Any]:
+    return {"namespace": namespace} if kind.namespaced else {}

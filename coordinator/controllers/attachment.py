@@ -1,0 +1,233 @@
+"""Attachments: a volume fenced, exported and shown to a host by its DPU; and the way back."""
+
+from dataclasses import replace
+
+import msgspec
+
+from coordinator.clients.model import Disk, DiskSpec, LinkState
+from coordinator.controllers.context import Context
+from coordinator.controllers.detach import Detacher
+from coordinator.controllers.loop import NEVER, Again
+from coordinator.core.conditions import Aspect, Truth, holds, with_condition
+from coordinator.core.objects.fleet import Dpu
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import UidRef
+from coordinator.core.objects.storage import Attachment, AttachmentPhase, Volume, VolumePhase
+from coordinator.core.storage.attachment import claim_volume, disk_identity
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+FINALIZER = "dpupool.io/attachment"
+HOPELESS_S = 15.0
+
+PHASE_OF: dict[LinkState, AttachmentPhase] = {
+    LinkState.READY: AttachmentPhase.ATTACHED,
+    LinkState.DEGRADED: AttachmentPhase.DEGRADED,
+    LinkState.CONVERGING: AttachmentPhase.ATTACHING,
+    LinkState.LEAVING: AttachmentPhase.DETACHING,
+    LinkState.UNSPECIFIED: AttachmentPhase.ATTACHING,
+}
+
+
+class AttachmentController:
+    """Attaches and detaches. Knows which attachments this process has asked its DPU for, by journal of the DPU."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ensured: dict[str, str] = {}
+        self._detacher = Detacher(context)
+
+    def lane_of(self, key: str) -> str:
+        """Attaching and detaching do not wait for each other."""
+        found = self._context.caches.attachments.get(key)
+        return "detach" if found is not None and found.metadata.deleting else "attach"
+
+    def distrust(self, uid: str) -> None:
+        """A DPU told of a change: ask it again at the next look."""
+        self._ensured.pop(uid, None)
+
+    async def reconcile(self, key: str) -> Again:
+        """Look at one attachment."""
+        attachment = self._context.caches.attachments.get(key)
+        if attachment is None:
+            return NEVER
+        if attachment.metadata.deleting:
+            self._ensured.pop(attachment.metadata.uid, None)
+            return await self._detacher.detach(attachment)
+        if FINALIZER not in attachment.metadata.finalizers:
+            await self._context.set_finalizer(Kind.ATTACHMENT, attachment.metadata, FINALIZER, present=True)
+            attachment = self._context.caches.attachments.get(key) or attachment
+        try:
+            return await self._attach(attachment)
+        except DpuError as error:
+            if error.reason is Reason.CONFLICT:
+                raise
+            await self._complain(attachment, error)
+            if error.retry:
+                raise
+            return Again(after_s=HOPELESS_S)
+
+    async def _attach(self, attachment: Attachment) -> Again:
+        volume = self._volume(attachment)
+        if not volume.usable:
+            if volume.status.phase is VolumePhase.FAILED:
+                says = f"volume {volume.metadata.name} cannot be made; `kubectl describe volume` says why"
+                await self._report(attachment, AttachmentPhase.PENDING, "Waiting", says)
+            return NEVER
+        if volume.metadata.deleting:
+            raise DpuError(
+                Reason.WRONG_STATE,
+                f"volume {volume.metadata.name} is being deleted",
+                field="spec.volumeRef.name",
+                remedy="delete this attachment",
+            )
+        dpu = self._dpu(attachment)
+        if self._is_settled(attachment, volume, dpu):
+            return NEVER
+        volume, generation = await self._fence(attachment, volume)
+        disk = await self._show(attachment, volume, dpu, generation)
+        await self._settle(attachment, dpu, disk, generation)
+        self._ensured[attachment.metadata.uid] = self._mark(attachment, volume, dpu)
+        return NEVER if disk.state is LinkState.READY else Again(after_s=1.0)
+
+    async def _fence(self, attachment: Attachment, volume: Volume) -> tuple[Volume, int]:
+        """Write the generation on the volume before anybody uses it."""
+        others = {one.metadata.uid: one for one in self._context.caches.attachments.by("volume", volume.metadata.key)}
+        fence = claim_volume(volume, attachment, others)
+        if not fence.bump:
+            return volume, fence.generation
+        status = msgspec.structs.replace(
+            volume.status,
+            attach_generation=fence.generation,
+            attachment_ref=UidRef(name=attachment.metadata.name, uid=attachment.metadata.uid),
+        )
+        await self._context.write_status(Kind.VOLUME, volume, status)
+        return self._volume(attachment), fence.generation
+
+    async def _show(self, attachment: Attachment, volume: Volume, dpu: Dpu, generation: int) -> Disk:
+        spec = attachment.spec
+        target = self._context.outside.target(volume.spec.backend)
+        address = await target.export_volume(
+            volume.status.handle, dpu.metadata.name, generation, read_only=spec.read_only
+        )
+        serial, nguid = disk_identity(volume.metadata.uid)
+        asked = DiskSpec(
+            volume_id=volume.status.handle,
+            size_bytes=attachment.status.size_bytes or volume.status.size_bytes,
+            target=address,
+            serial=serial,
+            nguid=nguid,
+            protocol=spec.protocol,
+            read_only=spec.read_only,
+            boot_order=spec.boot_order,
+            qos=spec.qos,
+            machine_id=spec.machine_ref.uid if spec.machine_ref else "",
+        )
+        client = self._context.dpu(dpu)
+        uid = attachment.metadata.uid
+        try:
+            disk = await client.attach(uid, generation, asked)
+        except DpuError as error:
+            if error.reason is not Reason.ALREADY_EXISTS:
+                raise
+            disk = await client.set_qos(uid, spec.qos)
+            disk = await client.attach(uid, generation, replace(asked, size_bytes=disk.size_bytes))
+        if disk.size_bytes < volume.status.size_bytes:
+            disk = await client.resize(attachment.metadata.uid, volume.status.size_bytes)
+        return disk
+
+    def _is_settled(self, attachment: Attachment, volume: Volume, dpu: Dpu) -> bool:
+        """Whether the DPU was asked for just this, in its journal's present life, by this process, and said yes."""
+        whole = attachment.status.phase is AttachmentPhase.ATTACHED
+        same = self._ensured.get(attachment.metadata.uid) == self._mark(attachment, volume, dpu)
+        return whole and same and holds(attachment.status.conditions, Aspect.READY)
+
+    def _mark(self, attachment: Attachment, volume: Volume, dpu: Dpu) -> str:
+        wanted = (attachment.metadata.generation, volume.status.size_bytes, dpu.status.instance_id)
+        return repr(wanted)
+
+    def _volume(self, attachment: Attachment) -> Volume:
+        name = attachment.spec.volume_ref.name
+        found = self._context.caches.volumes.get(f"{attachment.metadata.namespace}/{name}")
+        if found is None:
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"volume {name} does not exist",
+                field="spec.volumeRef.name",
+                remedy="create the Volume, or name one that `kubectl get volumes` shows",
+            )
+        return found
+
+    def _dpu(self, attachment: Attachment) -> Dpu:
+        name = attachment.spec.host_ref.name
+        host = self._context.caches.hosts.get(name)
+        if host is None:
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"host {name} does not exist",
+                field="spec.hostRef.name",
+                remedy="create the BareMetalHost, or name one that `kubectl get baremetalhosts` shows",
+            )
+        dpu = self._context.caches.dpus.get(host.spec.dpu_ref.name)
+        if dpu is None:
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"DPU {host.spec.dpu_ref.name} of host {name} is not registered",
+                field="spec.hostRef.name",
+                remedy="create the Dpu object",
+            )
+        return dpu
+
+    async def _settle(self, attachment: Attachment, dpu: Dpu, disk: Disk, generation: int) -> None:
+        status = msgspec.structs.replace(
+            attachment.status,
+            generation=generation,
+            dpu=dpu.metadata.name,
+            slot=disk.slot,
+            serial=disk.serial,
+            nguid=disk.nguid,
+            pci_address=disk.pci_address,
+            protocol=disk.protocol.value if disk.protocol else "",
+            size_bytes=disk.size_bytes,
+            live_resize=disk.live_resize,
+        )
+        seen = msgspec.structs.replace(attachment, status=status)
+        whole = disk.state is LinkState.READY
+        says = f"slot {disk.slot} of DPU {dpu.metadata.name}" + (f": {disk.message}" if not whole else "")
+        phase = PHASE_OF[disk.state]
+        await self._report(seen, phase, "Ready" if whole else phase.value, says, ready=whole)
+        if whole and attachment.status.phase is not AttachmentPhase.ATTACHED:
+            self._context.events.tell(Kind.ATTACHMENT, attachment.metadata, "Attached", says)
+
+    async def _complain(self, attachment: Attachment, error: DpuError) -> None:
+        """Say what is wrong; a disk that was whole is degraded, one that never was is not there yet."""
+        if attachment.ready:
+            phase = AttachmentPhase.DEGRADED
+        else:
+            phase = AttachmentPhase.ATTACHING if error.retry else AttachmentPhase.FAILED
+        if await self._report(attachment, phase, error.reason.value, str(error)):
+            self._context.events.tell(
+                Kind.ATTACHMENT, attachment.metadata, error.reason.value, str(error), warning=True
+            )
+
+    async def _report(
+        self, attachment: Attachment, phase: AttachmentPhase, reason: str, message: str, *, ready: bool = False
+    ) -> bool:
+        current = self._context.caches.attachments.get(attachment.metadata.key)
+        if current is None:
+            return False
+        status = msgspec.structs.replace(
+            attachment.status,
+            observed_generation=attachment.metadata.generation,
+            phase=phase,
+            conditions=with_condition(
+                current.status.conditions,
+                Aspect.READY,
+                Truth.TRUE if ready else Truth.FALSE,
+                reason=reason,
+                message=message,
+                generation=attachment.metadata.generation,
+                now=self._context.clock(),
+            ),
+        )
+        return await self._context.write_status(Kind.ATTACHMENT, current, status)

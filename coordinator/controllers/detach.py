@@ -1,0 +1,117 @@
+"""Takes an attachment away: from its host, from its DPU, and the volume out of its reach."""
+
+import msgspec
+import structlog
+
+from coordinator.controllers.context import Context
+from coordinator.controllers.loop import NEVER, Again
+from coordinator.core.conditions import Aspect, Truth, with_condition
+from coordinator.core.objects.fleet import Dpu
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.storage import Attachment, AttachmentPhase, Volume
+from coordinator.core.storage.attachment import FORCE_DETACH, dpu_is_gone, next_holder
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+log = structlog.get_logger(__name__)
+
+FINALIZER = "dpupool.io/attachment"
+
+
+class Detacher:
+    """The way back of an attachment."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def detach(self, attachment: Attachment) -> Again:
+        """Undo all that was done for an attachment, then let it go.
+
+        Raises:
+            DpuError: something on the way refused or does not answer; the status says so.
+        """
+        if FINALIZER not in attachment.metadata.finalizers:
+            return NEVER
+        volume = self._context.caches.volumes.get(f"{attachment.metadata.namespace}/{attachment.spec.volume_ref.name}")
+        generation = self._generation(attachment, volume)
+        try:
+            if generation:
+                await self._from_dpu(attachment, generation)
+                await self._from_volume(attachment, volume, generation)
+        except DpuError as error:
+            if error.reason is not Reason.CONFLICT:
+                await self._say(attachment, error)
+            raise
+        newest = self._context.caches.attachments.get(attachment.metadata.key) or attachment
+        await self._context.set_finalizer(Kind.ATTACHMENT, newest.metadata, FINALIZER, present=False)
+        return NEVER
+
+    def _generation(self, attachment: Attachment, volume: Volume | None) -> int:
+        """The fence that this attachment was given; 0 when it never got so far."""
+        if attachment.status.generation:
+            return attachment.status.generation
+        holder = volume.status.attachment_ref if volume else None
+        mine = holder is not None and holder.uid == attachment.metadata.uid
+        return volume.status.attach_generation if volume and mine else 0
+
+    async def _from_dpu(self, attachment: Attachment, generation: int) -> None:
+        dpu = self._dpu(attachment)
+        if dpu is None or dpu_is_gone(dpu, attachment.metadata):
+            says = "its DPU is gone: the volume is fenced, and the DPU is swept when it comes back"
+            self._context.events.tell(Kind.ATTACHMENT, attachment.metadata, "ForcedDetach", says, warning=True)
+            return
+        outcome = await self._context.dpu(dpu).detach(attachment.metadata.uid, generation)
+        log.info("detached", attachment=attachment.metadata.key, dpu=dpu.metadata.name, outcome=outcome)
+
+    def _dpu(self, attachment: Attachment) -> Dpu | None:
+        name = attachment.status.dpu
+        if not name:
+            host = self._context.caches.hosts.get(attachment.spec.host_ref.name)
+            name = host.spec.dpu_ref.name if host else ""
+        return self._context.caches.dpus.get(name)
+
+    async def _from_volume(self, attachment: Attachment, volume: Volume | None, generation: int) -> None:
+        """Close the export and give the volume back, or hand both to the next reader of the same generation."""
+        if volume is None:
+            return
+        others = {one.metadata.uid: one for one in self._context.caches.attachments.by("volume", volume.metadata.key)}
+        holder = next_holder(volume, attachment, others)
+        if holder is None and volume.status.handle:
+            await self._unexport(volume, generation)
+        ours = volume.status.attachment_ref
+        if ours is None or ours.uid != attachment.metadata.uid:
+            return
+        newest = self._context.caches.volumes.get(volume.metadata.key)
+        if newest is not None:
+            status = msgspec.structs.replace(newest.status, attachment_ref=holder)
+            await self._context.write_status(Kind.VOLUME, newest, status)
+
+    async def _unexport(self, volume: Volume, generation: int) -> None:
+        target = self._context.outside.target(volume.spec.backend)
+        try:
+            await target.unexport_volume(volume.status.handle, generation)
+        except DpuError as error:
+            if error.reason not in {Reason.NOT_FOUND, Reason.STALE_GENERATION}:
+                raise
+
+    async def _say(self, attachment: Attachment, error: DpuError) -> None:
+        current = self._context.caches.attachments.get(attachment.metadata.key)
+        if current is None:
+            return
+        way_out = f"; if the DPU never comes back, delete its Dpu object or annotate this with {FORCE_DETACH}"
+        message = f"{error}" + (way_out if error.wire.grpc in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} else "")
+        status = msgspec.structs.replace(
+            current.status,
+            phase=AttachmentPhase.DETACHING,
+            conditions=with_condition(
+                current.status.conditions,
+                Aspect.READY,
+                Truth.FALSE,
+                reason=error.reason.value,
+                message=message,
+                generation=current.metadata.generation,
+                now=self._context.clock(),
+            ),
+        )
+        if await self._context.write_status(Kind.ATTACHMENT, current, status):
+            self._context.events.tell(Kind.ATTACHMENT, current.metadata, error.reason.value, message, warning=True)

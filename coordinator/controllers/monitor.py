@@ -1,0 +1,98 @@
+"""Keeps in touch with one DPU: asks how it is, follows its events, notices silence."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from coordinator.clients.model import DaemonEvent, DaemonInfo, DaemonUsage
+from coordinator.clients.protocols import Dpu
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+log = structlog.get_logger(__name__)
+
+STREAM_PAUSE_S = 1.0
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What is known of a DPU's daemon. Times are monotonic seconds.
+
+    Attributes:
+        answered_at: when it last answered; None for never.
+        since: when the watch began.
+        error: of the last question, None when that was answered.
+    """
+
+    since: float = field(default_factory=time.monotonic)
+    answered_at: float | None = None
+    info: DaemonInfo | None = None
+    usage: DaemonUsage | None = None
+    error: DpuError | None = None
+
+    def silent_s(self) -> float:
+        """Seconds without an answer."""
+        return time.monotonic() - (self.answered_at or self.since)
+
+
+class Monitor:
+    """Two tasks per DPU: questions at an interval, and the stream of events, whose end asks at once."""
+
+    def __init__(
+        self,
+        client: Dpu,
+        poll_s: float,
+        changed: Callable[[], None],
+        told: Callable[[DaemonEvent], None],
+    ) -> None:
+        self.pulse = Pulse()
+        self._client = client
+        self._poll_s = poll_s
+        self._changed = changed
+        self._told = told
+        self._ask_now = asyncio.Event()
+        self._heard: int | None = None
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ask())
+            tasks.create_task(self._listen())
+
+    async def _ask(self) -> None:
+        while True:
+            try:
+                self.pulse.info = await self._client.daemon()
+                self.pulse.usage = await self._client.usage()
+                self.pulse.answered_at = time.monotonic()
+                self.pulse.error = None
+                if self._heard is None:
+                    self._heard = self.pulse.info.event_sequence
+            except DpuError as error:
+                self.pulse.error = error
+            self._changed()
+            try:
+                await asyncio.wait_for(self._ask_now.wait(), self._poll_s)
+            except TimeoutError:
+                continue
+            self._ask_now.clear()
+
+    async def _listen(self) -> None:
+        """Follow the events from the newest at the first answer: what was before, the first look has seen."""
+        while True:
+            if self._heard is None:
+                await asyncio.sleep(min(self._poll_s, 0.2))
+                continue
+            try:
+                async for event in self._client.events(self._heard):
+                    self._heard = event.sequence
+                    self._told(event)
+            except DpuError as error:
+                if error.reason is Reason.INVALID or error.wire.grpc == "OUT_OF_RANGE":
+                    self._heard = 0
+                log.info("event stream ended", error=str(error))
+            self._ask_now.set()
+            await asyncio.sleep(STREAM_PAUSE_S)

@@ -1,0 +1,97 @@
+"""Networks and subnets: counted, checked, and their ledgers cleared of machines that are no more."""
+
+import msgspec
+
+from coordinator.controllers.context import Context
+from coordinator.controllers.loop import NEVER, Again
+from coordinator.core.conditions import Aspect, Truth, with_condition
+from coordinator.core.ipam.plan import parse_subnet
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.network import Allocation, Subnet, SubnetStatus
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+class NetworkController:
+    """Counts the ports of networks."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, key: str) -> Again:
+        """Look at one network."""
+        network = self._context.caches.networks.get(key)
+        if network is None:
+            return NEVER
+        subnets = self._context.caches.subnets.by("network", key)
+        ports = sum(len(subnet.status.allocations) for subnet in subnets)
+        status = msgspec.structs.replace(
+            network.status,
+            observed_generation=network.metadata.generation,
+            ports=ports,
+            conditions=with_condition(
+                network.status.conditions,
+                Aspect.READY,
+                Truth.TRUE,
+                reason="Ready",
+                message=f"VLAN {network.spec.vlan}" if network.spec.vlan else "untagged",
+                generation=network.metadata.generation,
+                now=self._context.clock(),
+            ),
+        )
+        await self._context.write_status(Kind.NETWORK, network, status)
+        return NEVER
+
+
+class SubnetController:
+    """Checks subnets and keeps their ledgers clean."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, key: str) -> Again:
+        """Look at one subnet."""
+        subnet = self._context.caches.subnets.get(key)
+        if subnet is None:
+            return NEVER
+        lines = [line for line in subnet.status.allocations if await self._is_held(line)]
+        await self._context.write_status(Kind.SUBNET, subnet, self._status(subnet, lines))
+        return NEVER
+
+    async def _is_held(self, line: Allocation) -> bool:
+        """Whether the machine of a line is there; the API is asked before a line goes."""
+        if self._context.caches.machines.by("uid", line.uid):
+            return True
+        return await self._context.exists(Kind.MACHINE, line.machine, line.uid, line.namespace)
+
+    def _status(self, subnet: Subnet, lines: list[Allocation]) -> SubnetStatus:
+        problem: DpuError | None = None
+        total, probe = 0, ""
+        try:
+            plan = parse_subnet(subnet.spec)
+            total, probe = plan.total, str(plan.probe)
+        except DpuError as error:
+            problem = error
+        network = subnet.spec.network_ref.name
+        if problem is None and self._context.caches.networks.get(network) is None:
+            remedy = "create the Network, or name one that `kubectl get networks` shows"
+            problem = DpuError(
+                Reason.NOT_FOUND, f"network {network} does not exist", field="spec.networkRef.name", remedy=remedy
+            )
+        return msgspec.structs.replace(
+            subnet.status,
+            observed_generation=subnet.metadata.generation,
+            total=total,
+            used=len(lines),
+            probe_address=probe,
+            allocations=lines,
+            conditions=with_condition(
+                subnet.status.conditions,
+                Aspect.READY,
+                Truth.FALSE if problem else Truth.TRUE,
+                reason=problem.reason.value if problem else "Ready",
+                message=str(problem) if problem else f"{len(lines)} of {total} addresses given",
+                generation=subnet.metadata.generation,
+                now=self._context.clock(),
+            ),
+        )

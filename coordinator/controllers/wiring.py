@@ -1,0 +1,231 @@
+"""All controllers of a process: who is told of what, and their start and end."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from coordinator.clients.model import DaemonEvent, EventSubject
+from coordinator.controllers.attachment import AttachmentController
+from coordinator.controllers.context import Context
+from coordinator.controllers.dpu import DpuController
+from coordinator.controllers.host import HostController
+from coordinator.controllers.image import ImageController
+from coordinator.controllers.informer import Informer, Listener
+from coordinator.controllers.jobs import Jobs
+from coordinator.controllers.loop import Controller
+from coordinator.controllers.machine import MachineController
+from coordinator.controllers.metrics import ControllerMetrics
+from coordinator.controllers.network import NetworkController, SubnetController
+from coordinator.controllers.volume import VolumeController
+from coordinator.core.machine.names import UID_LABEL, port_id
+from coordinator.core.objects.fleet import Dpu, Host
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.machine import Machine, Phase
+from coordinator.core.objects.storage import Attachment, Image, Volume
+
+log = structlog.get_logger(__name__)
+
+SYNC_S = 30.0
+
+
+class Controllers:
+    """The controllers of this process. `run` serves until it is cancelled."""
+
+    def __init__(self, context: Context, metrics: ControllerMetrics) -> None:
+        self._context = context
+        self._caches = context.caches
+        self._informers = {kind: Informer(context.api, cache) for kind, cache in context.caches.by_kind.items()}
+        self._jobs = Jobs(context.clock, self._step_ended)
+        machine = MachineController(context, self._jobs, metrics)
+        attachment = AttachmentController(context)
+        self._dpus = DpuController(context, self._news)
+        self._machines, self._attachments = machine, attachment
+        self._machine = Controller("machine", machine.reconcile, metrics, lanes={"all": 16})
+        self._volume = Controller("volume", VolumeController(context).reconcile, metrics, lanes={"all": 16})
+        self._attachment = Controller(
+            "attachment",
+            attachment.reconcile,
+            metrics,
+            lanes={"attach": 16, "detach": 16},
+            lane_of=attachment.lane_of,
+        )
+        self._image = Controller("image", ImageController(context).reconcile, metrics, lanes={"all": 4})
+        self._host = Controller("host", HostController(context).reconcile, metrics, lanes={"all": 16})
+        self._dpu = Controller("dpu", self._dpus.reconcile, metrics, lanes={"all": 16})
+        self._network = Controller("network", NetworkController(context).reconcile, metrics, lanes={"all": 2})
+        self._subnet = Controller("subnet", SubnetController(context).reconcile, metrics, lanes={"all": 2})
+        self._dpus.wanted = self._dpu.queue.add
+        self._route()
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind was listed once."""
+        return all(informer.synced.is_set() for informer in self._informers.values())
+
+    async def run(self) -> None:
+        """Serve until cancelled: first every cache is filled, then the queues are worked on."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._context.events.run(), name="events")
+                for kind, informer in self._informers.items():
+                    tasks.create_task(informer.run(), name=f"informer of {kind.value}")
+                for informer in self._informers.values():
+                    await informer.synced.wait()
+                log.info("controllers start", objects=sum(len(cache.all()) for cache in self._caches.by_kind.values()))
+                for controller in self._all():
+                    tasks.create_task(controller.run(), name=f"controller {controller.name}")
+        finally:
+            await self._jobs.close()
+            await self._dpus.close()
+
+    def _step_ended(self, key: str) -> None:
+        self._machine.queue.add(key)
+
+    def _all(self) -> list[Controller]:
+        return [
+            self._machine,
+            self._volume,
+            self._attachment,
+            self._image,
+            self._host,
+            self._dpu,
+            self._network,
+            self._subnet,
+        ]
+
+    def _route(self) -> None:
+        """Have each kind's changes reach the keys that they concern."""
+        routes: dict[Kind, Listener] = {
+            Kind.MACHINE: self._on_machine,
+            Kind.HOST: self._on_host,
+            Kind.IMAGE: self._on_image,
+            Kind.VOLUME: self._on_volume,
+            Kind.ATTACHMENT: self._on_attachment,
+            Kind.DPU: self._on_dpu,
+            Kind.NETWORK: self._on_network,
+            Kind.SUBNET: self._on_subnet,
+        }
+        for kind, listener in routes.items():
+            self._informers[kind].listen(listener)
+
+    def _on_machine(self, key: str, before: Machine | None, after: Machine | None) -> None:
+        self._machine.queue.add(key)
+        if after is None and before is not None:
+            self._machines.gone(before.metadata.uid)
+            for subnet in self._caches.subnets.all():
+                self._subnet.queue.add(subnet.metadata.key)
+        elif after is not None and (before is None or before.spec == after.spec):
+            self._wake_hosts_of(after)
+        if after is None or after.metadata.deleting:
+            self._wake_waiting()
+
+    def _wake_hosts_of(self, machine: Machine) -> None:
+        for host in self._caches.hosts.by("holder", machine.metadata.uid):
+            if machine.metadata.deleting:
+                self._host.queue.add(host.metadata.key)
+
+    def _on_host(self, key: str, before: Host | None, after: Host | None) -> None:
+        self._host.queue.add(key)
+        for host in (before, after):
+            if host is not None and host.spec.claim_ref is not None:
+                self._machine.queue.add(f"{host.spec.claim_ref.namespace}/{host.spec.claim_ref.name}")
+        if after is None or before is None or _availability(before) != _availability(after):
+            self._wake_waiting()
+        if before is None or after is None or before.spec.dpu_ref != after.spec.dpu_ref:
+            for attachment in self._caches.attachments.by("host", key):
+                self._attachment.queue.add(attachment.metadata.key)
+
+    def _on_image(self, key: str, _before: Image | None, _after: Image | None) -> None:
+        self._image.queue.add(key)
+        for volume in self._caches.volumes.by("image", key):
+            self._volume.queue.add(volume.metadata.key)
+        for machine in self._caches.machines.by("image", key):
+            self._machine.queue.add(machine.metadata.key)
+
+    def _on_volume(self, key: str, before: Volume | None, after: Volume | None) -> None:
+        self._volume.queue.add(key)
+        for attachment in self._caches.attachments.by("volume", key):
+            self._attachment.queue.add(attachment.metadata.key)
+        self._wake_owner(after or before)
+        found = after or before
+        ref = found.spec.source.image_ref if found else None
+        if ref is not None and (before is None or after is None):
+            self._image.queue.add(ref.name)
+        for machine in self._caches.machines.all() if before is None else ():
+            if any(
+                d.volume_ref and f"{machine.metadata.namespace}/{d.volume_ref.name}" == key for d in machine.spec.disks
+            ):
+                self._machine.queue.add(machine.metadata.key)
+
+    def _on_attachment(self, key: str, before: Attachment | None, after: Attachment | None) -> None:
+        self._attachment.queue.add(key)
+        found = after or before
+        if found is None:
+            return
+        volume = f"{found.metadata.namespace}/{found.spec.volume_ref.name}"
+        if before is None or after is None or before.metadata.deleting != after.metadata.deleting:
+            self._volume.queue.add(volume)
+            for other in self._caches.attachments.by("volume", volume):
+                self._attachment.queue.add(other.metadata.key)
+        self._wake_owner(found)
+
+    def _on_dpu(self, key: str, before: Dpu | None, after: Dpu | None) -> None:
+        self._dpu.queue.add(key)
+        same = before is not None and after is not None and before.status.phase is after.status.phase
+        if same and before is not None and after is not None and before.status.instance_id == after.status.instance_id:
+            return
+        for host in self._caches.hosts.by("dpu", key):
+            self._host.queue.add(host.metadata.key)
+            if host.spec.claim_ref is not None:
+                self._machine.queue.add(f"{host.spec.claim_ref.namespace}/{host.spec.claim_ref.name}")
+            for attachment in self._caches.attachments.by("host", host.metadata.name):
+                self._attachment.queue.add(attachment.metadata.key)
+        for attachment in self._caches.attachments.by("dpu", key):
+            self._attachment.queue.add(attachment.metadata.key)
+        self._wake_waiting()
+
+    def _on_network(self, key: str, _before: Any, _after: Any) -> None:
+        self._network.queue.add(key)
+        for subnet in self._caches.subnets.by("network", key):
+            self._subnet.queue.add(subnet.metadata.key)
+        self._wake_waiting()
+
+    def _on_subnet(self, key: str, before: Any, after: Any) -> None:
+        self._subnet.queue.add(key)
+        for subnet in (before, after):
+            if subnet is not None:
+                self._network.queue.add(subnet.spec.network_ref.name)
+        if before is None or after is None or before.spec != after.spec:
+            for machine in self._caches.machines.all():
+                if any(nic.subnet_ref.name == key for nic in machine.spec.nics):
+                    self._machine.queue.add(machine.metadata.key)
+        else:
+            self._wake_waiting()
+
+    def _wake_owner(self, found: Volume | Attachment | None) -> None:
+        uid = found.metadata.labels.get(UID_LABEL, "") if found else ""
+        for machine in self._caches.machines.by("uid", uid) if uid else ():
+            self._machine.queue.add(machine.metadata.key)
+
+    def _wake_waiting(self) -> None:
+        """Something became free or well: machines that wait for that look again."""
+        for machine in self._caches.machines.all():
+            if machine.status.phase in {None, Phase.PENDING, Phase.ALLOCATING, Phase.FAILED}:
+                self._machine.queue.add(machine.metadata.key)
+
+    def _news(self, event: DaemonEvent) -> None:
+        """A DPU told of something: look at what it concerns."""
+        if event.subject is EventSubject.ATTACHMENT:
+            self._attachments.distrust(event.id)
+            for attachment in self._caches.attachments.by("uid", event.id):
+                self._attachment.queue.add(attachment.metadata.key)
+        elif event.subject is EventSubject.PORT:
+            for machine in self._caches.machines.all():
+                uid = machine.metadata.uid
+                if any(port_id(uid, nic.name) == event.id for nic in machine.spec.nics):
+                    self._machine.queue.add(machine.metadata.key)
+
+
+def _availability(host: Host) -> tuple[object, ...]:
+    return (host.status.phase, host.spec.claim_ref, host.spec.unschedulable, host.metadata.labels, host.spec.hardware)

@@ -1,0 +1,1 @@
+"""Decisions about addresses and MACs."""

@@ -1,0 +1,192 @@
+"""Gives NICs their addresses and MACs, and takes them back; the ledger is each subnet's status."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from coordinator.core.ipam.mac import choose_mac, is_unicast
+from coordinator.core.ipam.plan import Address, AddressPlan, parse_subnet
+from coordinator.core.objects.machine import Machine, Nic
+from coordinator.core.objects.network import Allocation, Subnet
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A NIC's line in the ledger, and the subnet that it stands in."""
+
+    subnet: str
+    allocation: Allocation
+
+
+Ledgers = Mapping[str, Sequence[Allocation]]
+"""Subnet name to the lines that its ledger shall have."""
+
+
+def leases_of(machine_uid: str, subnets: Iterable[Subnet]) -> dict[str, Lease]:
+    """NIC name to the lease that a machine has."""
+    return {
+        line.nic: Lease(subnet=subnet.metadata.name, allocation=line)
+        for subnet in subnets
+        for line in subnet.status.allocations
+        if line.uid == machine_uid
+    }
+
+
+def lease_fits(nic: Nic, lease: Lease | None) -> bool:
+    """Whether a lease is what the NIC's spec asks for now."""
+    if lease is None or lease.subnet != nic.subnet_ref.name:
+        return False
+    same_address = not nic.address or ip_address(nic.address) == ip_address(lease.allocation.address)
+    return same_address and (not nic.mac or nic.mac == lease.allocation.mac)
+
+
+def settle(machine: Machine, subnets: Mapping[str, Subnet], machines: Iterable[Machine]) -> Ledgers:
+    """The ledgers as they should be for a machine: a fitting line for each of its NICs and no other of its own.
+
+    Only subnets whose ledger changes are in the answer. Lines that fit already are kept as they are.
+
+    Args:
+        machines: all that there are, for MACs that a spec claims before its ledger line exists.
+
+    Raises:
+        DpuError: a NIC's subnet, address or MAC cannot be had; names the field and who has it.
+    """
+    uid = machine.metadata.uid
+    own = leases_of(uid, subnets.values())
+    nics = {nic.name: index for index, nic in enumerate(machine.spec.nics)}
+    kept = {nic.name for nic in machine.spec.nics if lease_fits(nic, own.get(nic.name))}
+    ledgers = {
+        name: [line for line in subnet.status.allocations if line.uid != uid or line.nic in kept & nics.keys()]
+        for name, subnet in subnets.items()
+    }
+    macs = _macs(ledgers, machine, machines)
+    for nic in machine.spec.nics:
+        if nic.name in kept:
+            continue
+        field = f"spec.nics[{nics[nic.name]}]"
+        subnet = subnets.get(nic.subnet_ref.name)
+        if subnet is None:
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"subnet {nic.subnet_ref.name} does not exist",
+                field=f"{field}.subnetRef.name",
+                remedy="create the Subnet, or name one that `kubectl get subnets` shows",
+            )
+        mac = _mac(machine, nic, field, macs)
+        macs[mac] = f"{machine.metadata.key} nic {nic.name}"
+        address = _address(subnet, nic, field, ledgers[subnet.metadata.name])
+        ledgers[subnet.metadata.name].append(
+            Allocation(
+                address=str(address),
+                mac=mac,
+                uid=uid,
+                nic=nic.name,
+                namespace=machine.metadata.namespace,
+                machine=machine.metadata.name,
+            )
+        )
+    return {name: lines for name, lines in ledgers.items() if lines != subnets[name].status.allocations}
+
+
+def released(machine_uid: str, subnets: Iterable[Subnet]) -> Ledgers:
+    """The ledgers that change when a machine gives all its addresses back."""
+    return {
+        subnet.metadata.name: [line for line in subnet.status.allocations if line.uid != machine_uid]
+        for subnet in subnets
+        if any(line.uid == machine_uid for line in subnet.status.allocations)
+    }
+
+
+def _macs(ledgers: Ledgers, machine: Machine, machines: Iterable[Machine]) -> dict[str, str]:
+    """MAC to the words that name its owner; ledger lines go before claims by spec."""
+    owners = {
+        nic.mac: f"{other.metadata.key} nic {nic.name}"
+        for other in machines
+        if other.metadata.uid != machine.metadata.uid and _is_elder(other, machine)
+        for nic in other.spec.nics
+        if nic.mac
+    }
+    for lines in ledgers.values():
+        owners.update({line.mac: f"{line.namespace}/{line.machine} nic {line.nic}" for line in lines})
+    return owners
+
+
+def _is_elder(other: Machine, machine: Machine) -> bool:
+    def age(one: Machine) -> tuple[float, str]:
+        created = one.metadata.creation_timestamp
+        return (created.timestamp() if created else 0.0, one.metadata.uid)
+
+    return age(other) < age(machine)
+
+
+def _mac(machine: Machine, nic: Nic, field: str, owners: Mapping[str, str]) -> str:
+    if not nic.mac:
+        return choose_mac(machine.metadata.uid, nic.name, owners)
+    if not is_unicast(nic.mac):
+        raise DpuError(
+            Reason.INVALID,
+            f"{nic.mac} is no MAC address of a NIC",
+            field=f"{field}.mac",
+            remedy="write a unicast address, or leave it out to have one chosen",
+        )
+    if nic.mac in owners:
+        raise DpuError(
+            Reason.ALREADY_EXISTS,
+            f"MAC address {nic.mac} belongs to machine {owners[nic.mac]}",
+            field=f"{field}.mac",
+            remedy="choose another, or leave it out to have one chosen",
+        )
+    return nic.mac
+
+
+def _address(subnet: Subnet, nic: Nic, field: str, lines: Sequence[Allocation]) -> Address:
+    plan = _plan(subnet, field)
+    if not nic.address:
+        used = frozenset(int(ip_address(line.address)) for line in lines)
+        chosen = next(plan.free(used), None)
+        if chosen is None:
+            raise DpuError(
+                Reason.EXHAUSTED,
+                f"subnet {subnet.metadata.name} has no free address ({len(lines)} given)",
+                field=f"{field}.subnetRef.name",
+                remedy="delete a machine of this subnet, shorten its spec.reserved, or use another subnet",
+            )
+        return chosen
+    return _static(plan, subnet, nic, field, lines)
+
+
+def _plan(subnet: Subnet, field: str) -> AddressPlan:
+    try:
+        return parse_subnet(subnet.spec)
+    except DpuError as error:
+        raise DpuError(
+            Reason.WRONG_STATE,
+            f"subnet {subnet.metadata.name} cannot be used: {error}",
+            field=f"{field}.subnetRef.name",
+            remedy=f"correct Subnet {subnet.metadata.name}",
+        ) from error
+
+
+def _static(plan: AddressPlan, subnet: Subnet, nic: Nic, field: str, lines: Sequence[Allocation]) -> Address:
+    remedy = f"choose another of {plan.prefix}, or leave it out to have one chosen"
+    try:
+        wanted = ip_address(nic.address)
+    except ValueError as error:
+        raise DpuError(
+            Reason.INVALID, f"{nic.address!r} is not an address", field=f"{field}.address", remedy=remedy
+        ) from error
+    refusal = plan.refusal(wanted)
+    if refusal:
+        raise DpuError(Reason.INVALID, f"{wanted} {refusal}", field=f"{field}.address", remedy=remedy)
+    for line in lines:
+        if ip_address(line.address) == wanted:
+            raise DpuError(
+                Reason.ALREADY_EXISTS,
+                f"{wanted} of subnet {subnet.metadata.name} belongs to machine {line.namespace}/{line.machine}"
+                f" nic {line.nic}",
+                field=f"{field}.address",
+                remedy=remedy,
+            )
+    return wanted

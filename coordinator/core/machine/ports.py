@@ -1,0 +1,140 @@
+"""A machine's NICs and its seed: the steps that put them in place, and how they stand."""
+
+from hashlib import sha256
+
+from coordinator.core.ipam.allocate import lease_fits, settle
+from coordinator.core.machine.names import count, port_id
+from coordinator.core.machine.seed import NicConfig, nic_configs, seed_documents
+from coordinator.core.machine.seen import Area, Seen, WriteLedgers, soonest
+from coordinator.core.machine.steps import Step, StepKind, Verdict, judge
+from coordinator.core.objects.machine import NicStatus
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+def address_area(seen: Seen) -> Area:
+    """How the addresses stand: each NIC has a lease that fits its spec, and no lease is left over."""
+    wanted = {nic.name for nic in seen.machine.spec.nics}
+    settled = all(lease_fits(nic, seen.leases.get(nic.name)) for nic in seen.machine.spec.nics)
+    if settled and seen.leases.keys() <= wanted:
+        problem = _no_network(seen)
+        given = ", ".join(lease.allocation.address for lease in seen.leases.values()) or "no NIC, no address"
+        return Area(ready=problem is None, says=f"address {given}" if wanted else given, problem=problem)
+    try:
+        ledgers = settle(seen.machine, seen.subnets, seen.machines)
+    except DpuError as error:
+        return Area(ready=False, says="addresses are being allocated", problem=error)
+    return Area(ready=False, says="addresses are being allocated", changes=(WriteLedgers(ledgers=ledgers),))
+
+
+def _no_network(seen: Seen) -> DpuError | None:
+    for index, nic in enumerate(seen.machine.spec.nics):
+        subnet = seen.subnets[nic.subnet_ref.name]
+        if subnet.spec.network_ref.name not in seen.networks:
+            return DpuError(
+                Reason.NOT_FOUND,
+                f"network {subnet.spec.network_ref.name} of subnet {nic.subnet_ref.name} does not exist",
+                field=f"spec.nics[{index}].subnetRef.name",
+                remedy="create the Network, or use another subnet",
+            )
+    return None
+
+
+def configs(seen: Seen) -> list[NicConfig]:
+    """The NICs for which all is known."""
+    return nic_configs(seen.machine, seen.leases, seen.subnets, seen.networks)
+
+
+def plug_area(seen: Seen) -> Area:
+    """How the NICs stand: each one forwards on the DPU, and none is there that is no longer wanted."""
+    steps = [plug_step(seen, config) for config in configs(seen)]
+    steps += unplug_steps(seen)
+    return _from_steps(
+        seen, steps, done=f"{count(len(seen.machine.spec.nics), 'NIC')} plugged", doing="NICs are being plugged"
+    )
+
+
+def seed_area(seen: Seen) -> Area:
+    """How the seed disk stands."""
+    return _from_steps(seen, [seed_step(seen)], done="seed disk in place", doing="seed disk is being made")
+
+
+def plug_step(seen: Seen, config: NicConfig) -> Step:
+    """The step that plugs one NIC."""
+    network = config.network
+    whole = (
+        config.lease.allocation.mac,
+        config.prefixed,
+        network.metadata.uid,
+        network.spec.bridge,
+        network.spec.vlan,
+        config.mtu,
+        _where(seen),
+    )
+    return Step(kind=StepKind.PLUG, target=config.nic.name, fingerprint=_digest(*whole))
+
+
+def unplug_steps(seen: Seen) -> list[Step]:
+    """Steps for the ports that the status still lists and the spec no longer has."""
+    wanted = {nic.name for nic in seen.machine.spec.nics}
+    return [
+        Step(kind=StepKind.UNPLUG, target=nic.port_id, fingerprint=_where(seen))
+        for nic in seen.machine.status.nics
+        if nic.name not in wanted and nic.port_id
+    ]
+
+
+def seed_step(seen: Seen) -> Step:
+    """The step that makes the seed disk; the Secret's content is read when it runs."""
+    spec = seen.machine.spec
+    documents = seed_documents(seen.machine, spec.user_data, configs(seen))
+    secret = spec.user_data_secret_ref.name if spec.user_data_secret_ref else ""
+    return Step(kind=StepKind.SEED, fingerprint=_digest(documents.digest, secret, _where(seen)))
+
+
+def nic_statuses(seen: Seen) -> list[NicStatus]:
+    """The NICs as the status shows them; one that is being unplugged stays until it is gone."""
+    before = {nic.name: nic for nic in seen.machine.status.nics}
+    shown = [_nic_status(seen, config, before.get(config.nic.name)) for config in configs(seen)]
+    going = {step.target: step for step in unplug_steps(seen)}
+    leaving = [nic for nic in before.values() if nic.port_id in going]
+    return shown + [nic for nic in leaving if not judge(seen.steps, going[nic.port_id], seen.now).done]
+
+
+def _nic_status(seen: Seen, config: NicConfig, before: NicStatus | None) -> NicStatus:
+    verdict = judge(seen.steps, plug_step(seen, config), seen.now)
+    old_state = before.state if before and not verdict.error else ""
+    old_device = before.representor if before else ""
+    return NicStatus(
+        name=config.nic.name,
+        mac=config.lease.allocation.mac,
+        port_id=port_id(seen.machine.metadata.uid, config.nic.name),
+        addresses=[config.prefixed],
+        gateway=config.subnet.spec.gateway,
+        subnet=config.subnet.metadata.name,
+        state="Forwarding" if verdict.done else old_state or "Converging",
+        representor=verdict.result or old_device,
+    )
+
+
+def _from_steps(seen: Seen, steps: list[Step], *, done: str, doing: str) -> Area:
+    verdicts: list[tuple[Step, Verdict]] = [(step, judge(seen.steps, step, seen.now)) for step in steps]
+    problem = next((verdict.error for _, verdict in verdicts if verdict.error), None)
+    ready = all(verdict.done for _, verdict in verdicts)
+    return Area(
+        ready=ready,
+        says=done if ready else doing,
+        steps=tuple(step for step, verdict in verdicts if verdict.start),
+        problem=None if ready else problem,
+        attempts=max((verdict.attempts for _, verdict in verdicts), default=1) or 1,
+        wake_s=soonest(*(verdict.wake_s for _, verdict in verdicts if not verdict.start)),
+    )
+
+
+def _where(seen: Seen) -> str:
+    """The DPU, and which life of its journal."""
+    return f"{seen.dpu.metadata.name}/{seen.dpu.status.instance_id}" if seen.dpu else ""
+
+
+def _digest(*parts: object) -> str:
+    return sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The API's objects as typed, immutable values; decisions read these and nothing else."""

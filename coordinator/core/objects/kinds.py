@@ -1,0 +1,45 @@
+"""The kinds that the controllers read and write."""
+
+from enum import Enum
+
+from coordinator.core.objects.fleet import Dpu, Host
+from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.network import Network, Subnet
+from coordinator.core.objects.storage import Attachment, Image, Volume
+
+
+class Kind(Enum):
+    """Kinds by the name that manifests use."""
+
+    MACHINE = "BareMetalMachine"
+    HOST = "BareMetalHost"
+    IMAGE = "Image"
+    VOLUME = "Volume"
+    ATTACHMENT = "VolumeAttachment"
+    DPU = "Dpu"
+    NETWORK = "Network"
+    SUBNET = "Subnet"
+
+    @property
+    def plural(self) -> str:
+        """Name in URLs."""
+        return f"{self.value.lower()}s"
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether its objects live in namespaces."""
+        return self in {Kind.MACHINE, Kind.VOLUME, Kind.ATTACHMENT}
+
+
+Typed = Machine | Host | Image | Volume | Attachment | Dpu | Network | Subnet
+
+TYPES: dict[Kind, type[Typed]] = {
+    Kind.MACHINE: Machine,
+    Kind.HOST: Host,
+    Kind.IMAGE: Image,
+    Kind.VOLUME: Volume,
+    Kind.ATTACHMENT: Attachment,
+    Kind.DPU: Dpu,
+    Kind.NETWORK: Network,
+    Kind.SUBNET: Subnet,
+}

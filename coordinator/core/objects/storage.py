@@ -1,0 +1,161 @@
+"""Images, volumes and attachments."""
+
+from enum import Enum
+
+from coordinator.core.objects.meta import Condition, Metadata, Ref, UidRef, Wire
+
+
+class ImagePhase(Enum):
+    """State of an image."""
+
+    PENDING = "Pending"
+    READY = "Ready"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class VolumePhase(Enum):
+    """State of a volume."""
+
+    PENDING = "Pending"
+    CREATING = "Creating"
+    AVAILABLE = "Available"
+    BOUND = "Bound"
+    RESIZING = "Resizing"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class AttachmentPhase(Enum):
+    """State of an attachment."""
+
+    PENDING = "Pending"
+    EXPORTING = "Exporting"
+    ATTACHING = "Attaching"
+    ATTACHED = "Attached"
+    DEGRADED = "Degraded"
+    DETACHING = "Detaching"
+    FAILED = "Failed"
+
+
+class DeletionPolicy(Enum):
+    """What happens to the bytes."""
+
+    DELETE = "Delete"
+    SHRED = "Shred"
+    RETAIN = "Retain"
+
+
+class DiskProtocol(Enum):
+    """How the host sees a disk."""
+
+    VIRTIO_BLK = "virtio-blk"
+    NVME = "nvme"
+
+
+class Qos(Wire, frozen=True, kw_only=True):
+    """Limits per second; 0 is unlimited."""
+
+    iops: int = 0
+    bytes_per_second: int = 0
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bytes_per_second: int = 0
+    write_bytes_per_second: int = 0
+
+
+class ImageSpec(Wire, frozen=True, kw_only=True):
+    source: str
+    backend: str = "file"
+    format: str = "qcow2"
+    firmware: str = "any"
+
+
+class ImageStatus(Wire, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    conditions: list[Condition] = []
+    phase: ImagePhase = ImagePhase.PENDING
+    size_bytes: int = 0
+    clones: int = 0
+
+
+class Image(Wire, frozen=True, kw_only=True):
+    """A disk image that volumes are cloned from."""
+
+    metadata: Metadata
+    spec: ImageSpec
+    status: ImageStatus = ImageStatus()
+
+
+class VolumeSource(Wire, frozen=True, kw_only=True):
+    image_ref: Ref | None = None
+
+
+class VolumeSpec(Wire, frozen=True, kw_only=True):
+    size: str | int
+    source: VolumeSource = VolumeSource()
+    backend: str = "file"
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+
+
+class VolumeStatus(Wire, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    conditions: list[Condition] = []
+    phase: VolumePhase = VolumePhase.PENDING
+    handle: str = ""
+    size_bytes: int = 0
+    allocated_bytes: int = 0
+    attach_generation: int = 0
+    attachment_ref: UidRef | None = None
+    clone_seconds: float | None = None
+
+
+class Volume(Wire, frozen=True, kw_only=True):
+    """A volume at a storage backend."""
+
+    metadata: Metadata
+    spec: VolumeSpec
+    status: VolumeStatus = VolumeStatus()
+
+    @property
+    def usable(self) -> bool:
+        """Whether its bytes are there."""
+        return bool(self.status.handle)
+
+
+class AttachmentSpec(Wire, frozen=True, kw_only=True):
+    volume_ref: Ref
+    host_ref: Ref
+    protocol: DiskProtocol | None = None
+    read_only: bool = False
+    boot_order: int = 0
+    qos: Qos = Qos()
+    machine_ref: UidRef | None = None
+
+
+class AttachmentStatus(Wire, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    conditions: list[Condition] = []
+    phase: AttachmentPhase = AttachmentPhase.PENDING
+    generation: int = 0
+    dpu: str = ""
+    slot: int | None = None
+    serial: str = ""
+    nguid: str = ""
+    pci_address: str = ""
+    protocol: str = ""
+    size_bytes: int = 0
+    live_resize: bool = False
+
+
+class Attachment(Wire, frozen=True, kw_only=True):
+    """A volume shown to a host."""
+
+    metadata: Metadata
+    spec: AttachmentSpec
+    status: AttachmentStatus = AttachmentStatus()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the host has the disk, or will find it at its next start."""
+        return self.status.phase in {AttachmentPhase.ATTACHED, AttachmentPhase.DEGRADED}
