@@ -20,6 +20,14 @@ PROTOCOL = "plain.dpupool.io"
 HEARTBEAT_S = 20.0
 KEYS_HELP = b"\r\n[~. or Ctrl-] leaves, ~~ sends ~, ~? shows this]\r\n"
 
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "YSBrZXkgb2YgYm1jdGwuLg==",
+    "Sec-WebSocket-Protocol": PROTOCOL,
+}
+
 
 class Close(IntEnum):
     """Close codes of the console's WebSocket."""
@@ -99,11 +107,12 @@ async def sit(endpoint: Endpoint, keyboard: int, screen: int, *, linger_s: float
 async def _refused(
     session: aiohttp.ClientSession, endpoint: Endpoint, error: aiohttp.WSServerHandshakeError
 ) -> DpuError:
-    """The refusal in full: the handshake's error drops the body, a plain GET brings it."""
+    """The refusal in full: the handshake's error drops the body, the same question by hand brings it."""
     tls = endpoint.tls if endpoint.tls is not None else True
     plain = endpoint.url.replace("ws", "http", 1)
     try:
-        async with session.get(plain, headers=endpoint.headers, ssl=tls, server_hostname=endpoint.server_name) as reply:
+        headers = {**endpoint.headers, **HANDSHAKE}
+        async with session.get(plain, headers=headers, ssl=tls, server_hostname=endpoint.server_name) as reply:
             if reply.status == error.status:
                 return refusal(await reply.json(content_type=None), reply.status)
     except (aiohttp.ClientError, ValueError):
