@@ -189,8 +189,8 @@ class FakeBus(FakeDriver):
 
     async def unplug_disk(self, slot: int, handle: str, *, timeout_s: float, force: bool) -> None:
         has = self.world.state.functions.get(slot)
-        if has is not None and has.handle != handle:
-            raise DpuError(Reason.INVALID, f"slot {slot} holds {has.handle}, not {handle}")
+        if has is None or has.handle != handle:
+            return
         self._refuse_to_let_go(f"slot {slot}", timeout_s, force=force)
         await self.world.act(self.role, "unplug_disk", lambda: _drop(self.world.state.functions, slot))
 
@@ -226,8 +226,8 @@ class FakeBus(FakeDriver):
 
     async def unplug_nic(self, vf: int, port_id: str, *, timeout_s: float, force: bool) -> None:
         has = self.world.state.nics.get(vf)
-        if has is not None and has.port_id != port_id:
-            raise DpuError(Reason.INVALID, f"function {vf} is that of {has.port_id}, not of {port_id}")
+        if has is None or has.port_id != port_id:
+            return
         self._refuse_to_let_go(f"NIC {vf}", timeout_s, force=force)
         await self.world.act(self.role, "unplug_nic", lambda: _drop(self.world.state.nics, vf))
 
@@ -247,11 +247,16 @@ class FakeSwitch(FakeDriver):
 
     async def add_port(self, bridge: str, netdev: str, *, iface_id: str, mac: str, vlan: int) -> int:
         state = self.world.state
+        if not 0 <= vlan <= 4094:
+            raise DpuError(Reason.INVALID, f"{vlan} is no VLAN", field="vlan")
         if bridge not in state.bridges:
-            raise DpuError(Reason.NOT_FOUND, f"there is no bridge {bridge}")
-        if netdev not in state.links:
-            raise DpuError(Reason.INVALID, f"could not open network device {netdev} (No such device)")
+            raise DpuError(Reason.NOT_FOUND, f"there is no bridge {bridge}", field="bridge", retry=True)
         has = state.switch_ports.get(netdev)
+        if has is not None and has.bridge != bridge:
+            raise DpuError(Reason.ALREADY_EXISTS, f"{netdev} is on bridge {has.bridge}", field="bridge")
+        if netdev not in state.links:
+            message = f"could not open network device {netdev} (No such device)"
+            raise DpuError(Reason.NOT_FOUND, message, field="netdev", retry=True)
         number = has.ofport if has is not None and has.ofport > 0 else state.next_ofport
 
         def work() -> None:
@@ -264,7 +269,12 @@ class FakeSwitch(FakeDriver):
         return number
 
     async def remove_port(self, bridge: str, netdev: str) -> None:
-        await self.world.act(self.role, "remove_port", lambda: _drop(self.world.state.switch_ports, netdev))
+        def work() -> None:
+            port = self.world.state.switch_ports.get(netdev)
+            if port is not None and port.bridge == bridge:
+                del self.world.state.switch_ports[netdev]
+
+        await self.world.act(self.role, "remove_port", work)
 
 
 class FakeLinks(FakeDriver):
@@ -280,7 +290,7 @@ class FakeLinks(FakeDriver):
     async def set_link(self, name: str, *, up: bool, mtu: int = 0) -> None:
         link = self.world.state.links.get(name)
         if link is None:
-            raise DpuError(Reason.NOT_FOUND, f"no such device: {name}")
+            raise DpuError(Reason.NOT_FOUND, f"no such device: {name}", field="netdev", retry=True)
         changed = replace(link, up=up, mtu=mtu or link.mtu)
         await self.world.act(self.role, "set_link", lambda: self.world.state.links.__setitem__(name, changed))
 

@@ -62,8 +62,7 @@ async def test_a_restarted_daemon_sees_the_images_that_are_open(rig: RealTargetR
     await successor.stop()
 
 
-@pytest.mark.parametrize("option", ["backing", "data_file"])
-async def test_an_image_that_leads_to_another_file_is_refused(rig: RealTargetRig, option: str) -> None:
+def _leading_elsewhere(rig: RealTargetRig, option: str) -> Path:
     secret = rig.directory / "secret.raw"
     secret.write_bytes(bytes(MIB))
     path = rig.images / "evil.qcow2"
@@ -73,6 +72,12 @@ async def test_an_image_that_leads_to_another_file_is_refused(rig: RealTargetRig
     else:
         command += ["-o", f"data_file={secret}", str(path), "1M"]
     subprocess.run(command, check=True)
+    return path
+
+
+@pytest.mark.parametrize("option", ["backing", "data_file"])
+async def test_an_image_that_leads_to_another_file_is_refused(rig: RealTargetRig, option: str) -> None:
+    path = _leading_elsewhere(rig, option)
     image = Image(image_id="evil", source=path.name, format=ImageFormat.QCOW2, size_bytes=MIB)
     for call in (rig.driver.inspect_image(path.name, ImageFormat.QCOW2), rig.driver.open_image(image)):
         with pytest.raises(DpuError) as refused:
