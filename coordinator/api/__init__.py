@@ -10,5 +10,6 @@ writes      create, replace, patch; shaping decides the next state, decoding, va
             and conforming check it; patch, apply, managed and structure are how changes are merged and owned
 deletes     deletion; gc finishes it
 store       objects in memory and on disk; history is what watchers follow, database the SQLite file
-kinds       what is served: builtin (plain kinds), crds (ours); discovery and openapi tell about it; reviews answer "may I"
+kinds       what is served: builtin (plain kinds), crds (ours); discovery and openapi tell about it
+reviews     answer "may I" and "who am I" by the rules that requests are judged by
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from coordinator.api import managed
 from coordinator.api.errors import ApiError, Cause, CauseType
 from coordinator.api.managed import Manager, Operation, Owners, Ownership
-from coordinator.api.objects import Obj, copy
+from coordinator.api.objects import Obj, copy, decode
 from coordinator.api.structure import Path, lookup, merge, remove, spell
 
 BEFORE_FIRST_APPLY = "before-first-apply"
@@ -74,8 +74,8 @@ def _all(owners: Owners) -> frozenset[Path]:
 def _drop(obj: Obj, given_up: Iterable[Path], kept: frozenset[Path], schema: Obj) -> None:
     """Remove what nobody wants any more, and the containers that this leaves empty."""
     ways = {path[:length] for path in kept for length in range(1, len(path) + 1)}
-    for path in sorted(given_up, key=len, reverse=True):
-        if path in ways:
+    for path in sorted(given_up, key=len):  # a list item before its parts, which name it
+        if path in ways or _is_key(path):
             continue
         remove(obj, path, schema)
         for length in range(len(path) - 1, 0, -1):
@@ -84,6 +84,11 @@ def _drop(obj: Obj, given_up: Iterable[Path], kept: frozenset[Path], schema: Obj
             if not present or parent in ways or parent == ("f:metadata",) or not _hollow(value, parent):
                 break
             remove(obj, parent, schema)
+
+
+def _is_key(path: Path) -> bool:
+    """Whether a path is one of the fields that tell a list item from the others; it goes with the item."""
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in decode(path[-2][2:])
 
 
 def _hollow(value: object, path: Path) -> bool:

@@ -109,7 +109,7 @@ class Collector:
                     )
                     await asyncio.sleep(RETRY_S)
                     self._look(key)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # the outermost loop of this task: one odd object must not stop the collection of the others
                 self._log.exception("collection failed", object="/".join(key))
 

@@ -69,6 +69,8 @@ class Resources:
         handler = self._handlers.get(info.verb)
         if handler is None or not self._offers(kind, info):
             raise errors.method_not_allowed(info.verb.value)
+        if info.verb in {Verb.UPDATE, Verb.PATCH} and not info.name:
+            raise errors.method_not_allowed(f"{info.verb.value} without a name")
         if kind.namespaced and not info.namespace and info.verb not in {Verb.LIST, Verb.WATCH}:
             raise errors.method_not_allowed(f"{info.verb.value} without a namespace")
         if info.namespace and not kind.namespaced and kind.plural != "namespaces":
