@@ -5,12 +5,10 @@ import json
 import os
 import ssl
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 
 import httpx
@@ -34,38 +32,24 @@ def widget(name: str = "", **spec: Any) -> Obj:
 
 
 class WatchStream:
-    """Events of one watch, read in a thread so that waiting for one has a limit."""
+    """Events of one watch; the client's read timeout is the limit of waiting for one."""
 
     def __init__(self, response: httpx.Response) -> None:
-        self._queue: Queue[Obj | None] = Queue()
-        self._thread = threading.Thread(target=self._read, args=(response,), daemon=True)
-        self._thread.start()
+        self._lines = response.iter_lines()
 
-    def _read(self, response: httpx.Response) -> None:
-        try:
-            for line in response.iter_lines():
-                self._queue.put(json.loads(line))
-        except (httpx.HTTPError, httpx.StreamError):
-            pass
-        self._queue.put(None)
-
-    def next(self, timeout_s: float = 10.0) -> Obj:
+    def next(self) -> Obj:
         """The next event."""
-        event = self._queue.get(timeout=timeout_s)
-        assert event is not None, "the watch ended"
-        return event
+        found: Obj = json.loads(next(self._lines))
+        return found
 
     def take(self, count: int) -> list[tuple[str, str]]:
         """Types and names of the next events."""
         events = [self.next() for _ in range(count)]
         return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]
 
-    def ended(self, timeout_s: float = 10.0) -> bool:
+    def ended(self) -> bool:
         """Whether the stream ends without a further event."""
-        try:
-            return self._queue.get(timeout=timeout_s) is None
-        except Empty:
-            return False
+        return next(self._lines, None) is None
 
 
 @dataclass
