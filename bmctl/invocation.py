@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+LAB_KUBECONFIG = Path("/var/lib/dpupool/dpl/kubeconfig")
+"""Written by `bmctl lab up`; used when there is nothing else."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -32,7 +35,8 @@ class Invocation:
         from_environment = os.environ.get("KUBECONFIG", "")
         if from_environment:
             return tuple(Path(part) for part in from_environment.split(os.pathsep) if part)
-        return (Path.home() / ".kube" / "config",)
+        own = Path.home() / ".kube" / "config"
+        return (LAB_KUBECONFIG,) if not own.exists() and LAB_KUBECONFIG.exists() else (own,)
 
 
 def _store(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -51,7 +55,7 @@ def connected(command: Command) -> Command:
             type=click.Path(path_type=Path, dir_okay=False),
             expose_value=False,
             callback=_store("kubeconfig"),
-            help="Kubeconfig file; $KUBECONFIG, then ~/.kube/config when absent.",
+            help="Kubeconfig file; $KUBECONFIG, then ~/.kube/config, then the lab's when absent.",
         ),
         click.option(
             "--context", expose_value=False, callback=_store("context"), help="Context of the kubeconfig to use."

@@ -2,6 +2,9 @@
 
 from typing import Any, Protocol
 
+from coordinator.clients.protocols import Api
+from coordinator.core.objects.kinds import Kind
+
 Object = dict[str, Any]
 
 
@@ -19,6 +22,33 @@ class Objects(Protocol):
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret; NOT_FOUND when there is none."""
+
+
+class ApiObjects:
+    """``Objects`` of the API that the controllers use, too.
+
+    Args:
+        api: a client with the coordinator's own credentials.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def machine(self, namespace: str, name: str) -> Object:
+        """A BareMetalMachine; NOT_FOUND when there is none."""
+        return await self._api.get(Kind.MACHINE, name, namespace)
+
+    async def patch_machine(self, namespace: str, name: str, patch: Object) -> Object:
+        """Merge-patch a machine; CONFLICT when metadata.resourceVersion in the patch is not the newest."""
+        return await self._api.patch(Kind.MACHINE, name, patch, namespace)
+
+    async def host(self, name: str) -> Object:
+        """A BareMetalHost; NOT_FOUND when there is none."""
+        return await self._api.get(Kind.HOST, name)
+
+    async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """The data of a Secret; NOT_FOUND when there is none."""
+        return await self._api.secret(namespace, name)
 
 
 class Reviews(Protocol):

@@ -11,12 +11,11 @@ from typing import Any
 import httpx
 import structlog
 from click.testing import CliRunner, Result
-from lightkube import AsyncClient
 from lightkube.config.kubeconfig import KubeConfig
 
 from bmctl.main import bmctl
-from coordinator.endpoints.kubernetes import KubernetesObjects
-from coordinator.endpoints.objects import Object
+from coordinator.clients.kube import KubeApi
+from coordinator.endpoints.objects import ApiObjects, Object
 from coordinator.endpoints.service import BmApi
 from coordinator.extensions import bm_api_group
 from tests.fakes.api import COORDINATOR_TOKEN, RunningApi, running_api
@@ -29,7 +28,7 @@ class LateObjects:
 
     def __init__(self) -> None:
         self.kubeconfig = Path()
-        self._client: AsyncClient | None = None
+        self._api: KubeApi | None = None
 
     async def machine(self, namespace: str, name: str) -> Object:
         return await self._objects().machine(namespace, name)
@@ -44,13 +43,13 @@ class LateObjects:
         return await self._objects().secret(namespace, name)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._api is not None:
+            await self._api.close()
 
-    def _objects(self) -> KubernetesObjects:
-        if self._client is None:
-            self._client = AsyncClient(config=KubeConfig.from_file(self.kubeconfig), trust_env=False)
-        return KubernetesObjects(self._client)
+    def _objects(self) -> ApiObjects:
+        if self._api is None:
+            self._api = KubeApi(KubeConfig.from_file(self.kubeconfig))
+        return ApiObjects(self._api)
 
 
 @dataclass

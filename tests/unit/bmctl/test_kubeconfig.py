@@ -6,6 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from bmctl import invocation
 from bmctl.invocation import Invocation
 from bmctl.kubeconfig import connect, load
 from bmctl.main import bmctl
@@ -73,6 +74,22 @@ def test_the_environment_names_the_files(tmp_path: Path, monkeypatch: pytest.Mon
     assert Invocation(kubeconfig=tmp_path / "c").kubeconfig_files() == (tmp_path / "c",)
     monkeypatch.delenv("KUBECONFIG")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(invocation, "LAB_KUBECONFIG", tmp_path / "no-lab")
+    assert Invocation().kubeconfig_files() == (tmp_path / ".kube" / "config",)
+
+
+def test_the_labs_kubeconfig_is_used_when_there_is_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = tmp_path / "lab"
+    monkeypatch.setattr(invocation, "LAB_KUBECONFIG", lab)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Invocation().kubeconfig_files() == (tmp_path / ".kube" / "config",)
+    lab.touch()
+    assert Invocation().kubeconfig_files() == (lab,)
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").touch()
     assert Invocation().kubeconfig_files() == (tmp_path / ".kube" / "config",)
 
 
