@@ -13,7 +13,7 @@ from dpu_daemon.config import Config, DpuConfig, TlsSection, endpoint
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
-from dpu_daemon.engine.ports import NetworkSettings
+from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.notify import notify, watchdog_pause_s

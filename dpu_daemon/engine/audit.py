@@ -140,13 +140,14 @@ class Audit:
         _log.info(f"repair: {repair.why}", id=repair.subject)
         deadline = Deadline.after(self._times.repair_s)
         try:
-            await self._operations.run(repair.key, LaneName.REPAIR, repair.work, deadline, what=repair.subject)
+            acted = await self._operations.run(repair.key, LaneName.REPAIR, repair.work, deadline, what=repair.subject)
         except DpuError as error:
             await self._note_failure(repair, error)
             return
         self._troubles.pop(repair.key, None)
-        said = Said(kind=repair.kind, subject=repair.subject, reason="Repaired", message=f"{repair.why}; put right")
-        await self._ledger.commit(Change(events=(said,)))
+        if acted:
+            said = Said(kind=repair.kind, subject=repair.subject, reason="Repaired", message=f"{repair.why}; put right")
+            await self._ledger.commit(Change(events=(said,)))
 
     async def _note_failure(self, repair: Repair, error: DpuError) -> None:
         before = self._troubles.get(repair.key)

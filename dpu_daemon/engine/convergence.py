@@ -1,7 +1,7 @@
 """Convergence: look, decide, act, look again, until nothing is left to do or the same step fails."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
@@ -45,8 +45,16 @@ class _Failure:
     error: DpuError
 
 
-async def converge(ledger: Ledger, job: Job[S]) -> S:
-    """Make one resource right; returns the look that proves it.
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[S]):
+    """A resource that is right: the look that proves it, and whether anything had to be done."""
+
+    seen: S
+    acted: bool
+
+
+async def converge(ledger: Ledger, job: Job[S]) -> Settled[S]:
+    """Make one resource right.
 
     Raises:
         DpuError: the error of the step that is still needed after it failed; DATA_LOSS when no step can help;
@@ -54,13 +62,13 @@ async def converge(ledger: Ledger, job: Job[S]) -> S:
     """
     failure: _Failure | None = None
     why = ""
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         seen = await within(LOOK_S, job.look(), f"look at {job.subject}")
         plan = job.decide(seen)
         if plan.hopeless:
             raise DpuError(Reason.DATA_LOSS, plan.why, remedy="restore it from a snapshot or a backup")
         if plan.settled:
-            return seen
+            return Settled(seen, acted=number > 0)
         if failure is not None and failure.says in {step.says() for step in plan.steps}:
             raise failure.error
         why = plan.why

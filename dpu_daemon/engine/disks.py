@@ -1,47 +1,30 @@
 """Disks of the host: attach, detach, resize, limits, statistics."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import structlog
 
 from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.convergence import LOOK_S, converge
 from dpu_daemon.engine.deadline import Deadline, within
-from dpu_daemon.engine.disk_job import DiskDrivers, DiskJob, StrayDiskJob
+from dpu_daemon.engine.disk_job import DiskDrivers, DiskJob
+from dpu_daemon.engine.disk_reader import DiskReader, DiskView, existing_disk
 from dpu_daemon.engine.intent import AskedDisk, intended_disk, refuse_late, refuse_other_disk
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
-from dpu_daemon.engine.repair import Repair, RepairWork
 from dpu_daemon.engine.rows import RecordKind
-from dpu_daemon.model.disk import Attachment, AttachmentSpec, AttachmentState, DiskStats, DiskWorld, Qos, SeedFile
+from dpu_daemon.model.disk import Attachment, AttachmentSpec, Qos, SeedFile
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.fence import Fence, FenceScope, raised
 from dpu_daemon.model.identity import HandleKind, handle_for, is_disk_handle
-from dpu_daemon.model.state import attachment_state
-from dpu_daemon.plan.disks import plan_disk, stray_disks
 from proto.errors import DpuError
 from proto.reasons import Reason
-
-VIEW_LOOK_S = 3.0
-"""A look for a reader; past it the answer is what the journal knows, and says so."""
 
 SpecChange = Callable[[Attachment], AttachmentSpec]
 
 _log = structlog.get_logger("dpu_daemon.disks")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskView:
-    """An attachment as a caller sees it."""
-
-    record: Attachment
-    state: AttachmentState
-    message: str
-    pci_address: str
-    live_resize: bool
 
 
 def disk_key(attachment_id: str, kind: HandleKind = HandleKind.DISK) -> Hashable:
@@ -65,6 +48,9 @@ class Disks:
         self._ledger = ledger
         self._operations = operations
         self._drivers = drivers
+        self.reader = DiskReader(ledger, drivers)
+        self._refused_slots: set[int] = set()
+        """Where the bus still held what a guest did not let go of; tried again when no other slot is free."""
 
     async def attach(self, asked: AskedDisk, deadline: Deadline) -> DiskView:
         """Connect the volume and show it to the host; answers when the disk is in place.
@@ -81,7 +67,7 @@ class Disks:
         record = self._ledger.attachments.get(asked.attachment_id)
         self._refuse_late(asked)
         if record is not None and not record.wanted:
-            await self._finish(record)
+            await self.finish(record)
             record = self._ledger.attachments.get(asked.attachment_id)
             if record is not None:
                 message = f"attachment {asked.attachment_id} is still being taken away"
@@ -92,11 +78,11 @@ class Disks:
             refuse_other_disk(asked, record)
             await self._follow(asked, record)
         try:
-            seen = await converge(self._ledger, self._job(asked.attachment_id))
+            seen = (await converge(self._ledger, self._job(asked.attachment_id))).seen
         except DpuError as error:
             await self._after_failure(asked.attachment_id, error)
             raise
-        return self._view(await self._establish(asked.attachment_id), seen)
+        return self.reader.view_of(await self.establish(asked.attachment_id), seen)
 
     def _refuse_late(self, asked: AskedDisk) -> None:
         what = f"attachment {asked.attachment_id}"
@@ -109,18 +95,26 @@ class Disks:
         functions = await within(LOOK_S, self._drivers.bus.look_disks(), "look at the host's bus")
         foreign = {slot for slot, function in functions.items() if not is_disk_handle(function.handle)}
         async with self._ledger.allocation:
-            record = intended_disk(
+            record = self._chosen(asked, foreign | self._refused_slots)
+            said = self._said(
+                record, "Attaching", f"{record.handle} gets slot {record.slot}, serial {record.spec.serial}"
+            )
+            await self._ledger.commit(Change(put=(record,), fences=self._fences(record, closed=False), events=(said,)))
+        return record
+
+    def _chosen(self, asked: AskedDisk, foreign: set[int]) -> Attachment:
+        try:
+            return intended_disk(
                 asked,
                 tuple(self._ledger.attachments.values()),
                 slots=self._drivers.bus.disk_slots(),
                 foreign_slots=foreign,
                 default=self._drivers.block.default_protocol(),
             )
-            said = self._said(
-                record, "Attaching", f"{record.handle} gets slot {record.slot}, serial {record.spec.serial}"
-            )
-            await self._ledger.commit(Change(put=(record,), fences=self._fences(record, closed=False), events=(said,)))
-        return record
+        except DpuError as error:
+            if error.reason is Reason.EXHAUSTED:
+                self._refused_slots.clear()
+            raise
 
     async def _follow(self, asked: AskedDisk, record: Attachment) -> None:
         """The same attachment under a newer generation: the fence rises, the disk stays, its source may have moved."""
@@ -138,7 +132,7 @@ class Disks:
             for scope, subject in subjects
         )
 
-    async def _establish(self, attachment_id: str) -> Attachment:
+    async def establish(self, attachment_id: str) -> Attachment:
         record = self._ledger.attachments[attachment_id]
         if not record.established:
             record = replace(record, established=True)
@@ -153,11 +147,13 @@ class Disks:
             said = self._said(record, "Degraded", str(error), warning=True)
             await self._quietly(Change(events=(said,)))
             return
+        if error.reason is Reason.IN_USE:
+            self._refused_slots.add(record.slot)
         record = replace(record, wanted=False, force=True)
         said = self._said(record, "AttachFailed", f"undone: {error}", warning=True)
         if await self._quietly(Change(put=(record,), events=(said,))):
             try:
-                await self._finish(record)
+                await self.finish(record)
             except DpuError as second:
                 _log.warning(f"undo goes on later: {second}", id=attachment_id)
 
@@ -198,11 +194,11 @@ class Disks:
         record = replace(record, wanted=False, force=force or record.force, generation=generation)
         said = self._said(record, "Detaching", f"{record.handle} leaves slot {record.slot}")
         await self._ledger.commit(Change(put=(record,), fences=self._fences(record, closed=True), events=(said,)))
-        return await self._finish(record)
+        return await self.finish(record)
 
-    async def _finish(self, record: Attachment) -> str:
+    async def finish(self, record: Attachment) -> str:
         """Make an unwanted attachment absent and forget it; kept while a side that may have it is silent."""
-        seen = await converge(self._ledger, self._job(record.attachment_id))
+        seen = (await converge(self._ledger, self._job(record.attachment_id))).seen
         if seen.block is None or seen.functions is None:
             silent = "host's bus" if seen.functions is None else "block layer"
             return f"{record.handle} is cut off; the rest goes when the {silent} answers again"
@@ -236,111 +232,22 @@ class Disks:
 
     async def _change(self, attachment_id: str, changed: SpecChange, deadline: Deadline) -> DiskView:
         async def work() -> DiskView:
-            record = self._existing(attachment_id)
+            record = existing_disk(self._ledger, attachment_id)
             await self._ledger.commit(Change(put=(replace(record, spec=changed(record)),)))
             try:
-                seen = await converge(self._ledger, self._job(attachment_id))
+                seen = (await converge(self._ledger, self._job(attachment_id))).seen
             except DpuError:
                 now = self._ledger.attachments[attachment_id]
                 await self._quietly(Change(put=(replace(now, spec=record.spec),)))
                 raise
-            return self._view(await self._establish(attachment_id), seen)
+            return self.reader.view_of(await self.establish(attachment_id), seen)
 
         what = f"attachment {attachment_id}"
         return await self._operations.run(disk_key(attachment_id), LaneName.PUT_UP, work, deadline, what=what)
 
-    async def stats(self, attachment_id: str) -> DiskStats:
-        """Counters of a disk.
-
-        Raises:
-            DpuError: NOT_FOUND or the driver's error.
-        """
-        record = self._existing(attachment_id)
-        return await within(LOOK_S, self._drivers.block.stats(record.handle), f"statistics of {record.handle}")
-
-    def _existing(self, attachment_id: str) -> Attachment:
-        record = self._ledger.attachments.get(attachment_id)
-        if record is None or not record.wanted:
-            message = f"attachment {attachment_id} does not exist here"
-            raise DpuError(Reason.NOT_FOUND, message, field="attachment_id", remedy="attach it first")
-        return record
-
-    async def views(self, attachment_id: str | None = None) -> tuple[DiskView, ...]:
-        """Attachments as one look shows them; seeds are left out unless asked for by id."""
-        seen, trouble = await self._look_for_reader()
-        records = [
-            record
-            for key, record in sorted(self._ledger.attachments.items())
-            if (key == attachment_id if attachment_id else not isinstance(record.spec.source, SeedFile))
-        ]
-        return tuple(self._view(record, seen, trouble) for record in records)
-
-    async def view(self, attachment_id: str) -> DiskView:
-        """One attachment.
-
-        Raises:
-            DpuError: NOT_FOUND.
-        """
-        found = await self.views(attachment_id)
-        if not found:
-            message = f"attachment {attachment_id} does not exist here"
-            raise DpuError(Reason.NOT_FOUND, message, field="attachment_id", remedy="list the attachments")
-        return found[0]
-
-    async def _look_for_reader(self) -> tuple[DiskWorld | None, str]:
-        try:
-            return await within(VIEW_LOOK_S, self._drivers.look(), "look at the disks"), ""
-        except DpuError as error:
-            return None, str(error)
-
-    def _view(self, record: Attachment, seen: DiskWorld | None, trouble: str = "") -> DiskView:
-        plan = plan_disk(record, seen) if seen is not None else None
-        function = (seen.functions or {}).get(record.slot) if seen is not None else None
-        live = self._drivers.bus.grows_live(record.spec.protocol)
-        return DiskView(
-            record=record,
-            state=attachment_state(record, settled=plan is not None and plan.settled),
-            message=plan.why if plan is not None else trouble,
-            pci_address=function.pci_address if function is not None and function.handle == record.handle else "",
-            live_resize=live,
-        )
-
     def slots_used(self) -> int:
         """Slots that the journal has given away."""
         return len(self._ledger.attachments)
-
-    async def audit(self) -> tuple[Repair, ...]:
-        """Attachments that are not as wanted, and disks of ours that nobody wants."""
-        seen = await within(LOOK_S, self._drivers.look(), "look at the disks")
-        records = tuple(self._ledger.attachments.values())
-        repairs = [
-            Repair(self._key(record), EventKind.ATTACHMENT, record.attachment_id, plan.why, self._repair(record))
-            for record in records
-            if not (plan := plan_disk(record, seen)).settled or not record.wanted or not record.established
-        ]
-        known = {record.handle for record in records}
-        for handle in stray_disks(known, seen):
-            job = StrayDiskJob(handle, self._ledger, self._drivers)
-            work = partial(converge, self._ledger, job)
-            repairs.append(Repair(("disk", handle), EventKind.ATTACHMENT, handle, f"{handle}: in no journal", work))
-        return tuple(repairs)
-
-    def _key(self, record: Attachment) -> Hashable:
-        kind = HandleKind.SEED if isinstance(record.spec.source, SeedFile) else HandleKind.DISK
-        return disk_key(record.attachment_id, kind)
-
-    def _repair(self, record: Attachment) -> RepairWork:
-        async def work() -> None:
-            now = self._ledger.attachments.get(record.attachment_id)
-            if now is None:
-                return
-            if not now.wanted:
-                await self._finish(now)
-                return
-            await converge(self._ledger, self._job(now.attachment_id))
-            await self._establish(now.attachment_id)
-
-        return work
 
     def _job(self, attachment_id: str) -> DiskJob:
         return DiskJob(attachment_id, self._ledger, self._drivers)

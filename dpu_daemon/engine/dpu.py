@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots, census_state
+from dpu_daemon.engine.disk_audit import DiskAuditor
 from dpu_daemon.engine.disk_job import DiskDrivers
 from dpu_daemon.engine.disks import Disks
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.machines import Machines
+from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.port_audit import PortAuditor
 from dpu_daemon.engine.port_job import PortDrivers
-from dpu_daemon.engine.ports import NetworkSettings, Ports
+from dpu_daemon.engine.ports import Ports
 from dpu_daemon.engine.protocols import BlockDriver, HostBus, LinkDriver, Prober, SeedWriter, SwitchDriver
 from dpu_daemon.engine.seeds import Seeds
 
@@ -44,7 +47,8 @@ class DpuEngine:
     ) -> None:
         operations = Operations()
         self._bus = drivers.bus
-        self.disks = Disks(ledger, operations, DiskDrivers(drivers.block, drivers.bus))
+        disk_drivers = DiskDrivers(drivers.block, drivers.bus)
+        self.disks = Disks(ledger, operations, disk_drivers)
         port_drivers = PortDrivers(drivers.switch, drivers.links, drivers.bus)
         self.ports = Ports(ledger, operations, port_drivers, drivers.prober, network)
         self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)
@@ -54,7 +58,10 @@ class DpuEngine:
             ledger,
             operations,
             {"block": drivers.block, "bus": drivers.bus, "switch": drivers.switch, "links": drivers.links},
-            (self.disks, self.ports),
+            (
+                DiskAuditor(ledger, disk_drivers, self.disks),
+                PortAuditor(ledger, port_drivers, self.ports, network),
+            ),
             self.seeds.tidy,
             times or AuditTimes(),
         )

@@ -118,12 +118,11 @@ class Images:
         )
 
     def _repair(self, image_id: str) -> RepairWork:
-        async def work() -> None:
+        async def work() -> bool:
             record = self._ledger.images.get(image_id)
             if record is not None and not record.wanted:
                 await self._finish(record)
-            elif record is not None:
-                await converge(self._ledger, self._job(image_id))
+            return (await converge(self._ledger, self._job(image_id))).acted
 
         return work
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from dpu_daemon.model.event import EventKind
 
-RepairWork = Callable[[], Awaitable[object]]
+RepairWork = Callable[[], Awaitable[bool]]
+"""Answers whether anything had to be done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import structlog
 
 from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.deadline import Deadline, within
-from dpu_daemon.engine.disks import Disks, DiskView, disk_key
+from dpu_daemon.engine.disk_reader import DiskView
+from dpu_daemon.engine.disks import Disks, disk_key
 from dpu_daemon.engine.intent import AskedDisk, refuse_late
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
@@ -181,7 +182,7 @@ class Seeds:
         record = self._ledger.seeds.get(machine_id)
         if record is None:
             return None
-        disks = await self._disks.views(attachment_id_of(machine_id))
+        disks = await self._disks.reader.views(attachment_id_of(machine_id))
         return _view(record, disks[0]) if disks else None
 
     async def tidy(self) -> None:

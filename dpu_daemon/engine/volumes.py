@@ -76,7 +76,7 @@ class Volumes:
             raise DpuError(Reason.ALREADY_EXISTS, message, field="volume_id", remedy=remedy)
         fresh = not record.created
         try:
-            seen = await converge(self._ledger, self._job(volume_id))
+            seen = (await converge(self._ledger, self._job(volume_id))).seen
         except DpuError as error:
             if fresh:
                 await self._undo(volume_id, error)
@@ -158,7 +158,7 @@ class Volumes:
                 raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="ask for at least its present size")
             await self._ledger.commit(Change(put=(replace(record, size_bytes=size_bytes),)))
             try:
-                seen = await converge(self._ledger, self._job(volume_id))
+                seen = (await converge(self._ledger, self._job(volume_id))).seen
             except DpuError:
                 now = self._ledger.volumes[volume_id]
                 await self._ledger.commit(Change(put=(replace(now, size_bytes=record.size_bytes),)))
@@ -209,12 +209,11 @@ class Volumes:
         return tuple(found)
 
     def _repair(self, volume_id: str) -> RepairWork:
-        async def work() -> None:
+        async def work() -> bool:
             record = self._ledger.volumes.get(volume_id)
             if record is not None and not record.wanted:
                 await self._finish(record)
-            elif record is not None:
-                await converge(self._ledger, self._job(volume_id))
+            return (await converge(self._ledger, self._job(volume_id))).acted
 
         return work
 

@@ -54,7 +54,7 @@ class LifecycleService(lifecycle_pb2_grpc.LifecycleServiceServicer):
         source = check_address("probe_address", request.probe_address)
         if not 0 < request.timeout_ms <= LONGEST_WAIT_MS:
             raise invalid("timeout_ms", f"{request.timeout_ms} is out of range", f"use 1 to {LONGEST_WAIT_MS}")
-        async for result in self._engine.ports.probe(port_id, address, source, request.timeout_ms / 1000):
+        async for result in self._engine.ports.reader.probe(port_id, address, source, request.timeout_ms / 1000):
             yield from_probe(result, address)
 
     async def ReleaseMachine(  # noqa: N802

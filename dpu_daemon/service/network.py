@@ -40,9 +40,9 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         return network_pb2.UnplugPortResponse(outcome=outcome)
 
     async def GetPort(self, request: network_pb2.GetPortRequest, _context: Any) -> network_pb2.Port:  # noqa: N802
-        return from_port(await self._ports.view(check_id("port_id", request.port_id)))
+        return from_port(await self._ports.reader.view(check_id("port_id", request.port_id)))
 
     async def ListPorts(  # noqa: N802
         self, _request: network_pb2.ListPortsRequest, _context: Any
     ) -> network_pb2.ListPortsResponse:
-        return network_pb2.ListPortsResponse(ports=[from_port(view) for view in await self._ports.views()])
+        return network_pb2.ListPortsResponse(ports=[from_port(view) for view in await self._ports.reader.views()])

@@ -1,6 +1,6 @@
 """Ports, probes and events: wire to model, checked, and back."""
 
-from dpu_daemon.engine.ports import PortView
+from dpu_daemon.engine.port_reader import PortView
 from dpu_daemon.model.event import Event
 from dpu_daemon.model.port import PortSpec, PortState, ProbeResult
 from dpu_daemon.service.validation import (

@@ -34,12 +34,12 @@ class StorageService(storage_pb2_grpc.StorageServiceServicer):
     async def GetAttachment(  # noqa: N802
         self, request: storage_pb2.GetAttachmentRequest, _context: Any
     ) -> storage_pb2.Attachment:
-        return from_disk(await self._disks.view(check_id("attachment_id", request.attachment_id)))
+        return from_disk(await self._disks.reader.view(check_id("attachment_id", request.attachment_id)))
 
     async def ListAttachments(  # noqa: N802
         self, _request: storage_pb2.ListAttachmentsRequest, _context: Any
     ) -> storage_pb2.ListAttachmentsResponse:
-        views = await self._disks.views()
+        views = await self._disks.reader.views()
         return storage_pb2.ListAttachmentsResponse(attachments=[from_disk(view) for view in views])
 
     async def Resize(self, request: storage_pb2.ResizeRequest, context: Any) -> storage_pb2.Attachment:  # noqa: N802
@@ -53,4 +53,4 @@ class StorageService(storage_pb2_grpc.StorageServiceServicer):
         return from_disk(await self._disks.set_qos(attachment_id, qos, deadline_of(context)))
 
     async def GetStats(self, request: storage_pb2.GetStatsRequest, _context: Any) -> storage_pb2.DiskStats:  # noqa: N802
-        return from_stats(await self._disks.stats(check_id("attachment_id", request.attachment_id)))
+        return from_stats(await self._disks.reader.stats(check_id("attachment_id", request.attachment_id)))

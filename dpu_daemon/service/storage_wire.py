@@ -1,6 +1,6 @@
 """Disks and volumes: wire to model, checked, and back."""
 
-from dpu_daemon.engine.disks import DiskView
+from dpu_daemon.engine.disk_reader import DiskView
 from dpu_daemon.engine.intent import AskedDisk
 from dpu_daemon.engine.volumes import VolumeView
 from dpu_daemon.model.disk import (

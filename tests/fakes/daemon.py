@@ -18,7 +18,7 @@ import grpc.aio
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
-from dpu_daemon.engine.ports import NetworkSettings
+from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics

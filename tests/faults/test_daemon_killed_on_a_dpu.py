@@ -88,9 +88,9 @@ async def _recovered(path: Path, world: World) -> DpuEngine:
 
 async def _check_invariants(dpu: DpuEngine, world: World) -> None:
     """What holds whenever nothing is in flight."""
-    for view in await dpu.disks.views():
+    for view in await dpu.disks.reader.views():
         assert view.state is AttachmentState.ATTACHED, view.message
-    for port in await dpu.ports.views():
+    for port in await dpu.ports.reader.views():
         assert port.state is PortState.FORWARDING, port.message
     wanted = dpu.core.ledger.attachments.values()
     assert set(world.state.disks) == {record.handle for record in wanted}
