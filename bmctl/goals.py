@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from bmctl import kinds
 from bmctl.kinds import Kind
-from bmctl.objects import Object, dig, name_of, observed
+from bmctl.objects import Object, conditions, dig, name_of, observed
+from proto.errors import DpuError
+from proto.reasons import WIRE, Reason
 
 FAILED_PHASE = "Failed"
 READY_PHASES: dict[Kind, frozenset[str]] = {
@@ -27,11 +29,29 @@ class Goal:
         sentence: the state in words, such as ``bm-01 runs``.
         reached: whether an object is in it; None stands for an object that does not exist.
         final: whether the phase Failed is the end of the wait.
+        strict: whether a condition that will not mend by itself is, too.
     """
 
     sentence: str
     reached: Callable[[Object | None], bool]
     final: bool = True
+    strict: bool = False
+
+    def failure(self, obj: Object | None) -> DpuError | None:
+        """Why the goal will not be reached without somebody's help; None as long as there is hope."""
+        if obj is None or not self.final or not observed(obj):
+            return None
+        if _phase(obj) == FAILED_PHASE:
+            ready_reason = next((one.get("reason") for one in conditions(obj) if one.get("type") == "Ready"), "")
+            message = str(dig(obj, "status.message") or "it failed without saying why")
+            return DpuError(_reason(str(ready_reason)) or Reason.INTERNAL, f"{name_of(obj)} failed: {message}")
+        if not self.strict:
+            return None
+        hopeless = ((one, _reason(str(one.get("reason")))) for one in conditions(obj) if one.get("status") == "False")
+        for one, reason in hopeless:
+            if reason is not None and not WIRE[reason].retry:
+                return DpuError(reason, f"{name_of(obj)}: {one.get('message')}")
+        return None
 
 
 def gone(name: str, uid: str) -> Goal:
@@ -82,7 +102,7 @@ def given(machine: str, field: str, item: str) -> Goal:
         entry = _entry(obj, field, item)
         return entry is not None and str(entry.get("state", "")).lower() in GIVEN
 
-    return Goal(f"{machine} has {item}", reached)
+    return Goal(f"{machine} has {item}", reached, strict=True)
 
 
 def taken(machine: str, field: str, item: str) -> Goal:
@@ -99,13 +119,6 @@ def settled(obj: Object | None) -> bool:
     return obj is None or (_acted_on(obj) and _phase(obj) in SETTLED)
 
 
-def failure(obj: Object | None) -> str:
-    """Why the object has failed for good; empty when it has not."""
-    if not _acted_on(obj) or _phase(obj) != FAILED_PHASE:
-        return ""
-    return str(dig(obj, "status.message") or "it failed without saying why")
-
-
 def _entry(obj: Object | None, field: str, item: str) -> Object | None:
     entries = dig(obj, f"status.{field}") or []
     return next((one for one in entries if one.get("name") == item), None)
@@ -117,3 +130,8 @@ def _phase(obj: Object | None) -> str:
 
 def _acted_on(obj: Object | None) -> bool:
     return obj is not None and observed(obj)
+
+
+def _reason(name: str) -> Reason | None:
+    """The reason that a condition names, or None when it names something else."""
+    return next((reason for reason in Reason if reason.value == name), None)

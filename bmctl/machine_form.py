@@ -45,7 +45,7 @@ class MachineForm:
         if self.disks:
             spec["disks"] = [disk_entry(text) for text in self.disks]
         if self.nics:
-            spec["nics"] = [nic_entry(text, f"nic{number}") for number, text in enumerate(self.nics)]
+            spec["nics"] = [nic_entry(text, f"eth{number}") for number, text in enumerate(self.nics)]
         if self.user_data:
             spec["userData"] = _read(self.user_data)
         if self.off:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import click
 
 from bmctl.api import Api
-from bmctl.goals import Goal, failure
+from bmctl.goals import Goal
 from bmctl.kinds import Kind
 from bmctl.objects import Object, conditions, dig
 from bmctl.progress import view
@@ -47,6 +47,7 @@ def wait_for(api: Api, kind: Kind, name: str, goal: Goal, timeout_s: float) -> O
         DpuError: DEADLINE with what is in the way, or the object's own failure.
     """
     last: Object | None = None
+    failure: DpuError | None = None
     try:
         with view(f"waiting until {goal.sentence}") as shown:
             for obj in states(api, kind, name, timeout_s=timeout_s, lost=shown.lost):
@@ -54,13 +55,16 @@ def wait_for(api: Api, kind: Kind, name: str, goal: Goal, timeout_s: float) -> O
                 shown.show(obj)
                 if goal.reached(obj):
                     return obj
-                if goal.final and failure(obj):
+                failure = goal.failure(obj)
+                if failure is not None:
                     break
     except DpuError as error:
         if error.reason is not Reason.DEADLINE:
             raise
         raise _late(kind, name, goal, timeout_s, last) from error
-    raise _failed(kind, name, last)
+    message = failure.message if failure is not None else f"the watch of {name} ended"
+    reason = failure.reason if failure is not None else Reason.INTERNAL
+    raise DpuError(reason, message, remedy=f"see `bmctl describe {kind.word} {name}`")
 
 
 def _late(kind: Kind, name: str, goal: Goal, timeout_s: float, last: Object | None) -> DpuError:
@@ -71,14 +75,6 @@ def _late(kind: Kind, name: str, goal: Goal, timeout_s: float, last: Object | No
         Reason.DEADLINE,
         f"waited {timeout_s:g} s until {goal.sentence}; it is {why}",
         remedy=f"wait longer with --timeout, or look at `bmctl describe {kind.word} {name}`",
-    )
-
-
-def _failed(kind: Kind, name: str, last: Object | None) -> DpuError:
-    return DpuError(
-        Reason.INTERNAL,
-        f"{kind.word} {name} failed: {failure(last)}",
-        remedy=f"see `bmctl describe {kind.word} {name}`",
     )
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from tests.unit.bmctl.stage import Stage, a_timeline
 
+NOW = "2026-01-01T12:00:00Z"
+
 
 def soon(act: Callable[[], Any]) -> Thread:
     timer = Timer(0.4, act)
@@ -119,6 +121,24 @@ def test_a_machine_that_fails_ends_the_wait_with_its_reason(stage: Stage) -> Non
     actor.join()
     assert "image tiny is corrupt" in complaint
     assert "bmctl describe machine bm-01" in complaint
+
+
+def test_a_failure_with_a_known_reason_has_that_reasons_exit_status(stage: Stage) -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "NotFound", "message": "no image", "lastTransitionTime": NOW}
+    failed = {"phase": "Failed", "message": "there is no image tiny", "conditions": [ready]}
+    actor = soon(lambda: stage.status(failed))
+    assert "there is no image tiny" in stage.fails(3, "create", "machine", "bm-01", "--image", "tiny", "--wait")
+    actor.join()
+
+
+def test_a_disk_that_cannot_come_ends_the_wait_although_the_machine_runs(stage: Stage) -> None:
+    stage.machine()
+    condition = {"type": "DisksAttached", "status": "False", "reason": "NotFound", "lastTransitionTime": NOW}
+    bad = {"phase": "Running", "conditions": [{**condition, "message": "there is no volume old"}]}
+    actor = soon(lambda: stage.status(bad))
+    complaint = stage.fails(3, "disk", "attach", "bm-01", "data", "--volume", "old", "--wait")
+    actor.join()
+    assert "there is no volume old" in complaint
 
 
 def test_a_wait_that_ends_in_vain_says_where_it_stands(stage: Stage) -> None:

@@ -13,7 +13,7 @@ spec: {image: tiny, rootDisk: {size: 1Gi}}
 
 def test_the_example_is_accepted_by_the_schema(stage: Stage) -> None:
     assert stage.ok("create", "-f", str(EXAMPLE)) == "machine/bm-01 created\n"
-    assert stage.read()["spec"]["nics"][0]["subnetRef"] == {"name": "lab"}
+    assert stage.read()["spec"]["nics"][0]["subnetRef"] == {"name": "machines"}
 
 
 def test_flags_become_a_machine(stage: Stage, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_flags_become_a_machine(stage: Stage, tmp_path: Path) -> None:
     assert machine["metadata"]["labels"] == {"app": "web"}
     assert spec["rootDisk"]["size"] == "2Gi"
     assert spec["nics"] == [
-        {"name": "nic0", "subnetRef": {"name": "lab"}, "address": "10.77.0.9", "mtu": 1400},
+        {"name": "eth0", "subnetRef": {"name": "lab"}, "address": "10.77.0.9", "mtu": 1400},
         {"name": "store", "subnetRef": {"name": "back"}},
     ]
     assert [(disk["name"], disk.get("size"), disk.get("volumeRef")) for disk in spec["disks"]] == [
