@@ -72,6 +72,7 @@ class IsoSeedWriter:
         Raises:
             DpuError: INVALID for names or too much content, STORAGE_FULL or UNAVAILABLE when it cannot be written.
         """
+        check_seed(name, files)
         path = self._path(name)
         image = iso_of(files)
         try:
@@ -88,9 +89,7 @@ class IsoSeedWriter:
         return frozenset(path.name.removesuffix(SUFFIX) for path in self._directory.glob(f"*{SUFFIX}"))
 
     def _path(self, name: str) -> Path:
-        if SEED_NAME.fullmatch(name) is None:
-            message = f"{name!r} is no name of a seed"
-            raise DpuError(Reason.INVALID, message, field="name", remedy="use letters, digits, dots and hyphens")
+        check_name(name)
         return self._directory / f"{name}{SUFFIX}"
 
     def _replace(self, path: Path, image: bytes) -> None:
@@ -111,13 +110,8 @@ class IsoSeedWriter:
 
 
 def iso_of(files: Mapping[str, str]) -> bytes:
-    """The image; the same bytes for the same files.
-
-    Raises:
-        DpuError: INVALID for a file name or too much content.
-    """
+    """The image; the same bytes for the same files."""
     contents = {name: files[name].encode() for name in sorted(files)}
-    _check(contents)
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, vol_ident=LABEL, joliet=3, rock_ridge="1.09")
     for number, (name, content) in enumerate(contents.items()):
@@ -135,14 +129,27 @@ def iso_of(files: Mapping[str, str]) -> bytes:
     return image.getvalue()
 
 
-def _check(contents: Mapping[str, bytes]) -> None:
-    for name in contents:
-        if FILE_NAME.fullmatch(name) is None:
-            message = f"{name!r} is no name of a file in a seed"
+def check_seed(name: str, files: Mapping[str, str]) -> None:
+    """Refuses what no writer takes.
+
+    Raises:
+        DpuError: INVALID for names or too much content.
+    """
+    check_name(name)
+    for file in files:
+        if FILE_NAME.fullmatch(file) is None:
+            message = f"{file!r} is no name of a file in a seed"
             raise DpuError(Reason.INVALID, message, field="files", remedy="use names such as user-data")
-    total = sum(map(len, contents.values()))
+    sizes = {file: len(text.encode()) for file, text in files.items()}
+    total = sum(sizes.values())
     if total > LONGEST_CONTENT_BYTES:
-        largest = max(contents, key=lambda name: len(contents[name]))
         message = f"a seed of {total} bytes is more than {LONGEST_CONTENT_BYTES}"
         remedy = "let the machine fetch large content itself"
-        raise DpuError(Reason.INVALID, message, field=f"files.{largest}", remedy=remedy)
+        raise DpuError(Reason.INVALID, message, field=f"files.{max(sizes, key=sizes.__getitem__)}", remedy=remedy)
+
+
+def check_name(name: str) -> None:
+    """Refuses a seed's name that would be a path, with INVALID."""
+    if SEED_NAME.fullmatch(name) is None:
+        message = f"{name!r} is no name of a seed"
+        raise DpuError(Reason.INVALID, message, field="name", remedy="use letters, digits, dots and hyphens")

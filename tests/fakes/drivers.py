@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dpu_daemon.drivers.qsd.throttle import check
+from dpu_daemon.drivers.seed import check_seed
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import (
     UNLIMITED,
@@ -318,6 +319,7 @@ class FakeSeedWriter:
         self.world = world
 
     def write(self, name: str, files: Mapping[str, str]) -> SeedFile:
+        check_seed(name, files)
         self.world.state.seed_files[name] = dict(files)
         self.world.save()
         return SeedFile(path=f"/seeds/{name}")
