@@ -286,7 +286,7 @@ class Bus:
         try:
             await self._finish(spec, name)
         except DpuError as failure:
-            log.warning("the back end of a removed function stays", device=name, why=str(failure))
+            self._warn("the back end of a removed function stays", failure, device=name)
 
     async def _finish(self, spec: FunctionSpec | None, name: str) -> None:
         """The device is gone: remove its back end, then the record."""
@@ -304,11 +304,15 @@ class Bus:
                 async with self._locks[spec.kind, spec.slot]:
                     await self._settle(spec)
             except DpuError as failure:
-                log.warning("slot not converged; the DPU will ask again", slot=spec.slot, why=str(failure))
+                self._warn("slot not converged; the DPU will ask again", failure, slot=spec.slot)
         try:
             await self._remove_strangers()
         except DpuError as failure:
-            log.warning("foreign functions stay", why=str(failure))
+            self._warn("foreign functions stay", failure)
+
+    def _warn(self, what: str, failure: DpuError, **where: object) -> None:
+        if self._host.is_on:  # a host that was switched off meanwhile is no fault
+            log.warning(what, why=str(failure), **where)
 
     async def _settle(self, spec: FunctionSpec) -> None:
         held = self._record.holder(spec.kind, spec.slot, spec.function_id)

@@ -15,7 +15,7 @@ from lab.chassis.command import Boot
 from lab.chassis.config import ChassisConfig
 from lab.chassis.hotplug import restore_boot_order
 from lab.chassis.media import media_source
-from lab.chassis.monitor import CommandRefusedError, Monitor
+from lab.chassis.monitor import Monitor
 from lab.chassis.record import BootOverride, BootTarget, OverrideEnabled, Record
 from lab.chassis.taps import check_tap
 from proto.errors import DpuError
@@ -206,7 +206,14 @@ class Host:
         """Ask the guest to shut down; a guest without ACPI never does, so callers need a deadline."""
         self._drop_restart()
         if self._state is not PowerState.OFF:
-            await self.monitor.execute("system_powerdown")
+            await self._ask_shutdown(self.monitor)
+
+    async def _ask_shutdown(self, monitor: Monitor) -> None:
+        try:
+            await monitor.execute("system_powerdown")
+        except DpuError as failure:
+            if failure.reason is not Reason.UNAVAILABLE:  # else it has ended meanwhile, which is what was asked
+                raise
 
     async def reset(self) -> None:
         """Reset the running host; a boot override that changed needs a new start.
@@ -246,8 +253,8 @@ class Host:
         self._record.change(restart_pending=True)
         self._limit_restart()
         try:
-            await monitor.execute("system_powerdown")
-        except CommandRefusedError:
+            await self._ask_shutdown(monitor)
+        except DpuError:
             self._drop_restart()
             raise
 
@@ -280,3 +287,4 @@ class Host:
                 await self._monitor.close()
             if self._process is not None:
                 self._process.forget()
+            self._process = self._monitor = None

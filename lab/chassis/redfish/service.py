@@ -38,11 +38,11 @@ class Bmc:
     async def serve(self) -> str:
         """Listen; returns the service's URL."""
         bmc = self._config.bmc
-        self._runner = web.AppRunner(self.application(), access_log=None, handler_cancellation=False)
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, bmc.address, bmc.port, ssl_context=tls_context(self._config), shutdown_timeout=2
+        self._runner = web.AppRunner(
+            self.application(), access_log=None, handler_cancellation=False, shutdown_timeout=2
         )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, bmc.address, bmc.port, ssl_context=tls_context(self._config))
         await site.start()
         host, port = self._runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host

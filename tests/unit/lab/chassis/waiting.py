@@ -1,0 +1,13 @@
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Return when a condition holds; TimeoutError after ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = condition()
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
+            await asyncio.sleep(0.01)  # any state may be asked for, not all have an event
