@@ -1,8 +1,8 @@
 #!/bin/sh
 # A small cloud-init: reads the NoCloud seed (a disk labelled cidata) and applies what it says.
 #   nocloud network      mounts the seed, then host name and addresses; at every boot
-#   nocloud user-data    the user data; once per instance-id, but for bootcmd, which runs at every boot
-# User data is a program (first line #!) or #cloud-config with: bootcmd, hostname, ssh_authorized_keys, write_files
+#   nocloud user-data    the user data; once per instance-id, but for hostname and bootcmd: these at every boot
+# User data is a program (first line #!) or #cloud-config with: hostname, bootcmd, ssh_authorized_keys, write_files
 # (path, content, permissions, append), runcmd; in this order. Other keys are named on the console and left alone.
 seed=/run/seed
 state=/var/lib/cloud
@@ -98,7 +98,6 @@ run_all() {  # name of a list of commands
 }
 
 apply_cloud_config() {
-    set_hostname "$(value /run/user-data.flat hostname)"
     for index in $(under /run/user-data.flat ssh_authorized_keys); do
         mkdir -p -m 700 /root/.ssh
         value /run/user-data.flat "ssh_authorized_keys/$index" >> /root/.ssh/authorized_keys
@@ -117,7 +116,11 @@ apply_user_data() {
     kind=$(head -n 1 $seed/user-data)
     mkdir -p $state
     case $kind in
-        '#cloud-config'*) flat $seed/user-data > /run/user-data.flat && run_all bootcmd ;;
+        '#cloud-config'*)
+            flat $seed/user-data > /run/user-data.flat
+            set_hostname "$(value /run/user-data.flat hostname)"
+            run_all bootcmd
+            ;;
     esac
     instance=$(value /run/meta-data.flat instance-id)
     [ "$(cat $state/instance-id 2>/dev/null)" != "${instance:-none}" ] || return 0
