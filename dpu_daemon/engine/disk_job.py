@@ -51,7 +51,7 @@ class DiskDrivers:
             case SetLimits(handle=handle, qos=qos):
                 await self.block.limit(handle, qos)
             case GrowDisk(handle=handle, size_bytes=size):
-                await self.block.grow(handle, size)
+                await self._grow(handle, size)
             case Expose(handle=handle, read_only=read_only):
                 await self.block.expose(handle, read_only=read_only)
             case Conceal(handle=handle):
@@ -77,6 +77,15 @@ class DiskDrivers:
                 f"volume {spec.volume_id} has {size} bytes at its target, fewer than the {spec.size_bytes} asked for"
             )
             raise DpuError(Reason.WRONG_STATE, message, field="spec.size_bytes", remedy="grow the volume first")
+
+    async def _grow(self, handle: str, size_bytes: int) -> None:
+        try:
+            await self.block.grow(handle, size_bytes)
+        except DpuError as error:
+            if error.reason is not Reason.WRONG_STATE:
+                raise
+            remedy = "grow the volume first"
+            raise DpuError(error.reason, error.message, field="spec.size_bytes", remedy=remedy) from error
 
     async def _grow_function(self, attachment: Attachment) -> tuple[Record, ...]:
         spec = attachment.spec

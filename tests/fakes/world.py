@@ -80,6 +80,7 @@ class World:
         self._path = path
         self.faults = Faults()
         self.calls: list[str] = []
+        self._watched: dict[str, asyncio.Event] = {}
         self.points = 0
         self.state = State()
         if path is not None and path.exists():
@@ -111,7 +112,14 @@ class World:
         if self.faults.lost_answers.get(call):
             raise self.faults.lost_answers[call].pop(0)
 
+    async def called(self, call: str) -> None:
+        """Wait until a call is made, now or before."""
+        if call not in self.calls:
+            await self._watched.setdefault(call, asyncio.Event()).wait()
+
     async def _obstruct(self, driver: str, call: str) -> None:
+        if call in self._watched:
+            self._watched[call].set()
         if self.faults.dead:
             raise Killed
         if driver in self.faults.down:
