@@ -1,5 +1,6 @@
 """The cluster as the simulations see it: free room per node, pods on it, and a way back from every trial."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -33,7 +34,8 @@ class Arena:
         self._open: Mask = np.zeros(64, dtype=np.bool_)
         self._present: Mask = np.zeros(64, dtype=np.bool_)
         self._domains: dict[str, Domains] = {}
-        self._requests: dict[PodShape, tuple[tuple[int, ...], Amounts]] = {}
+        self._requests: dict[PodShape, tuple[list[int], Amounts]] = {}
+        self._rows: dict[PodShape, Amounts] = {}
         self._undo: list[Callable[[], None]] = []
         self._shrink_watchers: list[Callable[[int], None]] = []
         self._marks = 0
@@ -77,17 +79,28 @@ class Arena:
         """Column of a resource; one that no node has gets a column of zeros."""
         at = self._columns.setdefault(resource, len(self._columns))
         if at == self._free.shape[1]:
+            self._rows.clear()
             self._free = np.hstack([self._free, np.zeros((len(self._free), 1), dtype=np.int64)])
         return at
 
-    def request(self, shape: PodShape) -> tuple[tuple[int, ...], Amounts]:
+    def request(self, shape: PodShape) -> tuple[list[int], Amounts]:
         """Columns that a pod of the shape needs something of, and how much."""
         known = self._requests.get(shape)
         if known is None:
             needs = [*shape.requests, (PODS, 1)]
-            columns = tuple(self.column(resource) for resource, _ in needs)
+            columns = [self.column(resource) for resource, _ in needs]
             known = self._requests[shape] = columns, np.array([amount for _, amount in needs], dtype=np.int64)
         return known
+
+    def row(self, shape: PodShape) -> Amounts:
+        """What a pod of the shape needs of every resource."""
+        row = self._rows.get(shape)
+        if row is None:
+            columns, amounts = self.request(shape)
+            row = np.zeros(self._free.shape[1], dtype=np.int64)
+            row[columns] = amounts
+            self._rows[shape] = row
+        return row
 
     def add(self, node: Node, name: str = "") -> int:
         """Add an empty node; ``name`` makes it a copy of a template. Returns its index."""
@@ -131,10 +144,8 @@ class Arena:
 
     def put(self, shape: PodShape, at: int, pods: int = 1) -> None:
         """Take room for pods of a shape on a node; a negative number gives it back."""
-        columns, amounts = self.request(shape)
-        row = self._free[at]
-        for column, amount in zip(columns, amounts.tolist(), strict=True):
-            row[column] -= amount * pods
+        row = self.row(shape)
+        self._free[at] -= row if pods == 1 else row * pods
         for port in shape.ports:
             self.ports[at][port] = self.ports[at].get(port, 0) + pods
         self.counters.change(shape, at, pods)
@@ -159,8 +170,8 @@ class Arena:
         before = self.residents[at]
         leaving = {pod.key for pod in pods}
         self.residents[at] = {key: pod for key, pod in before.items() if key not in leaving}
-        for pod in pods:
-            self.put(pod.shape, at, -1)
+        for shape, number in Counter(pod.shape for pod in pods).items():
+            self.put(shape, at, -number)
         if self._marks:
             self._undo.append(lambda: self.residents.__setitem__(at, before))
 

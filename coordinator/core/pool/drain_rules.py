@@ -256,9 +256,9 @@ def judge(rules: Sequence[Rule], pod: Pod, context: DrainContext) -> Status:
         if status.overrides:
             waiting.append(status)
             continue
-        stronger = next((held for held in waiting if status.outcome in held.overrides), None)
-        if stronger is not None:
-            return stronger
+        for held in waiting:
+            if status.outcome in held.overrides:
+                return held
         if status.outcome is not Outcome.UNDEFINED:
             return status
     return UNDEFINED

@@ -107,7 +107,11 @@ class Predicates:
 
     def suitable(self, shape: PodShape) -> Mask:
         """Nodes that are open and pass every filter that looks at the node alone, room and ports aside."""
-        mask = self.arena.open & self._tolerates(shape) & self._admits(shape)
+        return self.arena.open & self.wanted(shape)
+
+    def wanted(self, shape: PodShape) -> Mask:
+        """Nodes that pass the filters which only a change of the node's object can change."""
+        mask = self._tolerates(shape) & self._admits(shape)
         return mask & self._all("volumes", shape, _VOLUMES) if shape.volume_terms else mask
 
     def is_local(self, shape: PodShape) -> bool:
@@ -116,6 +120,11 @@ class Predicates:
             return False
         terms = (*shape.anti_affinity, *self.arena.counters.blockers(shape))
         return all(self._single(term) for term in terms)
+
+    def is_plain(self, shape: PodShape) -> bool:
+        """Whether room and the node's object alone decide."""
+        lonely = shape.ports or shape.affinity or shape.spread or shape.anti_affinity
+        return not lonely and not self.arena.counters.blockers(shape)
 
     def _single(self, term: AffinityTerm) -> bool:
         domains = self.arena.domains(term.topology_key)

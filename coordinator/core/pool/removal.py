@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 
-from coordinator.core.pool.arena import Arena
+from coordinator.core.pool.arena import Amounts, Arena, Mask
 from coordinator.core.pool.drain import BlockingPod, pods_to_move
 from coordinator.core.pool.drain_rules import DrainContext, default_rules
 from coordinator.core.pool.model import Pod
@@ -102,6 +102,7 @@ class RemovalSimulator:
         self._order = np.array(destinations, dtype=np.int64)
         self._hints = hints or {}
         self._cursors: dict[PodShape, int] = {}
+        self._wanted: dict[PodShape, Mask | None] = {}
 
     def simulate(self, name: str, places: Sequence[int] | None = None) -> Removal:
         """Try to remove a node; on success its pods sit elsewhere afterwards.
@@ -167,7 +168,7 @@ class RemovalSimulator:
         chunk = 8
         while cursor < len(self._order):
             nodes = self._order[cursor : cursor + chunk]
-            room = self._predicates.room_among(shape, nodes) > 0
+            room = self._takers(shape, nodes)
             if room.any():
                 cursor += int(room.argmax())
                 self._cursors[shape] = cursor
@@ -176,3 +177,13 @@ class RemovalSimulator:
             chunk = _CHUNK
         self._cursors[shape] = cursor
         return -1
+
+    def _takers(self, shape: PodShape, nodes: Amounts) -> Mask:
+        """Which of these nodes take one more pod of a local shape; the nodes' objects stay while a plan is made."""
+        if shape not in self._wanted:
+            self._wanted[shape] = self._predicates.wanted(shape) if self._predicates.is_plain(shape) else None
+        wanted = self._wanted[shape]
+        if wanted is None:
+            return self._predicates.room_among(shape, nodes) > 0
+        enough = (self._arena.free[nodes] >= self._arena.row(shape)) | (self._arena.row(shape) == 0)
+        return np.asarray(enough.all(axis=1) & wanted[nodes] & self._arena.open[nodes])
