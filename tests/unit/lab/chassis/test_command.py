@@ -64,7 +64,11 @@ def test_a_nic_has_no_offloads_and_boots_only_when_asked(config: ChassisConfig) 
 def test_no_two_functions_ever_share_a_boot_index(places: list[tuple[int, int]], target: BootTarget) -> None:
     disks = [DiskSpec(slot, "f", DiskProtocol.NVME, "/n", "e", "s", boot_order=order) for slot, order in places]
     nics = [NicSpec(slot, "f", "t", "m") for slot in range(4)]
-    indexes = [boot_index(spec, target) for spec in [*disks, *nics]] + [cd_index(target)]
+    indexes = [
+        *(boot_index(disk, target) for disk in disks),
+        *(boot_index(nic, target) for nic in nics),
+        cd_index(target),
+    ]
     taken = [index for index in indexes if index is not None]
     assert len(taken) == len(set(taken))
     # a function hot-plugged in normal order must not meet an index of an overridden boot either

@@ -1,0 +1,48 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from lab.notify import notify, watchdog_interval_s
+
+
+def test_without_a_supervisor_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert notify("READY=1") is False
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_fields_arrive_as_one_datagram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+    name = f"@notify-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(name.replace("@", "\0", 1))
+        assert notify("READY=1", "STATUS=serving")
+        assert receiver.recv(100) == b"READY=1\nSTATUS=serving"
+
+
+def test_a_supervisor_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "absent"))
+    with pytest.raises(OSError, match="No such file"):
+        notify("READY=1")
+
+
+@pytest.mark.parametrize(
+    ("limit_us", "owner", "interval_s"),
+    [
+        ("10000000", None, 5.0),
+        ("10000000", str(os.getpid()), 5.0),
+        ("10000000", "1", None),
+        ("", None, None),
+        ("0", None, None),
+    ],
+)
+def test_the_watchdog_is_fed_twice_as_often_as_needed(
+    monkeypatch: pytest.MonkeyPatch, limit_us: str, owner: str | None, interval_s: float | None
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", limit_us)
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    if owner is not None:
+        monkeypatch.setenv("WATCHDOG_PID", owner)
+    assert watchdog_interval_s() == interval_s
