@@ -100,7 +100,12 @@ def _kind(spec: Obj, version: Obj, storage: str, source: str) -> Kind:
 
 
 def _with_metadata(schema: Obj) -> Obj:
-    return schema | {"properties": schema.get("properties", {}) | {"metadata": OBJECT_META}}
+    """The schema with what every object has, as a real server completes it."""
+    header: Obj = {
+        "apiVersion": {"type": "string", "description": "Version of this schema."},
+        "kind": {"type": "string", "description": "Kind of the object."},
+    }
+    return schema | {"properties": header | schema.get("properties", {}) | {"metadata": OBJECT_META}}
 
 
 def _columns(version: Obj, source: str) -> Iterable[Any]:

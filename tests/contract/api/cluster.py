@@ -76,7 +76,9 @@ class Cluster:
         """Path of a core resource of the namespace."""
         return f"/api/v1/namespaces/{self.namespace}/{plural}"
 
-    def create(self, name: str = "", *, status: int = 201, body: Obj | None = None, query: str = "", **spec: Any) -> Obj:
+    def create(
+        self, name: str = "", *, status: int = 201, body: Obj | None = None, query: str = "", **spec: Any
+    ) -> Obj:
         """Create a widget and return the answer."""
         response = self.http.post(f"{self.widgets}{query}", json=body or widget(name, **spec))
         assert response.status_code == status, response.text
@@ -134,10 +136,10 @@ def real_client(kubeconfig: Path) -> httpx.Client:
     tls = ssl.create_default_context(cadata=_data(cluster, "certificate-authority").decode())
     if "client-certificate" in user or "client-certificate-data" in user:
         with tempfile.TemporaryDirectory() as directory:
-            paths = [Path(directory) / name for name in ("crt", "key")]
-            paths[0].write_bytes(_data(user, "client-certificate"))
-            paths[1].write_bytes(_data(user, "client-key"))
-            tls.load_cert_chain(*paths)
+            certificate, key = Path(directory) / "crt", Path(directory) / "key"
+            certificate.write_bytes(_data(user, "client-certificate"))
+            key.write_bytes(_data(user, "client-key"))
+            tls.load_cert_chain(certificate, key)
     headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
     return httpx.Client(base_url=cluster["server"], verify=tls, headers=headers, timeout=30.0)
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.contract.api.cluster import REAL, WIDGETS, Cluster, real_client
+from tests.contract.api.kubectl import Kubectl
 from tests.fakes.api import PROJECT_CRDS, running_api
 
 
@@ -44,3 +45,21 @@ def cluster(server: Cluster) -> Iterator[Cluster]:
     assert server.http.post("/api/v1/namespaces", json=body).status_code == 201
     yield Cluster(server.http, server.kubeconfig, namespace, server.embedded)
     server.http.delete(f"/api/v1/namespaces/{namespace}")
+
+
+@pytest.fixture(scope="session")
+def kubectl_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kubectl")
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster, kubectl_home: Path) -> Kubectl:
+    return Kubectl(cluster.kubeconfig, cluster.namespace, kubectl_home)
+
+
+@pytest.fixture
+def modern(kubectl: Kubectl) -> Kubectl:
+    """A kubectl that is not older than 1.32."""
+    if kubectl.minor < 32:
+        pytest.skip(f"kubectl 1.{kubectl.minor} lacks this")
+    return kubectl

@@ -133,7 +133,9 @@ def test_labels_and_finalizers_are_shared_between_managers(cluster: Cluster) -> 
 
 
 def test_ownership_moves_when_managed_fields_are_edited(cluster: Cluster) -> None:
-    cluster.patch("one", applied("one", color="red"), "application/apply-patch+yaml", status=201, query="?fieldManager=old")
+    cluster.patch(
+        "one", applied("one", color="red"), "application/apply-patch+yaml", status=201, query="?fieldManager=old"
+    )
     found = cluster.get("one")["metadata"]["managedFields"]
     found[0]["manager"] = "new"
     operations = [{"op": "replace", "path": "/metadata/managedFields", "value": found}]

@@ -74,12 +74,12 @@ def test_probes_and_version_answer(cluster: Cluster, path: str) -> None:
 
 
 def patch_parameters(document: Obj) -> list[set[str]]:
-    found = []
-    for item in document["paths"].values():
-        for method in ("patch", "post"):
-            if method in item:
-                found.append({parameter["name"] for parameter in item[method].get("parameters", ())})
-    return found
+    return [
+        {parameter["name"] for parameter in item[method].get("parameters", ())}
+        for item in document["paths"].values()
+        for method in ("patch", "post")
+        if method in item
+    ]
 
 
 def test_openapi_v3_has_what_kubectl_looks_for(cluster: Cluster) -> None:

@@ -82,7 +82,8 @@ def test_a_body_that_is_no_object_is_a_bad_request(cluster: Cluster, content: by
 
 
 def test_yaml_is_understood(cluster: Cluster) -> None:
-    text = f"apiVersion: {API_VERSION}\nkind: Widget\nmetadata: {{name: one}}\nspec: {{color: blue, free: {{day: 2024-01-02}}}}"
+    head = f"apiVersion: {API_VERSION}\nkind: Widget\nmetadata: {{name: one}}\n"
+    text = head + "spec: {color: blue, free: {day: 2024-01-02}}"
     answer = cluster.http.post(cluster.widgets, content=text, headers={"Content-Type": "application/yaml"})
     assert answer.status_code == 201
     assert answer.json()["spec"] == {"color": "blue", "replicas": 1, "free": {"day": "2024-01-02"}}
