@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import structlog
 from click.testing import CliRunner, Result
-from lightkube.config.kubeconfig import KubeConfig
 
 from bmctl.main import bmctl
 from coordinator.clients.kube import KubeApi
@@ -48,7 +47,7 @@ class LateObjects:
 
     def _objects(self) -> ApiObjects:
         if self._api is None:
-            self._api = KubeApi(KubeConfig.from_file(self.kubeconfig))
+            self._api = KubeApi.by_kubeconfig(str(self.kubeconfig))
         return ApiObjects(self._api)
 
 

@@ -107,7 +107,7 @@ async def test_two_who_change_one_machine_at_once_both_get_their_way(tmp_path: P
         path = "/apis/dpupool.io/v1alpha1/namespaces/default/baremetalmachines"
         with api.client() as client:
             assert client.post(path, json=machine | {"spec": {"image": "tiny"}}).is_success
-        own = KubeApi(KubeConfig.from_file(api.write_kubeconfig(tmp_path / "own", {"token": COORDINATOR_TOKEN})))
+        own = KubeApi.by_kubeconfig(str(api.write_kubeconfig(tmp_path / "own", {"token": COORDINATOR_TOKEN})))
         actions = MachineActions(ApiObjects(own))
         add = Call("POST", "default", "bm-01", Action.DISKS)
         names = [f"data{number}" for number in range(6)]
