@@ -137,6 +137,7 @@ while True:
 
     first = await ask()
     await supervisor.answer(Request(Verb.SIGNAL, unit="api", number=signal.SIGKILL))
+    await eventually(lambda: status(supervisor, "api").pid != int(first))
     second = await ask()
     assert int(first) != int(second)
 
