@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2 as httpx
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.async_client import AsyncClient
-from lightkube.core.exceptions import ApiError
+from lightkube.config.models import Cluster, User
+from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.models.meta_v1 import Status
 from lightkube.resources import core_v1
@@ -43,12 +45,43 @@ REASONS: dict[str, Reason] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """The way to the API server of this process: a Unix socket and a token."""
+
+    socket: str
+    token: str = field(repr=False)
+
+
 class KubeApi:
     """`coordinator.clients.protocols.Api` by lightkube."""
 
-    def __init__(self, config: KubeConfig) -> None:
-        timeout = httpx.Timeout(TIMEOUT_S)
-        self._client = AsyncClient(config, timeout=timeout, field_manager=FIELD_MANAGER, trust_env=False)
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @classmethod
+    def by_kubeconfig(cls, path: str) -> "KubeApi":
+        """The API server that a kubeconfig file names.
+
+        Raises:
+            DpuError: INVALID; the file cannot be used.
+        """
+        try:
+            return cls(_client(KubeConfig.from_file(path)))
+        except (ConfigError, OSError, KeyError, TypeError) as error:
+            raise DpuError(
+                Reason.INVALID, f"{path}: {error}", field="api.kubeconfig", remedy="correct the file"
+            ) from error
+
+    @classmethod
+    def by_door(cls, door: Door) -> "KubeApi":
+        """The embedded API server."""
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        transport = httpx.AsyncHTTPTransport(uds=door.socket, limits=limits)
+        config = KubeConfig.from_one(
+            cluster=Cluster(server="http://api"), user=User(token=door.token), context_name="embedded"
+        )
+        return cls(_client(config, transport))
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
         try:
@@ -130,6 +163,11 @@ class KubeApi:
         return dict(made)
 
 
+def _client(config: KubeConfig, transport: httpx.AsyncBaseTransport | None = None) -> AsyncClient:
+    timeout = httpx.Timeout(TIMEOUT_S)
+    return AsyncClient(config, timeout=timeout, field_manager=FIELD_MANAGER, trust_env=False, transport=transport)
+
+
 def translate(error: Exception, what: str) -> DpuError | Expired:
     """An error of the HTTP client as one of ours; 410 is Expired."""
     if isinstance(error, ApiError):
@@ -148,8 +186,8 @@ def _from_status(status: Status, what: str) -> DpuError | Expired:
     unknown = Reason.UNAVAILABLE if (status.code or 500) >= 500 or status.code == 429 else Reason.INTERNAL
     reason = REASONS.get(status.reason or "", unknown)
     causes = (status.details.causes or []) if status.details else []
-    field = causes[0].field or "" if causes else ""
-    return DpuError(reason, f"{what}: {status.message or status.reason}", field=field)
+    path = causes[0].field or "" if causes else ""
+    return DpuError(reason, f"{what}: {status.message or status.reason}", field=path)
 
 
 def _within(kind: Kind, namespace: str) -> Mapping[str, Any]:

@@ -26,8 +26,6 @@ from coordinator.core.objects.storage import Attachment, Image, Volume
 
 log = structlog.get_logger(__name__)
 
-SYNC_S = 30.0
-
 
 class Controllers:
     """The controllers of this process. `run` serves until it is cancelled."""
@@ -63,6 +61,11 @@ class Controllers:
         """Whether every kind was listed once."""
         return all(informer.synced.is_set() for informer in self._informers.values())
 
+    async def wait_synced(self) -> None:
+        """Wait until every kind was listed once."""
+        for informer in self._informers.values():
+            await informer.synced.wait()
+
     async def run(self) -> None:
         """Serve until cancelled: first every cache is filled, then the queues are worked on."""
         try:
@@ -70,8 +73,7 @@ class Controllers:
                 tasks.create_task(self._context.events.run(), name="events")
                 for kind, informer in self._informers.items():
                     tasks.create_task(informer.run(), name=f"informer of {kind.value}")
-                for informer in self._informers.values():
-                    await informer.synced.wait()
+                await self.wait_synced()
                 log.info("controllers start", objects=sum(len(cache.all()) for cache in self._caches.by_kind.values()))
                 for controller in self._all():
                     tasks.create_task(controller.run(), name=f"controller {controller.name}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -9,6 +10,7 @@ from coordinator.clients.model import PortSpec, PowerAction, SeedSpec
 from coordinator.clients.protocols import Bmc, Dpu
 from coordinator.controllers.bmcs import bmc_of, write_power
 from coordinator.controllers.context import Context
+from coordinator.controllers.fences import first_fence, last_fence, rising
 from coordinator.controllers.jobs import Work
 from coordinator.core.ipam.plan import parse_subnet
 from coordinator.core.machine.names import port_id
@@ -55,16 +57,20 @@ class MachineWork:
         machine = seen.machine
         text = await self._user_data(machine)
         documents = seed_documents(machine, text, configs(seen))
-        await self._dpu(seen).put_seed(
-            SeedSpec(
-                machine_id=machine.metadata.uid,
-                generation=machine.metadata.generation,
-                user_data=documents.user_data,
-                meta_data=documents.meta_data,
-                network_config=documents.network_config,
-            )
+        spec = SeedSpec(
+            machine_id=machine.metadata.uid,
+            generation=first_fence(machine),
+            user_data=documents.user_data,
+            meta_data=documents.meta_data,
+            network_config=documents.network_config,
         )
-        return ""
+        client = self._dpu(seen)
+
+        async def put(generation: int) -> str:
+            await client.put_seed(replace(spec, generation=generation))
+            return ""
+
+        return await rising(machine, put)
 
     async def _user_data(self, machine: Machine) -> str:
         ref = machine.spec.user_data_secret_ref
@@ -87,17 +93,19 @@ class MachineWork:
         meta = seen.machine.metadata
         spec, own = _port_spec(meta.uid, config), port_id(meta.uid, nic)
         client = self._dpu(seen)
-        try:
-            port = await client.plug_port(own, meta.generation, spec)
-        except DpuError as error:
-            if error.reason is not Reason.ALREADY_EXISTS:
+
+        async def plug(generation: int) -> str:
+            try:
+                return (await client.plug_port(own, generation, spec)).representor
+            except DpuError as error:
+                if error.reason is Reason.ALREADY_EXISTS:
+                    await client.unplug_port(own, generation)
                 raise
-            await client.unplug_port(own, meta.generation)
-            port = await client.plug_port(own, meta.generation, spec)
-        return port.representor
+
+        return await rising(seen.machine, plug)
 
     async def _unplug(self, seen: Seen, port: str) -> str:
-        return await self._dpu(seen).unplug_port(port, seen.machine.metadata.generation)
+        return await self._dpu(seen).unplug_port(port, last_fence(seen.machine))
 
     async def _power_on(self, seen: Seen) -> str:
         host, bmc = await self._bmc(seen)
@@ -156,7 +164,7 @@ class MachineWork:
 
     async def _release(self, seen: Seen) -> str:
         meta = seen.machine.metadata
-        released = await self._dpu(seen).release_machine(meta.uid, meta.generation)
+        released = await self._dpu(seen).release_machine(meta.uid, last_fence(seen.machine))
         log.info("released", machine=meta.key, things=released)
         return "; ".join(released)
 

@@ -28,7 +28,7 @@ class FakeDpu:
     """`coordinator.clients.protocols.Dpu`.
 
     Attributes:
-        fences: highest generation seen, by volume, port and machine.
+        fences: highest generation seen and whether it was taken away, by volume, port and seed.
         history: serial that each attachment of a volume was shown with.
     """
 
@@ -39,7 +39,7 @@ class FakeDpu:
     disks: dict[str, tuple[DiskSpec, Disk]] = field(default_factory=dict)
     ports: dict[str, tuple[PortSpec, Port]] = field(default_factory=dict)
     seeds: dict[str, SeedSpec] = field(default_factory=dict)
-    fences: dict[str, int] = field(default_factory=dict)
+    fences: dict[str, tuple[int, bool]] = field(default_factory=dict)
     identities: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     silent_attempts: int = 1
     event_log: list[DaemonEvent] = field(default_factory=list)
@@ -47,12 +47,14 @@ class FakeDpu:
 
     async def attach(self, attachment_id: str, generation: int, spec: DiskSpec) -> Disk:
         await self._reach()
+        self._open(spec.volume_id, generation)
         known = self.disks.get(attachment_id)
         if known is not None:
-            if replace(known[0], target=spec.target) != spec:
-                raise DpuError(Reason.ALREADY_EXISTS, f"attachment {attachment_id} is another disk")
+            if replace(known[0], target=spec.target, size_bytes=spec.size_bytes) != spec:
+                raise DpuError(Reason.ALREADY_EXISTS, f"attachment {attachment_id} is another disk", field="spec")
+            if spec.size_bytes > known[0].size_bytes:
+                raise DpuError(Reason.ALREADY_EXISTS, "use Resize", field="spec.size_bytes")
             return known[1]
-        self._fence(spec.volume_id, generation, strict=True)
         volume = self.backend.volumes.get(spec.volume_id)
         if volume is None or spec.target.export != f"{spec.volume_id}-{volume.generation}" or not volume.exported_to:
             raise DpuError(Reason.UNAVAILABLE, f"no export {spec.target.export}", remedy="see the storage node")
@@ -79,9 +81,8 @@ class FakeDpu:
         known = self.disks.get(attachment_id)
         if known is None:
             return "was absent"
-        if generation < known[1].generation:
-            return f"fenced by generation {known[1].generation}"
-        self._fence(known[0].volume_id, generation)
+        if not self._close(known[0].volume_id, generation):
+            return "fenced; nothing done"
         del self.disks[attachment_id]
         return "detached"
 
@@ -106,13 +107,15 @@ class FakeDpu:
 
     async def plug_port(self, port_id: str, generation: int, spec: PortSpec) -> Port:
         await self._reach()
+        self._open(port_id, generation)
         known = self.ports.get(port_id)
         if known is not None:
             if known[0] != spec:
-                raise DpuError(Reason.ALREADY_EXISTS, f"port {port_id} is another one")
+                raise DpuError(Reason.ALREADY_EXISTS, f"port {port_id} is another one", field="spec.mac")
+            self.ports[port_id] = (spec, replace(known[1], generation=generation))
             return known[1]
-        self._fence(port_id, generation, strict=True)
-        self._fence(spec.machine_id, generation, strict=True)
+        if any(other.mac == spec.mac for other, _ in self.ports.values()):
+            raise DpuError(Reason.ALREADY_EXISTS, f"MAC {spec.mac} is another port's", field="spec.mac")
         used = {port.representor for _, port in self.ports.values()}
         device = next(name for name in (f"pf0vf{vf}" for vf in range(64)) if name not in used)
         port = Port(
@@ -127,9 +130,8 @@ class FakeDpu:
 
     async def unplug_port(self, port_id: str, generation: int, *, force: bool = False) -> str:
         await self._reach()
-        if generation < self.fences.get(port_id, 0):
-            return f"fenced by generation {self.fences[port_id]}"
-        self._fence(port_id, generation)
+        if not self._close(port_id, generation):
+            return "fenced; nothing done"
         return "unplugged" if self.ports.pop(port_id, None) else "was absent"
 
     async def list_ports(self) -> list[Port]:
@@ -138,7 +140,10 @@ class FakeDpu:
 
     async def put_seed(self, spec: SeedSpec) -> None:
         await self._reach()
-        self._fence(spec.machine_id, spec.generation, strict=True)
+        self._open(spec.machine_id, spec.generation)
+        known = self.seeds.get(spec.machine_id)
+        if known is not None and known.generation == spec.generation and known != spec:
+            raise DpuError(Reason.ALREADY_EXISTS, "a seed with other content", field="generation")
         self.seeds[spec.machine_id] = spec
 
     async def wait_answer(self, port_id: str, address: str, probe: str, timeout_s: float) -> AsyncIterator[ProbeReport]:
@@ -158,14 +163,15 @@ class FakeDpu:
     async def release_machine(self, machine_id: str, generation: int, *, force: bool = False) -> list[str]:
         await self._reach()
         released = []
-        self._fence(machine_id, generation)
         for attachment_id in [key for key, (spec, _) in self.disks.items() if spec.machine_id == machine_id]:
-            del self.disks[attachment_id]
+            spec, disk = self.disks.pop(attachment_id)
+            self._close(spec.volume_id, disk.generation)
             released.append(f"disk {attachment_id}")
         for port_id in [key for key, (spec, _) in self.ports.items() if spec.machine_id == machine_id]:
-            del self.ports[port_id]
+            self._close(port_id, self.ports.pop(port_id)[1].generation)
             released.append(f"port {port_id}")
-        if self.seeds.pop(machine_id, None):
+        if machine_id in self.seeds and self._close(machine_id, generation):
+            del self.seeds[machine_id]
             released.append("seed")
         return released
 
@@ -211,11 +217,18 @@ class FakeDpu:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _fence(self, name: str, generation: int, *, strict: bool = False) -> None:
-        newest = self.fences.get(name, 0)
-        if strict and generation < newest:
-            raise DpuError(Reason.STALE_GENERATION, f"{name} is at generation {newest}")
-        self.fences[name] = max(newest, generation)
+    def _open(self, name: str, generation: int) -> None:
+        newest, closed = self.fences.get(name, (0, False))
+        if generation < newest or (closed and generation == newest):
+            raise DpuError(Reason.STALE_GENERATION, f"{name} is at generation {newest}", field="generation")
+        self.fences[name] = (generation, False)
+
+    def _close(self, name: str, generation: int) -> bool:
+        newest, _ = self.fences.get(name, (0, False))
+        if generation < newest:
+            return False
+        self.fences[name] = (generation, True)
+        return True
 
     def _disk(self, attachment_id: str) -> tuple[DiskSpec, Disk]:
         if attachment_id not in self.disks:

@@ -1,0 +1,121 @@
+"""Everything that is not the API, for real: gRPC to daemons, Redfish and IPMI to BMCs; connections are kept."""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+
+from coordinator.clients.channel import ClientTls, open_channel
+from coordinator.clients.dpu import GrpcDpu
+from coordinator.clients.ipmi import IpmiBmc
+from coordinator.clients.model import BmcEndpoint
+from coordinator.clients.redfish import RedfishBmc
+from coordinator.clients.target import GrpcTarget
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+REDFISH_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A storage node."""
+
+    address: str
+    server_name: str
+
+
+class RealOutside:
+    """`coordinator.clients.protocols.Outside`.
+
+    Args:
+        tls: who we are to daemons; None only for tests on loopback.
+    """
+
+    def __init__(self, tls: ClientTls | None, backends: Mapping[str, Backend]) -> None:
+        self._tls = tls
+        self._backends = backends
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._dpus: dict[str, tuple[tuple[str, str], GrpcDpu]] = {}
+        self._targets: dict[str, GrpcTarget] = {}
+        self._bmcs: dict[str, tuple[BmcEndpoint, RedfishBmc | IpmiBmc]] = {}
+        self._redfish = ThreadPoolExecutor(REDFISH_THREADS, thread_name_prefix="redfish")
+        self._ipmi = ThreadPoolExecutor(1, thread_name_prefix="ipmi")
+        self._folder = tempfile.TemporaryDirectory(prefix="dpupool-bmc-ca-")
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def dpu(self, name: str, address: str, server_name: str) -> GrpcDpu:
+        where = (address, server_name)
+        known = self._dpus.get(name)
+        if known is None or known[0] != where:
+            known = (where, GrpcDpu(name, self._channel(where)))
+            self._dpus[name] = known
+        return known[1]
+
+    def target(self, backend: str) -> GrpcTarget:
+        if backend not in self._backends:
+            known = ", ".join(sorted(self._backends)) or "none"
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"storage backend {backend} is not configured (known: {known})",
+                field="spec.backend",
+                remedy=f"use a known one, or add [storage.{backend}] to the coordinator's configuration",
+            )
+        if backend not in self._targets:
+            found = self._backends[backend]
+            self._targets[backend] = GrpcTarget(backend, self._channel((found.address, found.server_name)))
+        return self._targets[backend]
+
+    def bmc(self, endpoint: BmcEndpoint) -> RedfishBmc | IpmiBmc:
+        known = self._bmcs.get(endpoint.address)
+        if known is not None and known[0] == endpoint:
+            return known[1]
+        if known is not None:
+            self._dismiss(known[1])
+        made: RedfishBmc | IpmiBmc
+        if endpoint.address.startswith("ipmi://"):
+            made = IpmiBmc(endpoint, self._ipmi)
+        else:
+            made = RedfishBmc(endpoint, self._ca_file(endpoint.ca), self._redfish)
+        self._bmcs[endpoint.address] = (endpoint, made)
+        return made
+
+    async def close(self) -> None:
+        """End all connections."""
+        for _, bmc in self._bmcs.values():
+            self._dismiss(bmc)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        for channel in self._channels.values():
+            await channel.close()
+        self._redfish.shutdown(wait=False, cancel_futures=True)
+        self._ipmi.shutdown(wait=False, cancel_futures=True)
+        self._folder.cleanup()
+
+    def _channel(self, where: tuple[str, str]) -> grpc.aio.Channel:
+        if where not in self._channels:
+            try:
+                self._channels[where] = open_channel(where[0], where[1], self._tls)
+            except OSError as error:
+                raise DpuError(
+                    Reason.UNAVAILABLE, f"client certificate cannot be read: {error}", remedy="correct [client]"
+                ) from error
+        return self._channels[where]
+
+    def _dismiss(self, bmc: RedfishBmc | IpmiBmc) -> None:
+        task = asyncio.get_running_loop().create_task(bmc.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _ca_file(self, ca: str) -> Path | None:
+        """A file with this authority: sushy takes paths only."""
+        if not ca:
+            return None
+        path = Path(self._folder.name) / f"{hashlib.sha256(ca.encode()).hexdigest()}.pem"
+        if not path.exists():
+            path.write_text(ca, encoding="ascii")
+        return path

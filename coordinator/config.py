@@ -1,0 +1,145 @@
+"""Settings of the coordinator: one TOML file; what is wrong in it is named by key and file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class Api(Section, frozen=True, kw_only=True):
+    """Where the API is.
+
+    Attributes:
+        kubeconfig: file for a real API server; the embedded one is not started then.
+        listen: of the embedded one: ``ADDRESS:PORT``, or ``fd:NAME`` for an inherited socket.
+        tls_cert, tls_key: its certificate; it must also be valid for 127.0.0.1.
+        client_ca: signs the certificates of clients; who has none needs a token.
+        tokens: static token file (token,user,uid,"group,group"); made with a token for ourselves when absent.
+        crds: folder of CRD manifests; the ones of this package when absent.
+        max_bytes: largest size of the database; 0 for no limit.
+    """
+
+    kubeconfig: str = ""
+    listen: tuple[str, ...] = ("127.0.0.1:6443",)
+    tls_cert: str = ""
+    tls_key: str = ""
+    client_ca: str = ""
+    tokens: str = ""
+    crds: str = ""
+    max_bytes: int = 0
+
+
+class Client(Section, frozen=True, kw_only=True):
+    """Who we are to DPUs and storage nodes, and whom we believe; PEM files."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+class Storage(Section, frozen=True, kw_only=True):
+    """A storage backend by name.
+
+    Attributes:
+        server_name: name in the node's certificate; the address's host when absent.
+    """
+
+    address: str
+    server_name: str = ""
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """Where metrics are served besides the API's /metrics: ``ADDRESS:PORT``, loopback or a trusted network only."""
+
+    listen: str = ""
+
+
+class Timing(Section, frozen=True, kw_only=True):
+    """Seconds; see coordinator.controllers.context.Timing and coordinator.core.machine.deadlines."""
+
+    host_poll_s: float = 10.0
+    dpu_poll_s: float = 2.0
+    offline_after_s: float = 10.0
+    work_s: float = 60.0
+    power_s: float = 120.0
+    boot_s: float = 900.0
+    stop_s: float = 30.0
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file. `state` is the database of the embedded API."""
+
+    api: Api = Api()
+    client: Client | None = None
+    storage: dict[str, Storage] = {}  # noqa: RUF012  (msgspec gives each value its own)
+    metrics: Metrics = Metrics()
+    timing: Timing = Timing()
+    state: str = ""
+    log_level: str = "info"
+
+
+def load(path: Path) -> Config:
+    """Read the file.
+
+    Raises:
+        DpuError: INVALID; it cannot be read, or a key is wrong: the message names key and file.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = msgspec.convert(table, Config)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise DpuError(Reason.INVALID, f"{path}: {error}", field=_key(str(error)), remedy="correct the file") from error
+    _check(found, path)
+    return found
+
+
+def _check(found: Config, path: Path) -> None:
+    if found.api.kubeconfig:
+        return
+    for key, value in (
+        ("state", found.state),
+        ("api.tls_cert", found.api.tls_cert),
+        ("api.tls_key", found.api.tls_key),
+    ):
+        if not value:
+            raise DpuError(
+                Reason.INVALID,
+                f"{path}: {key} is missing",
+                field=key,
+                remedy="write it, or set api.kubeconfig to use another API server",
+            )
+    for listen in found.api.listen:
+        split_listen(listen)
+
+
+def split_listen(text: str) -> tuple[str, int]:
+    """Address and port of ``ADDRESS:PORT``; ``fd:NAME`` gives the name and -1.
+
+    Raises:
+        DpuError: INVALID.
+    """
+    host, _, port = text.rpartition(":")
+    if host == "fd":
+        return port, -1
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise DpuError(
+            Reason.INVALID,
+            f"{text!r} is no place to listen",
+            field="api.listen",
+            remedy="write ADDRESS:PORT or fd:NAME",
+        )
+    return host.strip("[]"), int(port)
+
+
+def _key(message: str) -> str:
+    """The path in a msgspec message, such as ``api.listen`` of ``… - at `$.api.listen```."""
+    _, _, rest = message.partition("`$.")
+    return rest.rstrip("`") if rest else ""

@@ -1,0 +1,133 @@
+"""The coordinator as a process: parts put together, started in order, drained at SIGTERM."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from prometheus_client import REGISTRY, start_http_server
+
+from coordinator import config
+from coordinator.api.routes import RouteGroup
+from coordinator.clients.channel import ClientTls
+from coordinator.clients.kube import KubeApi
+from coordinator.clients.outside import Backend, RealOutside
+from coordinator.config import Config
+from coordinator.controllers.context import Caches, Context, Timing
+from coordinator.controllers.events import Recorder
+from coordinator.controllers.metrics import ControllerMetrics
+from coordinator.controllers.wiring import Controllers
+from coordinator.core.machine.deadlines import Deadlines
+from coordinator.embedded import Embedded
+from coordinator.notify import notify, watchdog_pause_s
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 5.0
+
+
+async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        extra: what the API server serves besides objects.
+
+    Raises:
+        DpuError: it cannot start; the message names the key of the configuration.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as parts:
+        api = await _api(settings, extra, parts)
+        outside = _outside(settings)
+        parts.push_async_callback(outside.close)
+        controllers = _controllers(settings, api, outside)
+        _serve_metrics(settings.metrics.listen, parts)
+        serving = asyncio.create_task(controllers.run(), name="controllers")
+        parts.push_async_callback(_end, serving)
+        await _announce(controllers, serving, stop)
+        notify("STOPPING=1", "STATUS=draining")
+        log.info("draining")
+
+
+async def _api(settings: Config, extra: Iterable[RouteGroup], parts: contextlib.AsyncExitStack) -> KubeApi:
+    if settings.api.kubeconfig:
+        api = KubeApi.by_kubeconfig(settings.api.kubeconfig)
+    else:
+        embedded = Embedded(settings.api, settings.state, extra)
+        parts.push_async_callback(embedded.close)
+        await embedded.start()
+        api = KubeApi.by_door(embedded.door)
+    parts.push_async_callback(api.close)
+    return api
+
+
+def _outside(settings: Config) -> RealOutside:
+    client = settings.client
+    tls = ClientTls(ca=Path(client.ca), cert=Path(client.cert), key=Path(client.key)) if client else None
+    backends = {
+        name: Backend(address=found.address, server_name=found.server_name or found.address.rpartition(":")[0])
+        for name, found in settings.storage.items()
+    }
+    return RealOutside(tls, backends)
+
+
+def _controllers(settings: Config, api: KubeApi, outside: RealOutside) -> Controllers:
+    timing = settings.timing
+    deadlines = Deadlines(work_s=timing.work_s, power_s=timing.power_s, boot_s=timing.boot_s, stop_s=timing.stop_s)
+    context = Context(
+        api=api,
+        outside=outside,
+        caches=Caches(),
+        events=Recorder(api, _now),
+        clock=_now,
+        timing=Timing(
+            host_poll_s=timing.host_poll_s,
+            dpu_poll_s=timing.dpu_poll_s,
+            offline_after_s=timing.offline_after_s,
+            deadlines=deadlines,
+        ),
+    )
+    return Controllers(context, ControllerMetrics(REGISTRY))
+
+
+def _serve_metrics(listen: str, parts: contextlib.AsyncExitStack) -> None:
+    if not listen:
+        return
+    host, port = config.split_listen(listen)
+    server, thread = start_http_server(port, host)
+    parts.callback(thread.join)
+    parts.callback(server.server_close)
+    parts.callback(server.shutdown)
+
+
+async def _announce(controllers: Controllers, serving: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Say READY when every cache is filled, keep the watchdog quiet, and wait for the end."""
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    synced = asyncio.create_task(controllers.wait_synced(), name="synced")
+    try:
+        await asyncio.wait({stopped, serving, synced}, return_when=asyncio.FIRST_COMPLETED)
+        if synced.done() and not stop.is_set():
+            notify("READY=1", "STATUS=serving")
+            log.info("ready")
+        while not stop.is_set() and not serving.done():
+            notify("WATCHDOG=1")
+            await asyncio.wait({stopped, serving}, timeout=watchdog_pause_s(), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (stopped, synced):
+            task.cancel()
+    if serving.done():
+        await serving
+
+
+async def _end(serving: asyncio.Task[None]) -> None:
+    serving.cancel()
+    await asyncio.wait({serving}, timeout=DRAIN_S)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
