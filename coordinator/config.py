@@ -79,7 +79,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     api: Api = Api()
     client: Client | None = None
-    storage: dict[str, Storage] = {}  # noqa: RUF012  (msgspec gives each value its own)
+    storage: dict[str, Storage] = {}
     metrics: Metrics = Metrics()
     timing: Timing = Timing()
     state: str = ""

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2 as httpx
 from lightkube.config.kubeconfig import KubeConfig
-from lightkube.core.async_client import AsyncClient
 from lightkube.config.models import Cluster, User
+from lightkube.core.async_client import AsyncClient
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.models.meta_v1 import Status

@@ -24,7 +24,7 @@ async def rising(machine: Machine, act: Callable[[int], Awaitable[str]]) -> str:
     """Do something under the lowest generation that the DPU accepts.
 
     Raises:
-        DpuError: of the act, once no higher generation helps: something else than an older one of its own is in the way.
+        DpuError: of the act, once no higher generation helps.
     """
     refused = 0
     for generation in range(first_fence(machine), last_fence(machine)):

@@ -32,8 +32,8 @@ class AddressPlan:
     def total(self) -> int:
         """How many addresses can be given."""
         lost, edge = 0, self.first - 1
-        for low, high in self.taken:
-            low, high = max(low, edge + 1, self.first), min(high, self.last)
+        for begin, end in self.taken:
+            low, high = max(begin, edge + 1, self.first), min(end, self.last)
             if high >= low:
                 lost += high - low + 1
                 edge = high

@@ -31,17 +31,17 @@ class Deadlines:
 
 
 REMEDY: dict[Phase, str] = {
-    Phase.ALLOCATING: "look at the conditions of the hosts and subnets; the machine goes on by itself when they are well",
+    Phase.ALLOCATING: "look at the conditions of hosts and subnets; the machine goes on by itself when they are well",
     Phase.CLONING: "`kubectl describe` its volumes; see that the storage node runs; the machine goes on by itself",
     Phase.ATTACHING: "`kubectl describe` its volumeattachments and the DPU; the machine goes on by itself",
     Phase.PLUGGING: "`kubectl describe` the DPU; the machine goes on by itself when its ports forward",
-    Phase.POWERING_ON: "look at the BMC named in the host's spec.bmc; the machine goes on by itself when it obeys",
-    Phase.BOOTING: "look at the console (`bmctl console`); check the image and spec.userData, then set spec.restartedAt",
+    Phase.POWERING_ON: "look at the BMC in the host's spec.bmc; the machine goes on by itself when it obeys",
+    Phase.BOOTING: "look at its console; check the image and spec.userData, then restart it",
 }
 
 
 def time_left(machine: Machine, phase: Phase, deadlines: Deadlines, now: datetime) -> float | None:
-    """Seconds until the deadline of `phase`, counted from when the timeline says it was entered; None for no deadline."""
+    """Seconds until the deadline of `phase`, from when the timeline says it was entered; None for no deadline."""
     limit = deadlines.of(phase)
     since = entered(machine.status.timeline, phase)
     if limit is None or since is None:

@@ -21,6 +21,8 @@ from coordinator.core.storage.size import parse_size, root_size, spell_size
 from proto.errors import DpuError
 from proto.reasons import Reason
 
+UNLIMITED = Qos()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedDisk:
@@ -41,7 +43,7 @@ class WantedDisk:
     protocol: DiskProtocol | None = None
     read_only: bool = False
     boot_order: int = 0
-    qos: Qos = Qos()
+    qos: Qos = UNLIMITED
 
     @property
     def owned(self) -> bool:

@@ -8,6 +8,8 @@ from coordinator.core.conditions import Aspect, find
 from coordinator.core.objects.fleet import Dpu, DpuPhase, Host, HostPhase
 from coordinator.core.objects.machine import Machine
 
+DPU_WORDS = {DpuPhase.OFFLINE: "is offline", DpuPhase.PENDING: "has not answered yet"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -59,21 +61,15 @@ def _unready(machine: Machine, host: Host, dpu: Dpu | None) -> str:
     claim = host.spec.claim_ref
     if claim and claim.uid != machine.metadata.uid:
         return "held by another machine"
-    if host.metadata.deleting:
-        return "being removed"
-    if host.spec.unschedulable:
-        return "unschedulable"
+    if host.metadata.deleting or host.spec.unschedulable:
+        return "being removed" if host.metadata.deleting else "unschedulable"
     if dpu is None:
         return f"whose DPU {host.spec.dpu_ref.name} is not registered"
-    if dpu.status.phase is DpuPhase.OFFLINE:
-        return f"whose DPU {dpu.metadata.name} is offline"
-    if dpu.status.phase is DpuPhase.PENDING:
-        return f"whose DPU {dpu.metadata.name} has not answered yet"
+    if dpu.status.phase in DPU_WORDS:
+        return f"whose DPU {dpu.metadata.name} {DPU_WORDS[dpu.status.phase]}"
     if host.status.phase is HostPhase.UNHEALTHY:
         return f"unhealthy: {_complaint(host)}"
-    if host.status.phase is HostPhase.PENDING:
-        return "not looked at yet"
-    return ""
+    return "not looked at yet" if host.status.phase is HostPhase.PENDING else ""
 
 
 def _complaint(host: Host) -> str:

@@ -70,19 +70,23 @@ def _live(seen: Seen, kit: Outfit, phase: Phase, deadlines: Deadlines) -> Plan:
     spec = seen.machine.spec
     if phase in {Phase.STOPPING, Phase.RESTARTING}:
         return _go_down(seen, kit, phase, deadlines)
-    if seen.power is PowerState.OFF and phase is not Phase.POWERING_ON:
-        says = "the server was found off; starting it" if spec.power is PowerState.ON else "stopped"
-        return _with_kit(
-            Plan(phase=Phase.POWERING_ON if spec.power is PowerState.ON else Phase.STOPPED, says=says), kit
-        )
     if spec.power is PowerState.OFF:
-        return _with_kit(Plan(phase=Phase.STOPPING, says="stopping, as spec.power asks"), kit)
+        down = Phase.STOPPED if seen.power is PowerState.OFF else Phase.STOPPING
+        return _with_kit(Plan(phase=down, says="stopped, as spec.power asks"), kit)
     if phase is Phase.POWERING_ON:
         return _go_up(seen, kit)
+    if seen.power is PowerState.OFF:
+        return _with_kit(Plan(phase=Phase.POWERING_ON, says="the server was found off; starting it"), kit)
+    return _up(seen, kit, phase)
+
+
+def _up(seen: Seen, kit: Outfit, phase: Phase) -> Plan:
+    """Power is on, as it should be: wait for the answer, restart when asked, else let it run."""
     if phase is Phase.BOOTING:
         answer = answer_area(seen)
         return _of(Phase.RUNNING if answer.ready else Phase.BOOTING, answer, kit)
-    if spec.restarted_at and spec.restarted_at != seen.machine.status.restarted_at:
+    wanted = seen.machine.spec.restarted_at
+    if wanted and wanted != seen.machine.status.restarted_at:
         return _with_kit(Plan(phase=Phase.RESTARTING, says="restarting, as spec.restartedAt asks"), kit)
     return _run(seen, kit)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from coordinator.core.conditions import Aspect, Truth, with_condition
-from coordinator.core.machine.deploy import PHASE_OF, Topic
+from coordinator.core.machine.deploy import Topic
 from coordinator.core.machine.names import ROOT, owned_name
 from coordinator.core.machine.ports import nic_statuses
 from coordinator.core.machine.seen import Area, Plan, Seen
@@ -19,6 +19,13 @@ from coordinator.core.objects.machine import (
     TimelineEntry,
 )
 from coordinator.core.objects.meta import Condition, Ref
+
+OUTCOMES: dict[Phase, tuple[Topic, ...]] = {
+    Phase.ALLOCATING: (Topic.HOST, Topic.ADDRESSES),
+    Phase.CLONING: (Topic.VOLUMES,),
+    Phase.ATTACHING: (Topic.DISKS,),
+    Phase.PLUGGING: (Topic.PORTS, Topic.SEED),
+}
 
 TOPICS: dict[Aspect, tuple[Topic, ...]] = {
     Aspect.HOST_CLAIMED: (Topic.HOST,),
@@ -75,10 +82,27 @@ def _timeline(seen: Seen, plan: Plan) -> list[TimelineEntry]:
     if not before:
         began = first_seen(seen.machine.metadata.creation_timestamp, seen.now)
         before = advance([], Phase.PENDING, "seen", attempts=1, now=began)
-    for phase in passed_over(before[-1].phase, plan.phase):
-        says = [area.says for topic, area in plan.areas.items() if PHASE_OF[Topic(topic)] is phase]
-        before = advance(before, phase, f"meanwhile: {', '.join(says) or 'nothing to do'}", attempts=1, now=seen.now)
-    return advance(before, plan.phase, plan.says, attempts=plan.attempts, now=seen.now)
+    for phase in [*passed_over(before[-1].phase, plan.phase), plan.phase]:
+        last = phase is plan.phase
+        before = advance(
+            before,
+            phase,
+            plan.says if last else "done meanwhile",
+            attempts=plan.attempts if last else 1,
+            now=seen.now,
+            outcome=_outcome(plan, before[-1].phase),
+        )
+    return before
+
+
+def _outcome(plan: Plan, left: Phase) -> str:
+    """What a phase that is left for a later one has brought."""
+    areas = [plan.areas[topic.value] for topic in OUTCOMES.get(left, ()) if topic.value in plan.areas]
+    if areas and all(area.ready for area in areas):
+        return ", ".join(area.says for area in areas)
+    if left is Phase.POWERING_ON and plan.phase is Phase.BOOTING:
+        return "server is on"
+    return plan.says if left is Phase.BOOTING and plan.phase is Phase.RUNNING else ""
 
 
 def _deployment(seen: Seen, plan: Plan, timeline: list[TimelineEntry]) -> Deployment | None:

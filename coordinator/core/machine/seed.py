@@ -24,8 +24,7 @@ class SeedDocuments:
     @property
     def digest(self) -> str:
         """SHA-256 over the three, in hex."""
-        whole = "\0".join((self.user_data, self.meta_data, self.network_config))
-        return sha256(whole.encode()).hexdigest()
+        return sha256(repr((self.user_data, self.meta_data, self.network_config)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from coordinator.core.objects.meta import moment, stamp
 
 KEPT = 64
 CREATED_SLACK_S = 1.5
-"""A creation timestamp has whole seconds: younger than this, the first look is nearer to the truth."""
+"""A creation timestamp has whole seconds: younger than this, the first look is nearer the truth."""
 
 
 DEPLOYMENT = [
@@ -26,28 +26,33 @@ DEPLOYMENT = [
 
 
 def advance(
-    timeline: Sequence[TimelineEntry], phase: Phase, message: str, *, attempts: int, now: datetime
+    timeline: Sequence[TimelineEntry], phase: Phase, message: str, *, attempts: int, now: datetime, outcome: str = ""
 ) -> list[TimelineEntry]:
-    """`timeline` with `phase` as its newest entry: updated when it was that already, else closed and a new one added."""
+    """`timeline` with `phase` as its newest entry: updated when it was that already, else added after the last is left.
+
+    Args:
+        outcome: what the phase that is left has brought; its last message stays when this is empty.
+    """
     if timeline and timeline[-1].phase is phase:
         last = msgspec.structs.replace(timeline[-1], message=message, attempts=max(attempts, timeline[-1].attempts))
         return [*timeline[:-1], last]
-    closed = [*timeline[:-1], close(timeline[-1], now)] if timeline else []
+    closed = [*timeline[:-1], close(timeline[-1], now, outcome)] if timeline else []
     entry = TimelineEntry(phase=phase, started_at=stamp(now), message=message, attempts=attempts)
     return [*closed, entry][-KEPT:]
 
 
 def passed_over(before: Phase | None, after: Phase) -> list[Phase]:
-    """Phases of a deployment between two that follow each other: their work was done while an earlier one was waited for."""
+    """Phases between two of a deployment that follow each other: they were over before it came to them."""
     if before not in DEPLOYMENT or after not in DEPLOYMENT:
         return []
     return DEPLOYMENT[DEPLOYMENT.index(before) + 1 : DEPLOYMENT.index(after)]
 
 
-def close(entry: TimelineEntry, now: datetime) -> TimelineEntry:
+def close(entry: TimelineEntry, now: datetime, outcome: str) -> TimelineEntry:
     """`entry` as left now."""
     seconds = round((now - moment(entry.started_at)).total_seconds(), 3)
-    return msgspec.structs.replace(entry, finished_at=stamp(now), seconds=max(seconds, 0.0))
+    message = outcome or entry.message
+    return msgspec.structs.replace(entry, finished_at=stamp(now), seconds=max(seconds, 0.0), message=message)
 
 
 def first_seen(created: datetime | None, now: datetime) -> datetime:

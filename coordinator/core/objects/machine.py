@@ -108,7 +108,7 @@ class TimelineEntry(Wire, frozen=True, kw_only=True):
     started_at: str
     finished_at: str = ""
     seconds: float | None = None
-    attempts: int = 1
+    attempts: int = 0
     message: str = ""
 
 

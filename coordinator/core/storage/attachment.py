@@ -59,7 +59,7 @@ def next_holder(volume: Volume, leaving: Attachment, others: Mapping[str, Attach
 def dpu_is_gone(dpu: Dpu | None, *objects: Metadata) -> bool:
     """Whether a detach goes on without its DPU.
 
-    The DPU's object was deleted, or it is offline and one of `objects` (attachment, machine) says that it may be forced.
+    Its object was deleted, or it is offline and one of `objects` (attachment, machine) says that it may be forced.
     """
     if dpu is None:
         return True
