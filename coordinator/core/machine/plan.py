@@ -72,7 +72,8 @@ def _live(seen: Seen, kit: Outfit, phase: Phase, deadlines: Deadlines) -> Plan:
         return _go_down(seen, kit, phase, deadlines)
     if spec.power is PowerState.OFF:
         down = Phase.STOPPED if seen.power is PowerState.OFF else Phase.STOPPING
-        return _with_kit(Plan(phase=down, says="stopped, as spec.power asks"), kit)
+        says = f"{down.value.lower()}, as spec.power asks"
+        return _with_kit(Plan(phase=down, says=says), kit)
     if phase is Phase.POWERING_ON:
         return _go_up(seen, kit)
     if seen.power is PowerState.OFF:
