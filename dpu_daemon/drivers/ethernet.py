@@ -1,6 +1,7 @@
 """Settings of a netdev that rtnetlink does not have: offloads by ioctl, what the kernel answers by sysctl."""
 
 import array
+import errno
 import fcntl
 import socket
 import struct
@@ -8,7 +9,7 @@ from pathlib import Path
 
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
-SIOCGIFHWADDR = 0x8927
+SIOCGIFADDR = 0x8915
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
 IFF_UP = 0x1
@@ -29,23 +30,54 @@ def disable_tx_checksum(name: str) -> None:
     _ioctl(SIOCETHTOOL, struct.pack("16sP16x", name.encode(), address))
 
 
-def hardware_address(name: str) -> bytes:
-    """The six bytes of a netdev's MAC address."""
-    return _ioctl(SIOCGIFHWADDR, struct.pack("16s24x", name.encode()))[18:24]
+def interface_index(name: str) -> int:
+    """The kernel's number of a netdev, never used twice; 0 when there is none of this name."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
-def make_deaf(name: str) -> None:
-    """Brings a netdev up that carries frames for sockets of ours, while the kernel itself answers nothing on it.
+def has_address(name: str) -> bool:
+    """Whether a netdev has an IPv4 address, so that somebody means it to be reached.
 
-    A DPU's own stack must not be reachable from a tenant's network: no ARP for any local address, no IPv6 address of
-    its own, and every IPv4 packet fails the reverse-path check, as there is no address and no route here.
+    Raises:
+        OSError: there is no such netdev.
+    """
+    try:
+        _ioctl(SIOCGIFADDR, struct.pack("16s24x", name.encode()))
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return False
+        raise
+    return True
+
+
+def shield(name: str) -> None:
+    """Makes the kernel's own stack ignore what comes from a netdev; raw sockets still hear it.
+
+    No ARP for any address of this system, no IPv6 address, and every IPv4 packet fails the reverse-path check, as
+    there is neither an address nor a route on this netdev.
+
+    Raises:
+        OSError: there is no such netdev, or these settings are not ours to change.
     """
     _set(f"ipv6/conf/{name}/disable_ipv6", "1", required=False)
     _set(f"ipv4/conf/{name}/rp_filter", "1", required=True)
     _set(f"ipv4/conf/{name}/arp_ignore", "8", required=True)
-    raw = _ioctl(SIOCGIFFLAGS, struct.pack("16s24x", name.encode()))
-    flags = struct.unpack_from("H", raw, 16)[0] | IFF_UP | IFF_NOARP
-    _ioctl(SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags))
+    _raise_flags(name, IFF_NOARP)
+
+
+def make_deaf(name: str) -> None:
+    """A shielded netdev, brought up."""
+    shield(name)
+    _raise_flags(name, IFF_UP)
+
+
+def _raise_flags(name: str, more: int) -> None:
+    (flags,) = struct.unpack_from("H", _ioctl(SIOCGIFFLAGS, struct.pack("16s24x", name.encode())), 16)
+    if flags & more != more:
+        _ioctl(SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags | more))
 
 
 def _ioctl(request: int, argument: bytes) -> bytes:

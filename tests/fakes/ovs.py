@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fakes.netns import ip
+from dpu_daemon.drivers.ethernet import disable_tx_checksum
+from tests.fakes.netns import inside, ip
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT_S = 20.0
@@ -78,6 +79,8 @@ class OvsStack:
         ip("-n", self.netns, "link", "add", representor, "type", "veth", "peer", "name", "eth0", "netns", netns)
         ip("-n", netns, "link", "set", "eth0", "address", mac, "up")
         ip("-n", netns, "addr", "add", address, "dev", "eth0")
+        with inside(netns):
+            disable_tx_checksum("eth0")
         ip("-n", self.netns, "link", "set", representor, "up")
 
     def _start(self, name: str, command: list[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpu_daemon.drivers.ovsdb.client import Operation
-from dpu_daemon.drivers.ovsdb.view import IFACE_ID_KEY, MAC_KEY, OWNER_KEY, OWNER_VALUE, PortRow
+from dpu_daemon.drivers.ovsdb.view import IFACE_ID_KEY, IFINDEX_KEY, MAC_KEY, OWNER_KEY, OWNER_VALUE, PortRow
 
 OWNED = ["map", [[OWNER_KEY, OWNER_VALUE]]]
 INTERNAL = "internal"
@@ -13,19 +13,21 @@ INTERNAL = "internal"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortWanted:
-    """A port as asked for; `kind` is the interface type, empty for a netdev of the system."""
+    """A port as asked for; `kind` is the interface type, empty for a netdev of the system with this `ifindex`."""
 
     name: str
     iface_id: str = ""
     mac: str = ""
     vlan: int = 0
     kind: str = ""
+    ifindex: int = 0
 
     def is_met_by(self, row: PortRow) -> bool:
         return (row.seen.iface_id, row.seen.mac, row.seen.vlan) == (self.iface_id, self.mac, self.vlan)
 
     def identity(self) -> dict[str, str]:
-        wanted = {IFACE_ID_KEY: self.iface_id, MAC_KEY: self.mac}
+        number = str(self.ifindex) if self.ifindex else ""
+        wanted = {IFACE_ID_KEY: self.iface_id, MAC_KEY: self.mac, IFINDEX_KEY: number}
         return {key: value for key, value in wanted.items() if value}
 
 
@@ -61,7 +63,7 @@ def insert_port(bridge_uuid: str, want: PortWanted) -> list[Operation]:
 def update_port(row: PortRow, want: PortWanted) -> list[Operation]:
     """Puts identity and VLAN right; other marks on the interface stay."""
     identity = [
-        ["external_ids", "delete", ["set", [IFACE_ID_KEY, MAC_KEY]]],
+        ["external_ids", "delete", ["set", [IFACE_ID_KEY, MAC_KEY, IFINDEX_KEY]]],
         ["external_ids", "insert", _map(want.identity())],
     ]
     tag = {"op": "update", "table": "Port", "where": _is(row.port_uuid), "row": {"tag": _tag(want.vlan)}}

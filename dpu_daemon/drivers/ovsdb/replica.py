@@ -27,6 +27,7 @@ COLUMNS: dict[str, dict[str, Shape]] = {
         "type": Shape.ONE,
         "ofport": Shape.ONE,
         "error": Shape.ONE,
+        "ifindex": Shape.ONE,
         "external_ids": Shape.MAP,
     },
 }

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import structlog
+
+from dpu_daemon.drivers.ethernet import has_address, interface_index, shield
 from dpu_daemon.drivers.ovsdb import edits, view
 from dpu_daemon.drivers.ovsdb.client import Operation, OvsdbClient
 from dpu_daemon.drivers.ovsdb.edits import PortWanted
@@ -13,10 +16,13 @@ from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
 
+LOG = structlog.get_logger(__name__)
+
 OBEY_TIMEOUT_S = 6.0
 """ovs-vswitchd follows within 5 ms, or 150 ms when it has just started; below the deadline of a step."""
 
 HIGHEST_VLAN = 4094
+USERSPACE = "netdev"
 
 
 class OvsdbSwitch:
@@ -72,7 +78,8 @@ class OvsdbSwitch:
         if not 0 <= vlan <= HIGHEST_VLAN:
             message = f"{vlan} is no VLAN"
             raise DpuError(Reason.INVALID, message, field="vlan", remedy=f"give 0 (untagged) to {HIGHEST_VLAN}")
-        return await self._plug(bridge, PortWanted(name=netdev, iface_id=iface_id, mac=mac, vlan=vlan))
+        want = PortWanted(name=netdev, iface_id=iface_id, mac=mac, vlan=vlan, ifindex=interface_index(netdev))
+        return await self._plug(bridge, want)
 
     async def ensure_internal_port(self, bridge: str, name: str) -> int:
         """A port with a netdev of the switch's own, carrying all VLANs; returns its OpenFlow port number."""
@@ -111,6 +118,9 @@ class OvsdbSwitch:
         if row.seen.bridge != bridge:
             message = f"{want.name} is on bridge {row.seen.bridge}"
             raise DpuError(Reason.ALREADY_EXISTS, message, field="bridge", remedy="remove it there first")
+        if row.stale and row.owned:
+            await self._obeyed(edits.remove_port(row))
+            return await self._insert(row.bridge_uuid, bridge, want)
         if want.is_met_by(row):
             if row.seen.ofport > 0 and not row.seen.error:
                 return row.seen.ofport
@@ -161,12 +171,29 @@ class OvsdbSwitch:
         self._known = _owned(view.ports(replica))
 
     def _changed(self, replica: Replica) -> None:
-        """Tells when a port of ours changed and none of our calls did it."""
+        """Shields what is new, and tells when a port of ours changed and none of our calls did it."""
         now = _owned(view.ports(replica))
         before, self._known = self._known, now
         for name in sorted(before.keys() | now.keys()):
-            if name not in self._busy and before.get(name) != now.get(name) and name in before:
-                self._lost(f"switch port {name} changed: {_story(now.get(name))}")
+            port = now.get(name)
+            if before.get(name) == port:
+                continue
+            if port is not None and port.ofport > 0 and port.name != port.bridge:
+                self._shield(name)
+            if name not in self._busy and name in before:
+                self._lost(f"switch port {name} changed: {_story(port)}")
+
+    def _shield(self, netdev: str) -> None:
+        """In the userspace datapath the DPU's own stack hears a port's frames too: its addresses are not for hosts."""
+        if self._datapath != USERSPACE:
+            return
+        try:
+            if has_address(netdev):
+                LOG.warning("port left open to this system, as it has an address", netdev=netdev)
+            else:
+                shield(netdev)
+        except OSError as error:
+            LOG.warning("port not shielded", netdev=netdev, error=str(error))
 
 
 def _owned(ports: dict[str, PortRow]) -> dict[str, SwitchPortSeen]:

@@ -10,16 +10,22 @@ OWNER_KEY = "dpupool"
 OWNER_VALUE = "owned"
 IFACE_ID_KEY = "iface-id"
 MAC_KEY = "attached-mac"
+IFINDEX_KEY = "dpupool-ifindex"
+"""Which netdev of that name was plugged; the userspace datapath never notices that it became another one."""
+
+GONE = "its netdev is gone"
+MADE_ANEW = "its netdev was made anew and the switch still holds the old one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRow:
-    """A port with its first interface; `owned` when this daemon plugged it."""
+    """A port with its first interface; `owned` when this daemon plugged it, `stale` when its netdev is another now."""
 
     port_uuid: str
     interface_uuid: str
     bridge_uuid: str
     owned: bool
+    stale: bool
     seen: SwitchPortSeen
 
 
@@ -59,11 +65,13 @@ def _port(replica: Replica, bridge_uuid: str, bridge: Row, port_uuid: str) -> Po
     if interface is None:
         return None
     identity: Mapping[str, str] = interface["external_ids"]
+    complaint = _complaint(identity.get(IFINDEX_KEY, ""), interface["ifindex"])
     return PortRow(
         port_uuid=port_uuid,
         interface_uuid=interface_uuid,
         bridge_uuid=bridge_uuid,
         owned=port["external_ids"].get(OWNER_KEY) == OWNER_VALUE,
+        stale=bool(complaint),
         seen=SwitchPortSeen(
             name=port["name"],
             bridge=bridge["name"],
@@ -71,6 +79,13 @@ def _port(replica: Replica, bridge_uuid: str, bridge: Row, port_uuid: str) -> Po
             mac=identity.get(MAC_KEY, ""),
             vlan=port["tag"] or 0,
             ofport=interface["ofport"] or 0,
-            error=interface["error"] or "",
+            error=interface["error"] or complaint,
         ),
     )
+
+
+def _complaint(plugged: str, current: int | None) -> str:
+    """What is wrong with the netdev behind a port; nothing is known before the switch first told its number."""
+    if not plugged or current is None or str(current) == plugged:
+        return ""
+    return MADE_ANEW if current else GONE
