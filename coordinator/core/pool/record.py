@@ -33,7 +33,7 @@ def record(seen: Observation, state: PoolState, options: PoolOptions) -> LoopRec
 
 def to_json(thing: LoopRecord | Decision) -> bytes:
     """The thing as JSON, the same bytes for the same content."""
-    return msgspec.json.encode(thing, order="deterministic")
+    return msgspec.json.encode(msgspec.to_builtins(thing, str_keys=True), order="deterministic")
 
 
 def from_json(text: bytes) -> LoopRecord:
