@@ -27,6 +27,8 @@ from proto.reasons import Reason
 KEPT_EVENTS = 10_000
 KEPT_STEPS = 2_000
 KEPT_FENCES = 100_000
+BUSY_S = 1.0
+"""How long a daemon that is just ending may still hold the file."""
 _FULL_CODES = frozenset({sqlite3.SQLITE_FULL})
 
 
@@ -76,7 +78,7 @@ class Journal:
     def _open(self) -> sqlite3.Connection:
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
+            return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
         except (OSError, sqlite3.OperationalError) as error:
             full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
             reason = Reason.STORAGE_FULL if full else Reason.UNAVAILABLE
