@@ -60,8 +60,11 @@ def _exports(settings: LabSettings, qemu: Qemu) -> frozenset[str]:
 
 
 def _ports(layout: Layout, number: int) -> frozenset[str]:
+    """Functions of the host that are plugged; uplink and probe port are the switch's own."""
     database = layout.run_of(f"dpu-{number}") / "db.sock"
-    return frozenset(_run("", ["ovs-vsctl", f"--db=unix:{database}", "list-ports", "br-int"]).split())
+    ports = _run("", ["ovs-vsctl", f"--db=unix:{database}", "--timeout=10", "list-ports", "br-int"]).split()
+    own = {topology.VF_PATTERN.format(n=vf) for vf in range(topology.VF_COUNT)}
+    return frozenset(own & set(ports))
 
 
 def _hosts(settings: LabSettings) -> frozenset[str]:

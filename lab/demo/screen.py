@@ -12,6 +12,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+LOG_WIDTH = 160
+
 
 class Step:
     """One line: what is done, how long it takes, what came of it."""
@@ -38,6 +40,12 @@ class Step:
         self.failed = failed
 
 
+def _default_console() -> Console:
+    """Standard output; a log has no width of its own, so lines there are not folded at 80."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=LOG_WIDTH)
+
+
 class Screen:
     """The demo's output.
 
@@ -46,7 +54,7 @@ class Screen:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or _default_console()
         self._steps: list[Step] = []
         self._live: Live | None = None
         if self._console.is_terminal:
@@ -105,7 +113,7 @@ class Screen:
     def _row(self, step: Step) -> Table:
         row = Table.grid(padding=(0, 1), expand=False)
         row.add_column(width=2)
-        row.add_column(width=34)
+        row.add_column(width=38)
         row.add_column(width=9, justify="right")
         row.add_column(overflow="fold")
         row.add_row(self._mark(step), Text(step.title), f"{step.elapsed_s:.2f} s", Text(step.detail, style="dim"))
