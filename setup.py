@@ -1,5 +1,6 @@
-"""Builds the protobuf modules before the packages are collected; all else is in pyproject.toml."""
+"""Makes what is made before the packages are collected: protobuf modules, manifests; the rest is in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import setup
@@ -25,11 +26,20 @@ def generate() -> None:
         raise SystemExit("protoc failed")
 
 
+def copy_manifests() -> None:
+    """Put the CRD manifests into the coordinator's package: an installed one serves them, too."""
+    target = ROOT / "coordinator" / "crds"
+    target.mkdir(exist_ok=True)
+    for manifest in sorted((ROOT / "packaging" / "kubernetes" / "crds").glob("*.yaml")):
+        shutil.copyfile(manifest, target / manifest.name)
+
+
 class BuildWithProtos(build_py):  # type: ignore[misc]  # setuptools ships no types
-    """build_py that first writes the *_pb2 modules."""
+    """build_py that first writes the *_pb2 modules and gathers the manifests."""
 
     def run(self) -> None:
         generate()
+        copy_manifests()
         super().run()
 
 

@@ -99,9 +99,9 @@ class Embedded:
 
 
 def manifests(configured: str) -> Path:
-    """The folder of the CRD manifests: the configured one, the package's, or the checkout's."""
+    """The folder of the CRD manifests: the configured one, the checkout's, or the package's."""
     here = Path(__file__).resolve().parent
-    places = [Path(configured)] if configured else [here / "crds", here.parent / "packaging" / "kubernetes" / "crds"]
+    places = [Path(configured)] if configured else [here.parent / "packaging" / "kubernetes" / "crds", here / "crds"]
     for place in places:
         if place.is_dir():
             return place
