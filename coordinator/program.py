@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+from lightkube.config.kubeconfig import KubeConfig
 from prometheus_client import REGISTRY, start_http_server
 
 from coordinator import config
@@ -22,6 +24,10 @@ from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.embedded import Embedded
+from coordinator.endpoints.health import Checks
+from coordinator.endpoints.objects import ApiObjects
+from coordinator.endpoints.service import BmApi
+from coordinator.extensions import aggregated_server, bm_api_group, operation_paths
 from coordinator.notify import notify, watchdog_pause_s
 
 log = structlog.get_logger(__name__)
@@ -42,10 +48,16 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as parts:
-        api = await _api(settings, extra, parts)
+        checks, objects = Checks(), ApiObjects()
+        bm_api = BmApi(objects)
+        api = await _api(settings, (bm_api_group(bm_api), operation_paths(checks), *extra), parts)
+        objects.connect(api)
+        parts.push_async_callback(bm_api.close)
         outside = _outside(settings)
         parts.push_async_callback(outside.close)
         controllers = _controllers(settings, api, outside)
+        checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
+        await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
         serving = asyncio.create_task(controllers.run(), name="controllers")
         parts.push_async_callback(_end, serving)
@@ -64,6 +76,19 @@ async def _api(settings: Config, extra: Iterable[RouteGroup], parts: contextlib.
         api = KubeApi.by_door(embedded.door)
     parts.push_async_callback(api.close)
     return api
+
+
+async def _serve_behind(settings: config.Api, bm_api: BmApi, checks: Checks, parts: contextlib.AsyncExitStack) -> None:
+    """bm-api behind the aggregation layer of a real API server, when there is a certificate to serve it with."""
+    if not settings.kubeconfig:
+        return
+    if not settings.tls_cert:
+        log.warning("bm-api is not served: no consoles", remedy="write api.tls_cert, api.tls_key and api.listen")
+        return
+    cluster = KubeConfig.from_file(settings.kubeconfig)
+    listener = parts.enter_context(socket.create_server(config.split_listen(settings.listen[0])))
+    files = Path(settings.tls_cert), Path(settings.tls_key)
+    await parts.enter_async_context(aggregated_server(cluster, bm_api, checks, listener, *files))
 
 
 def _outside(settings: Config) -> RealOutside:

@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 from coordinator.clients.protocols import Api
 from coordinator.core.objects.kinds import Kind
+from proto.errors import DpuError
+from proto.reasons import Reason
 
 Object = dict[str, Any]
 
@@ -27,12 +29,25 @@ class Objects(Protocol):
 class ApiObjects:
     """``Objects`` of the API that the controllers use, too.
 
+    The embedded server serves bm-api, and bm-api is a client of that server: so the client comes after the server has
+    started, by ``connect``.
+
     Args:
-        api: a client with the coordinator's own credentials.
+        api: a client with the coordinator's own credentials; None until there is one.
     """
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    def __init__(self, api: Api | None = None) -> None:
+        self._connected = api
+
+    def connect(self, api: Api) -> None:
+        """Use this client from now on."""
+        self._connected = api
+
+    @property
+    def _api(self) -> Api:
+        if self._connected is None:
+            raise DpuError(Reason.UNAVAILABLE, "the coordinator is starting", remedy="try again in a moment")
+        return self._connected
 
     async def machine(self, namespace: str, name: str) -> Object:
         """A BareMetalMachine; NOT_FOUND when there is none."""
