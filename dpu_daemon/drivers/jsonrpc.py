@@ -29,7 +29,7 @@ class JsonRpcError(Exception):
 
 
 class Framer:
-    """Cuts a byte stream into JSON values; neither newlines nor lengths are needed between them."""
+    """Cuts a byte stream into JSON objects and arrays; neither newlines nor lengths are needed between them."""
 
     def __init__(self) -> None:
         self._decoder = json.JSONDecoder()
@@ -55,7 +55,7 @@ class Framer:
                 break
             values.append(value)
         self._rest = self._rest[position:]
-        if len(self._rest) > LONGEST_MESSAGE_CHARS or (self._rest and self._rest[0] not in '{["tfn-0123456789'):
+        if len(self._rest) > LONGEST_MESSAGE_CHARS or (self._rest and self._rest[0] not in "{["):
             raise ValueError("the other side does not speak JSON")
         return values
 
