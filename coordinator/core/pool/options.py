@@ -50,6 +50,7 @@ class ScaleDownOptions:
         max_parallel, max_drain: deletions under way at once, and of these with drain.
         loop_s: time between loops, from which follows how many nodes are worth simulating.
         minimums: least of each resource in the cluster.
+        packing: ``tight`` searches small clusters for a way to free more nodes than upstream would.
     """
 
     enabled: bool = True
@@ -68,6 +69,7 @@ class ScaleDownOptions:
     ignore_daemon_sets: bool = False
     ignore_mirror_pods: bool = False
     minimums: Mapping[str, int] = field(default_factory=dict)
+    packing: Packing = Packing.EXACT
     drain: DrainOptions = field(default_factory=DrainOptions)
 
 

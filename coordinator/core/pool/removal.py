@@ -128,13 +128,22 @@ class RemovalSimulator:
         sentence = f"{name} can go: {len(moves)} pods fit elsewhere"
         return Removal(name, None, sentence, tuple(moves), found.daemons, risky=risky)
 
-    def keep(self, name: str) -> Removal:
-        """Leave a node, so that more others can go; its own pods may be the better reason."""
-        residents = self._arena.residents[self._arena.index[name]].values()
-        blocked = pods_to_move(residents, self._rules, self._context).blocked
-        if blocked is not None:
-            return Removal(name, Unremovable.BLOCKED, blocked.sentence, blocked=blocked)
-        return Removal(name, Unremovable.NO_PLACE, f"more nodes can go when {name} takes over their pods")
+    def keep(self, name: str, *, for_others: bool) -> Removal:
+        """Leave a node that has no part in the plan; a pod of its own may be the better reason.
+
+        Args:
+            name: of the node.
+            for_others: it stays so that more others can go.
+        """
+        at = self._arena.index.get(name, -1)
+        if at < 0:
+            return self.simulate(name)
+        found = pods_to_move(self._arena.residents[at].values(), self._rules, self._context)
+        if found.blocked is not None or found.awaited:
+            return self.simulate(name)
+        because = f"more nodes can go when {name} takes over their pods"
+        sentence = because if for_others else f"the other nodes have no room for all pods of {name}"
+        return Removal(name, Unremovable.NO_PLACE, sentence)
 
     def _relocate(self, pods: Sequence[Pod], at: int, places: Sequence[int]) -> list[Move] | Pod:
         """A new seat for every pod, or the first pod that finds none (then nothing has changed)."""

@@ -4,7 +4,7 @@ Upstream answers by trying nodes in turn, in an order that differs from run to r
 answer is theirs; where they do not, the best way is searched for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from coordinator.core.pool.drain_rules import Outcome
@@ -20,9 +20,14 @@ _MOST_TRIALS = 1500
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Nodes to empty in order, each with the new node of every pod that has to move."""
+    """Nodes to empty in order, each with the new node of every pod that has to move.
+
+    Attributes:
+        searched: chosen among several ways, so that a node may stay for the sake of others.
+    """
 
     steps: tuple[tuple[int, tuple[int, ...]], ...]
+    searched: bool = False
 
     @property
     def nodes(self) -> tuple[int, ...]:
@@ -30,19 +35,20 @@ class Way:
         return tuple(node for node, _ in self.steps)
 
 
-def best_way(model: PackingModel, seed: int) -> Way:
+def best_way(model: PackingModel, seed: int, *, always: bool = False) -> Way:
     """Upstream's way where its order of trial makes no difference, else the one that empties most nodes.
 
     Args:
         model: the cluster; not changed.
         seed: varies the orders in which upstream might try.
+        always: look for a better way even where upstream has only one.
     """
     rng = SplitMix(seed)
     ways = [_one_run(model.clone(), rng) for _ in range(RUNS)]
-    if len({way.nodes for way in ways}) == 1:
+    if len({way.nodes for way in ways}) == 1 and not always:
         return ways[0]
     best = max(ways, key=lambda way: len(way.nodes))
-    return _search(model, len(best.nodes)) or best
+    return replace(_search(model, len(best.nodes)) or best, searched=True)
 
 
 def _one_run(model: PackingModel, rng: SplitMix) -> Way:

@@ -7,7 +7,7 @@ from coordinator.core.pool.drain_rules import DrainContext
 from coordinator.core.pool.packing_model import build
 from coordinator.core.pool.predicates import Predicates
 from coordinator.core.pool.removal import Removal, RemovalSimulator
-from coordinator.core.pool.removal_search import MOST_NODES, best_way
+from coordinator.core.pool.removal_search import MOST_NODES, Way, best_way
 
 
 def simulate_removals(
@@ -19,6 +19,7 @@ def simulate_removals(
     hints: dict[str, str] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    tight: bool = False,
 ) -> Iterator[Removal]:
     """Try the candidates in turn; yields what was found for each as soon as it is known.
 
@@ -33,24 +34,25 @@ def simulate_removals(
         hints: node tried first for a pod, by pod key.
         limit: stop after so many nodes that can go.
         seed: for the orders tried in the search.
+        tight: search even where every order of trial gives the same, so that more may go than upstream finds.
     """
     trying = [arena.index[name] for name in candidates if name in arena.index]
     stay_first = _stay_first(arena, trying)
-    planned: dict[str, tuple[int, ...]] | None = None
+    way: Way | None = None
     if arena.size <= MOST_NODES and limit is None:
         order = [at for at in range(arena.size) if arena.open[at]]
         model = build(arena, predicates, context, trying, order)
-        if model is not None:
-            planned = {arena.names[node]: places for node, places in best_way(model, seed).steps}
+        way = best_way(model, seed, always=tight) if model is not None else None
+    planned = {arena.names[node]: places for node, places in way.steps} if way is not None else {}
     simulator = RemovalSimulator(arena, predicates, context, stay_first, hints)
     found = 0
     for name in candidates:
         if limit is not None and found >= limit:
             return
-        if planned is None:
-            removal = simulator.simulate(name)
+        if way is None or name in planned:
+            removal = simulator.simulate(name, planned.get(name))
         else:
-            removal = simulator.simulate(name, planned[name]) if name in planned else simulator.keep(name)
+            removal = simulator.keep(name, for_others=way.searched)
         found += removal.removable
         yield removal
 

@@ -11,6 +11,7 @@ from coordinator.core.pool.cluster import Cluster
 from coordinator.core.pool.deletion import DeletionPlanner
 from coordinator.core.pool.drain_rules import DrainContext, is_daemon, is_mirror
 from coordinator.core.pool.eligibility import ineligible
+from coordinator.core.pool.estimator import Packing
 from coordinator.core.pool.options import ScaleDownOptions
 from coordinator.core.pool.removal import Removal, Unremovable
 from coordinator.core.pool.removals import simulate_removals
@@ -114,6 +115,7 @@ def _simulate(
         hints=dict(state.hints),
         limit=limit if limit < len(candidates) else None,
         seed=seed,
+        tight=options.packing is Packing.TIGHT,
     )
     for removal in trials:
         found.append(removal)

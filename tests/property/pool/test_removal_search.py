@@ -64,6 +64,7 @@ def test_the_search_finds_the_most(seed: int) -> None:
     rng = SplitMix(0)
     runs = {_one_run(model.clone(), rng).nodes for _ in range(RUNS)}
     found = len(best_way(model, 0).nodes)
+    assert len(best_way(model, 0, always=True).nodes) == most
     assert max(len(nodes) for nodes in runs) <= found <= most
     if len(runs) > 1:
         assert found == most
