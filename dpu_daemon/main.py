@@ -20,12 +20,15 @@ from dpu_daemon.drivers.seed import IsoSeedWriter
 from dpu_daemon.engine.dpu import DpuDrivers
 from dpu_daemon.engine.protocols import TargetDriver
 from proto.errors import DpuError
+from proto.reasons import Reason
 
 EXIT_MISSING = 1
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: a restart does not help."""
 EXIT_UNUSABLE = 74
-"""EX_IOERR of sysexits.h: the journal or an address cannot be used."""
+"""EX_IOERR of sysexits.h: the journal or an address cannot be used now; a restart may help."""
+EXIT_CORRUPT = 65
+"""EX_DATAERR of sysexits.h: the journal is damaged; a person has to decide."""
 
 
 @click.group(invoke_without_command=True)
@@ -46,7 +49,7 @@ def main(context: click.Context, config: Path | None, log: str) -> None:
         asyncio.run(run(settings, config, Parts(dpu=dpu_drivers, target=target_driver)))
     except DpuError as error:
         structlog.get_logger("dpu_daemon").error(str(error), reason=error.reason.value)
-        sys.exit(EXIT_UNUSABLE)
+        sys.exit(EXIT_CORRUPT if error.reason is Reason.CORRUPT else EXIT_UNUSABLE)
 
 
 @main.command()
