@@ -129,12 +129,16 @@ def stray_ports(known: Collection[str], representors: Collection[str], seen: Por
 def plan_bridge(bridge: str, uplink: str, seen: PortWorld) -> Plan:
     """What every port stands on: the bridge, and the uplink in it once that netdev is there."""
     steps: list[Step] = []
+    faults: list[str] = []
     if seen.switch is None or bridge not in seen.switch.bridges:
+        faults.append("missing")
         steps.append(EnsureBridge(bridge=bridge))
     if uplink and uplink in seen.links:
         port = seen.switch.ports.get(uplink) if seen.switch else None
         if port is None or port.bridge != bridge:
+            faults.append(f"uplink {uplink} not plugged")
             steps.append(AddPort(bridge=bridge, netdev=uplink))
         if not seen.links[uplink].up:
+            faults.append(f"uplink {uplink} down")
             steps.append(SetLink(netdev=uplink))
-    return Plan(tuple(steps), f"bridge {bridge}: {len(steps)} to do") if steps else Plan.nothing(f"{bridge} is there")
+    return Plan(tuple(steps), f"bridge {bridge}: {', '.join(faults)}") if steps else Plan.nothing(f"{bridge} is there")

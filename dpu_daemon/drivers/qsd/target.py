@@ -67,7 +67,8 @@ class QsdTarget:
         nodes, exports = await asyncio.gather(self._nodes(), self._server.exports())
         await self._clear_unfinished(nodes)
         files = self._files.handles()
-        handles = {name for name, node in nodes.items() if node.driver == "qcow2" and not IMAGE_NODE.fullmatch(name)}
+        # Jobs that make files have nodes of their own for a moment; those names are no handles.
+        handles = {name for name, node in nodes.items() if node.driver == "qcow2" and HANDLE.fullmatch(name)}
         volumes = {h: self._volume(h, nodes, files, exports) for h in sorted(handles | files.keys())}
         ids = [image_id_of(name) or self._long_ids.get(name) for name in nodes if IMAGE_NODE.fullmatch(name)]
         return TargetSeen(volumes=volumes, images=frozenset(image_id for image_id in ids if image_id))

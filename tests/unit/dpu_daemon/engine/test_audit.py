@@ -36,7 +36,7 @@ async def test_a_lost_disk_is_put_back_under_the_same_identity(dpu: DpuEngine, w
     assert (await dpu.disks.reader.view("att-a")).state is AttachmentState.ATTACHED
     assert world.state.plugs == {view.record.spec.serial: 1}
     assert await _events(dpu.core.ledger, "Repaired") == [
-        "bridge br-int: 1 to do; put right",
+        "bridge br-int: missing; put right",
         f"{view.record.handle}: not connected; put right",
     ]
 

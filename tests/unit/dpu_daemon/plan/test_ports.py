@@ -124,7 +124,9 @@ def test_the_bridge_is_made_and_the_uplink_plugged_when_it_is_there() -> None:
     assert kinds(plan_bridge("br-int", "", PortWorld())) == [EnsureBridge]
     assert plan_bridge("br-int", "up0", port_world()).settled
     uplink = replace(LINK_SEEN, name="up0", up=False)
-    assert kinds(plan_bridge("br-int", "up0", port_world(link=uplink))) == [AddPort, SetLink]
+    plan = plan_bridge("br-int", "up0", port_world(link=uplink))
+    assert kinds(plan) == [AddPort, SetLink]
+    assert plan.why == "bridge br-int: uplink up0 not plugged, uplink up0 down"
     without_switch = PortWorld(links={"up0": replace(uplink, up=True)})
     assert kinds(plan_bridge("br-int", "up0", without_switch)) == [EnsureBridge, AddPort]
     plugged = replace(PORT_SEEN, name="up0")

@@ -1,0 +1,105 @@
+"""Settings: what is wrong with a file is said with its name and the key."""
+
+from pathlib import Path
+
+import pytest
+
+from dpu_daemon.config import DpuConfig, StorageConfig, endpoint, load
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+DPU = """
+name = "dpu-1"
+mode = "dpu"
+journal = "/var/lib/dpupool/journal.db"
+listen = "10.0.0.2:50051"
+[tls]
+ca = "/etc/dpupool/ca.crt"
+cert = "/etc/dpupool/dpu.crt"
+key = "/etc/dpupool/dpu.key"
+[block]
+driver = "qsd"
+qmp = "/run/qsd.qmp"
+nbd_socket = "/run/dpu.nbd"
+seed_dir = "/var/lib/dpupool/seeds"
+[bus]
+driver = "lab"
+socket = "/run/pcie.sock"
+[switch]
+ovsdb = "/run/openvswitch/db.sock"
+uplink = "p0"
+[network]
+vf_pattern = "pf0vf{n}"
+vf_count = 8
+[metrics]
+listen = "[::1]:9443"
+"""
+STORAGE = """
+name = "st-1"
+mode = "storage"
+journal = "/var/lib/dpupool/journal.db"
+listen = "unix:/run/dpupool/d.sock"
+[block]
+qmp = "/run/qsd.qmp"
+nbd_listen = "10.0.1.2:10809"
+volume_dir = "/srv/volumes"
+image_dir = "/srv/images"
+"""
+
+
+def _load(tmp_path: Path, text: str) -> DpuConfig | StorageConfig:
+    path = tmp_path / "daemon.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def test_a_dpus_settings_are_read(tmp_path: Path) -> None:
+    config = _load(tmp_path, DPU)
+    assert isinstance(config, DpuConfig)
+    assert (config.network.vf_count, config.switch.bridge, config.switch.uplink) == (8, "br-int", "p0")
+    assert config.block.seed_dir == Path("/var/lib/dpupool/seeds")
+
+
+def test_a_storage_nodes_settings_are_read(tmp_path: Path) -> None:
+    config = _load(tmp_path, STORAGE)
+    assert isinstance(config, StorageConfig)
+    assert config.tls is None
+    assert config.times.drain_s > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        (DPU.replace('mode = "dpu"', 'mode = "gpu"'), "mode", "Invalid enum value"),
+        (DPU.replace("vf_count = 8", 'vf_count = "8"'), "network.vf_count", "Expected `int`"),
+        (DPU.replace("vf_count = 8", "vf_cuont = 8"), "network", "vf_cuont"),
+        (DPU.replace('qmp = "/run/qsd.qmp"', "qmp = 7"), "block.qmp", "Expected `str`"),
+        (DPU.replace('qmp = "/run/qsd.qmp"', ""), "block", "missing required field `qmp`"),
+        (DPU.replace('driver = "qsd"', 'driver = "spkd"'), "block.driver", "spkd"),
+        (DPU.replace("pf0vf{n}", "pf0vf"), "network.vf_pattern", "{n}"),
+        (DPU.replace("10.0.0.2:50051", "10.0.0.2"), "listen", "address:port"),
+        (DPU.replace("[::1]:9443", "9443"), "metrics.listen", "address:port"),
+        (DPU.replace('uplink = "p0"', 'probe_port = "a-name-that-is-too-long"'), "switch.probe_port", "15"),
+        (STORAGE.replace("10.0.1.2:10809", "10.0.1.2:0"), "block.nbd_listen", "address:port"),
+        (STORAGE.replace("unix:/run/dpupool/d.sock", "10.0.0.2:50051"), "tls", "mutually authenticated"),
+        (STORAGE + "[bus]\n", "", "bus"),
+        ("name = ", "", "Invalid value"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_file_and_the_key(tmp_path: Path, text: str, key: str, said: str) -> None:
+    with pytest.raises(DpuError) as refused:
+        _load(tmp_path, text)
+    assert refused.value.reason is Reason.INVALID
+    assert refused.value.field == key
+    assert said in refused.value.message
+    assert str(tmp_path / "daemon.toml") in refused.value.message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DpuError) as refused:
+        load(tmp_path / "missing.toml")
+    assert "missing.toml" in refused.value.message
+
+
+def test_an_endpoint_has_an_address_and_a_port() -> None:
+    assert (endpoint("[fd00::1]:80", "x", Path()).host, endpoint("10.0.0.1:80", "x", Path()).port) == ("fd00::1", 80)
