@@ -3,9 +3,9 @@
 import asyncio
 import enum
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 NAMES_OF_FUNCTIONS = tuple(kind.value for kind in Kind)
 
+T = TypeVar("T")
 EventSink = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -151,7 +152,7 @@ class Bus:
         Raises:
             DpuError: DEADLINE when the guest does not let go in time and force is not given.
         """
-        waiter = await self._begin_unplug(kind, slot, function_id)
+        waiter = await self._outlive(lambda: self._begin_unplug(kind, slot, function_id))
         if isinstance(waiter, UnplugOutcome):
             return waiter
         try:
@@ -160,6 +161,15 @@ class Bus:
         except TimeoutError:
             return await self._end_unplug(kind, slot, function_id, force=force)
         return UnplugOutcome.REMOVED
+
+    async def _outlive(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run a call; once more when the host went off under it, for what was asked may be true by now."""
+        try:
+            return await call()
+        except DpuError as failure:
+            if failure.reason is not Reason.UNAVAILABLE or not await self._host.ended():
+                raise
+        return await call()
 
     async def _begin_unplug(self, kind: Kind, slot: int, function_id: str) -> UnplugOutcome | asyncio.Event:
         async with self._locks[kind, slot]:
@@ -229,17 +239,14 @@ class Bus:
 
     async def presences(self) -> list[Presence]:
         """Every occupied slot as it is now, disks first."""
+        return await self._outlive(self._look)
+
+    async def _look(self) -> list[Presence]:
         await self._host.settled()
-        while self._host.is_on:
-            try:
-                seen = await hotplug.look(self._host.monitor)
-            except DpuError:
-                if self._host.is_on:  # it is not that the host was just switched off
-                    raise
-                await self._host.settled()
-            else:
-                return [presence(function, seen) for function in self._record.every()]
-        return [Presence(function, FunctionState.CONFIGURED) for function in self._record.every()]
+        if not self._host.is_on:
+            return [Presence(function, FunctionState.CONFIGURED) for function in self._record.every()]
+        seen = await hotplug.look(self._host.monitor)
+        return [presence(function, seen) for function in self._record.every()]
 
     # --- what the host tells -----------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from proto.reasons import Reason
 log = structlog.get_logger()
 
 ADOPT_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 5.0  # QMP's end of file and the process's end are an instant apart
 GRACEFUL_RESTART_LIMIT_S = 300.0  # a guest that ignores the power button this long is not restarted later
 
 
@@ -83,6 +84,13 @@ class Host:
         """Return when no power transition is under way."""
         await self._settled.wait()
 
+    async def ended(self) -> bool:
+        """For a caller whose monitor was cut off: wait until the process's end is known; False when it lives on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await self._ended.wait()
+        return self._ended.is_set()
+
     async def start(self) -> None:
         """Find what an earlier chassis left: adopt a host that answers, clean up one that does not."""
         found = qemu.find(self._config)
@@ -123,24 +131,25 @@ class Host:
             for nic in (function.nic for function in present if function.nic):
                 check_tap(nic, self._config.qemu.netns)
             boot = Boot(present, state.boot.effective, media_source(state.media, self._config.bmc.media_dir))
-            process, monitor = await self._launch(boot)
-            if state.boot.enabled is OverrideEnabled.ONCE:
-                await restore_boot_order(monitor, [function.plugged for function in present])
-                self._record.change(boot=BootOverride(), booted_from=BootTarget.NONE)
+            process, monitor = await self._launch(boot, once=state.boot.enabled is OverrideEnabled.ONCE)
         except BaseException:
             self._set(PowerState.OFF)
             raise
         log.info("host powered on", pid=process.pid)
         self._attend(process, monitor)
 
-    async def _launch(self, boot: Boot) -> tuple[qemu.QemuProcess, Monitor]:
+    async def _launch(self, boot: Boot, *, once: bool) -> tuple[qemu.QemuProcess, Monitor]:
         process = qemu.spawn(self._config, boot)
         monitor = Monitor(self._event)
         try:
             await monitor.connect(qemu.qmp_path(self._config), self._config.qemu.power_on_timeout_s)
+            if once:
+                await restore_boot_order(monitor, boot)
+                self._record.change(boot=BootOverride(), booted_from=BootTarget.NONE)
         except BaseException as failure:
             process.signal(signal.SIGKILL)
             await process.wait()
+            await monitor.close()
             if not isinstance(failure, DpuError):
                 raise
             said = qemu.last_words(self._config) or failure.message

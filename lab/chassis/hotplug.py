@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from lab.chassis.command import CD_DEVICE, backend_arguments, boot_index, cd_index, device_arguments
+from lab.chassis.command import CD_DEVICE, LAST_INDEX, Boot, backend_arguments, cd_index, device_arguments
 from lab.chassis.monitor import CommandRefusedError, Monitor
 from lab.chassis.record import BootTarget
 from lab.chassis.slots import DiskSpec, FunctionSpec, Kind, NicSpec, backend_name, device_name
@@ -20,6 +20,7 @@ from proto.reasons import Reason
 NBD_GREETING_BYTES = 18
 NBD_GOODBYE = struct.pack(">I8sII", 3, b"IHAVEOPT", 2, 0)
 
+NEVER_BOOTED = -1
 RELEASE_TIMEOUT_S = 5.0  # a device that is gone still holds its node for an instant
 
 
@@ -141,17 +142,18 @@ async def cut_backend(monitor: Monitor, spec: FunctionSpec) -> None:
         await monitor.execute("yank", {"instances": [node]})
 
 
-async def restore_boot_order(monitor: Monitor, specs: Iterable[FunctionSpec]) -> None:
+async def restore_boot_order(monitor: Monitor, boot: Boot) -> None:
     """Undo a boot override for the next reset, the guest's own too; the boot under way has read its order already."""
-    order = {device_name(spec): boot_index(spec, BootTarget.NONE) for spec in specs}
-    order[CD_DEVICE] = cd_index(BootTarget.NONE)
-    for name, index in order.items():
-        wanted = {
-            "path": f"/machine/peripheral/{name}",
-            "property": "bootindex",
-            "value": -1 if index is None else index,
-        }
-        await monitor.execute("qom-set", wanted)
+    nics = [function.plugged for function in boot.functions if function.nic]
+    if boot.target is BootTarget.PXE:
+        for nic in nics:
+            await _set_boot_index(monitor, device_name(nic), NEVER_BOOTED)
+    if cd_index(boot.target) != cd_index(BootTarget.NONE):  # QEMU refuses an index that is the device's own already
+        await _set_boot_index(monitor, CD_DEVICE, LAST_INDEX)
+
+
+async def _set_boot_index(monitor: Monitor, name: str, index: int) -> None:
+    await monitor.execute("qom-set", {"path": f"/machine/peripheral/{name}", "property": "bootindex", "value": index})
 
 
 async def grow(monitor: Monitor, spec: DiskSpec, size_bytes: int) -> int:

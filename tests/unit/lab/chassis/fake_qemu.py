@@ -140,7 +140,10 @@ class Machine:
         self.pending.clear()
 
     def qom_set(self, arguments: Object) -> Object:
-        self.devices[arguments["path"].rsplit("/", 1)[-1]][arguments["property"]] = arguments["value"]
+        value = arguments["value"]
+        if value >= 0 and any(device.get("bootindex") == value for device in self.devices.values()):
+            raise RefusedError("GenericError", f"The bootindex {value} has already been used")
+        self.devices[arguments["path"].rsplit("/", 1)[-1]][arguments["property"]] = value
         return {}
 
     def set_link(self, arguments: Object) -> Object:

@@ -127,7 +127,7 @@ async def test_power_off_completes_a_removal(bare: Chassis, disk: MakeDisk) -> N
     waiting = asyncio.create_task(bare.bus.unplug(Kind.DISK, 0, "vol-a", 10, force=False))
     await until(lambda: any(function.removing for function in bare.record.every()))
     await bare.host.force_off()
-    assert await waiting is UnplugOutcome.REMOVED
+    assert await waiting in {UnplugOutcome.REMOVED, UnplugOutcome.ABSENT}  # absent: it went before we could ask
     assert bare.record.every() == []
 
 

@@ -1,5 +1,6 @@
 import os
 import signal
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from lab.chassis.config import ChassisConfig
 from lab.chassis.host import PowerState
 from lab.chassis.record import BootOverride, BootTarget, OverrideEnabled
 from lab.chassis.reset import ResetType, reset
+from lab.chassis.slots import DiskSpec, NicSpec, device_name
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.unit.lab.chassis.waiting import until
@@ -121,12 +123,20 @@ async def test_a_reset_keeps_the_process_and_a_cycle_does_not(chassis: Chassis, 
     assert pid_of(config) != first
 
 
-async def test_an_override_for_once_is_gone_after_its_boot(chassis: Chassis, config: ChassisConfig) -> None:
-    chassis.record.change(boot=BootOverride(BootTarget.CD, OverrideEnabled.ONCE))
+@pytest.mark.parametrize("target", BootTarget)
+async def test_an_override_for_once_is_gone_after_its_boot(
+    chassis: Chassis, config: ChassisConfig, disk: Callable[..., DiskSpec], target: BootTarget
+) -> None:
+    nic = NicSpec(0, "vf0", "lo", "52:54:00:00:00:01")
+    await chassis.bus.plug(disk(0, boot_order=1))
+    await chassis.bus.plug(nic)
+    chassis.record.change(boot=BootOverride(target, OverrideEnabled.ONCE))
     await chassis.host.power_on()
     assert chassis.record.state.boot == BootOverride()
-    shown = await chassis.host.monitor.execute("show")
-    assert shown["devices"]["cd0"]["bootindex"] == 1_000_000
+    shown = (await chassis.host.monitor.execute("show"))["devices"]
+    assert shown["cd0"]["bootindex"] == 1_000_000
+    assert shown[device_name(nic)].get("bootindex", -1) == -1
+    assert shown[device_name(disk(0, boot_order=1))]["bootindex"] == 32
     first = pid_of(config)
     await chassis.host.reset()
     assert pid_of(config) == first
