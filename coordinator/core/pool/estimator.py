@@ -222,7 +222,10 @@ class _Packer:
         return rest
 
     def _spread_back(self, shape: PodShape) -> bool:
-        """A pod that only its spread over host names keeps off the newest node may go to any other node."""
+        """A pod that only its spread over host names keeps off the newest node may go to any other node.
+
+        Upstream counts a node that was there before, once used here, among the new ones; so does this.
+        """
         if not any(constraint.topology_key == HOSTNAME for constraint in shape.spread):
             return False
         if not self._predicates.only_spread_objects(shape, self._last):
