@@ -93,8 +93,10 @@ def _up(seen: Seen, kit: Outfit, phase: Phase) -> Plan:
 
 
 def _go_up(seen: Seen, kit: Outfit) -> Plan:
+    """Power on; the phase stays what it is while the outfit is made sure of anew, as after a restart of this process."""
     if seen.power is not PowerState.ON and kit.lacking is not None:
-        return _outfitting(kit, kit.lacking)
+        lacking = kit.areas[kit.lacking]
+        return _of(Phase.FAILED if _hopeless(lacking) else Phase.POWERING_ON, lacking, kit)
     area = on_area(seen)
     if seen.phase is not Phase.POWERING_ON and not area.ready and not _hopeless(area):
         return _with_kit(Plan(phase=Phase.POWERING_ON, says="the server can be powered on"), kit)
