@@ -170,10 +170,15 @@ class FakeBus(FakeDriver):
         await self.world.look(self.role)
         return self.world.state.host_on
 
+    def exported_bytes(self, handle: str) -> int | None:
+        """Size of what the block layer offers under this name; None for nothing."""
+        disk = self.world.state.disks.get(handle)
+        return disk.size_bytes if disk is not None and disk.exposed else None
+
     async def plug_disk(self, function: FunctionSeen) -> None:
         state = self.world.state
-        disk = state.disks.get(function.handle)
-        if disk is None or not disk.exposed:
+        size = self.exported_bytes(function.handle)
+        if size is None:
             raise DpuError(Reason.INVALID, f"nothing is exported as {function.handle}")
         has = state.functions.get(function.slot)
         if has is not None and has.handle != function.handle:
@@ -184,7 +189,7 @@ class FakeBus(FakeDriver):
                 state.plugs[function.serial] += 1
             address = f"0000:{function.slot + 1:02x}:00.0"
             state.functions[function.slot] = replace(function, present=True, pci_address=address)
-            state.shown_bytes[function.slot] = state.disks[function.handle].size_bytes
+            state.shown_bytes[function.slot] = size
 
         await self.world.act(self.role, "plug_disk", work)
 
