@@ -35,16 +35,19 @@ class StorageDaemon:
     def start(self) -> None:
         """Starts it, or starts it again after a kill: nothing of its configuration survives."""
         Path(self.qmp).unlink(missing_ok=True)
+        # It writes this file when it listens; the socket's own file is there a moment before that.
+        pidfile = Path(self.qmp).with_suffix(".pid")
+        pidfile.unlink(missing_ok=True)
         chardev = f"socket,path={self.qmp},server=on,wait=off,id=qmp"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._program), "--chardev", chardev, "--monitor", "chardev=qmp"],
+                [str(self._program), "--chardev", chardev, "--monitor", "chardev=qmp", "--pidfile", str(pidfile)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        wait_for(Path(self.qmp).is_socket)
+        wait_for(pidfile.exists)
 
     def kill(self) -> None:
         """kill -9; its socket files stay behind."""
