@@ -155,7 +155,7 @@ async def test_a_full_disk_refuses_writes_and_recovers(tiny_disk: Path) -> None:
     assert stored > 5
     assert len(names(store)) == stored
     assert store.trouble
-    await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=4m", tiny_disk], check=True)
+    await asyncio.to_thread(lambda: subprocess.run(["mount", "-o", "remount,size=4m", tiny_disk], check=True))
     await put(store, "after")
     assert not store.trouble
     await store.close()
