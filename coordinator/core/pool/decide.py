@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from coordinator.core.pool.cluster import Cluster, lay_out, needs_room, ready_nodes
 from coordinator.core.pool.drain_rules import REMEDIES
+from coordinator.core.pool.expanders import GPU_SUFFIX
 from coordinator.core.pool.model import Pod
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.pending import by_shape, equivalence_groups, without_room
@@ -12,7 +13,7 @@ from coordinator.core.pool.removal import Removal, Unremovable
 from coordinator.core.pool.scaledown import ScaleDown, plan_scale_down
 from coordinator.core.pool.scaleup import ScaleUp, ScaleUpPlanner
 from coordinator.core.pool.snapshot import Snapshot
-from coordinator.core.pool.state import PoolState
+from coordinator.core.pool.state import PoolState, forget_old_failures
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def decide(
         out_of_time: asked now and then; once true, the decision is made from what is known by then.
     """
     left_out = tuple(str(one) for one in snapshot.bad)
+    state = forget_old_failures(state, snapshot.now_s, options.up)
     unready = sum(not node.ready for node in snapshot.nodes)
     if unready > options.ok_unready and unready > options.max_unready_share * len(snapshot.nodes):
         sentence = f"{unready} of {len(snapshot.nodes)} nodes are not ready: nothing is added or removed"
@@ -106,9 +108,13 @@ def decide(
 
 
 def _too_new(snapshot: Snapshot, options: PoolOptions) -> bool:
-    """Whether even the oldest pending pod is so new that more of its kind are to be expected."""
-    born = [pod.created_s for pod in snapshot.pending if pod.created_s is not None]
-    return bool(born) and snapshot.now_s - min(born) < options.up.new_pod_age_s
+    """Whether even the oldest pending pod, or the oldest with an accelerator, is so new that more may come."""
+    born: dict[bool, list[float]] = {False: [], True: []}
+    for pod in snapshot.pending:
+        if pod.created_s is not None:
+            born[any(name.endswith(GPU_SUFFIX) for name, _ in pod.shape.requests)].append(pod.created_s)
+    limits = ((born[False] + born[True], options.up.new_pod_age_s), (born[True], options.up.new_gpu_pod_age_s))
+    return any(times and snapshot.now_s - min(times) < age_s for times, age_s in limits)
 
 
 def _scale_up(

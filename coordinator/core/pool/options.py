@@ -16,7 +16,8 @@ class ScaleUpOptions:
         max_nodes: of the whole cluster, 0 for no limit (``max-nodes-total``).
         max_nodes_per_step: of one scale-up (``max-nodes-per-scaleup``).
         expendable_below: pods of a lower priority never cause a scale-up.
-        new_pod_age_s: nothing is added while the oldest pending pod is younger, 2 s, so that bursts arrive whole.
+        new_pod_age_s: nothing is added while the oldest pending pod is younger, 2 s, so that bursts arrive whole;
+            ``new_gpu_pod_age_s``: likewise for pods that request accelerators.
         balance: split a scale-up over similar groups (``balance-similar-node-groups``).
         fast_path: divide instead of trying (``fastpath-binpacking-enabled``).
         quotas: most of each resource in the cluster; CPU in thousandths, memory in bytes.
@@ -31,6 +32,7 @@ class ScaleUpOptions:
     max_nodes_per_step: int = 1000
     expendable_below: int = -10
     new_pod_age_s: float = 2.0
+    new_gpu_pod_age_s: float = 30.0
     balance: bool = False
     fast_path: bool = False
     quotas: Mapping[str, int] = field(default_factory=lambda: {"cpu": 320_000_000, "memory": 6_400_000 * 10**9})

@@ -68,3 +68,9 @@ def after_joined(state: PoolState, group: str) -> PoolState:
 def after_deleted(state: PoolState, now_s: float) -> PoolState:
     """The state after a node was deleted."""
     return replace(state, deleted_s=now_s)
+
+
+def forget_old_failures(state: PoolState, now_s: float, options: ScaleUpOptions) -> PoolState:
+    """The state without back-offs so old that the next failure starts anew."""
+    kept = {name: held for name, held in state.backoffs.items() if now_s < held.failed_s + options.backoff_forget_s}
+    return state if len(kept) == len(state.backoffs) else replace(state, backoffs=kept)

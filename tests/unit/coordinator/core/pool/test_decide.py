@@ -91,6 +91,20 @@ def test_new_pods_are_waited_for_and_nothing_is_removed_meanwhile() -> None:
     assert "waiting for pending pods" in said.sentence
 
 
+def test_pods_with_accelerators_are_waited_for_longer() -> None:
+    container = {"resources": {"requests": {"nvidia.com/gpu": "1"}}}
+    young = pod("p", created="2027-01-15T07:59:40Z", spec={"containers": [container]})  # 20 s old
+    gpus = group("g", template=node("t", amounts={"nvidia.com/gpu": "8"}))
+    assert loop(pods=[young, pod("old", "1")], groups=[gpus]).grow == ()
+    assert loop(pods=[young], groups=[gpus], now_s=NOW_S + 10).grow == (Growth("g", 1, 1),)
+
+
+def test_old_failures_are_forgotten() -> None:
+    failed = after_failed_add(PoolState(), "gone", NOW_S - 10801, ScaleUpOptions())
+    assert loop(failed).state.backoffs == {}
+    assert loop(after_failed_add(failed, "gone", NOW_S, ScaleUpOptions())).state.backoffs.keys() == {"gone"}
+
+
 def test_expendable_pods_cause_no_scale_up() -> None:
     assert loop(pods=[pod("p", "8", priority=-11)], groups=[group("a", template=node("t", "9"))]).grow == ()
 
