@@ -334,11 +334,17 @@ class Bus:
             await self._finish(spec, name)
 
     async def _remove_strangers(self) -> None:
+        """Devices that nobody recorded, and block nodes without a device: they would keep the DPU's exports busy."""
         monitor = self._host.monitor
         ours = {device_name(function.plugged) for function in self._record.every()}
-        for name in (await hotplug.look(monitor)).devices:
+        seen = await hotplug.look(monitor)
+        for name in seen.devices:
             if name.startswith(NAMES_OF_FUNCTIONS) and name not in ours:
                 await hotplug.ask_removal(monitor, name)
+        expected = {backend_of(name) for name in ours | set(seen.devices)}
+        for node in seen.nodes:
+            if node.startswith(backend_of(Kind.DISK.value)) and node not in expected:
+                await hotplug.remove_named_backend(monitor, Kind.DISK, node)
 
     async def close(self) -> None:
         """End work in the background."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lab.chassis import process as qemu
 from lab.chassis.command import Boot
@@ -99,9 +100,8 @@ class Host:
         await self._restart_if_pending()
 
     async def _adopt(self, found: qemu.QemuProcess) -> None:
-        monitor = Monitor(self._event)
         try:
-            await monitor.connect(qemu.qmp_path(self._config), ADOPT_TIMEOUT_S)
+            monitor = await self._reconnect(found)
         except DpuError as failure:
             log.warning("a host that does not answer is ended", pid=found.pid, why=str(failure))
             found.signal(signal.SIGKILL)
@@ -111,6 +111,21 @@ class Host:
         if self._record.state.restart_pending:
             self._limit_restart()
         self._attend(found, monitor)
+
+    async def _reconnect(self, found: qemu.QemuProcess) -> Monitor:
+        """A session with a running host, given time: what does not answer in the end is ended with all its work."""
+        patience = AsyncRetrying(
+            retry=retry_if_exception(lambda failure: isinstance(failure, DpuError) and found.alive),
+            stop=stop_after_delay(ADOPT_TIMEOUT_S),
+            wait=wait_fixed(0.2),
+            reraise=True,
+        )
+        monitor = Monitor(self._event)
+        async for attempt in patience:
+            with attempt:
+                monitor = Monitor(self._event)
+                await monitor.connect(qemu.qmp_path(self._config), ADOPT_TIMEOUT_S)
+        return monitor
 
     async def power_on(self) -> None:
         """Power on; nothing happens when it is on.

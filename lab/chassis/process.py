@@ -47,6 +47,11 @@ class QemuProcess:
             os.close(self.pidfd)
             self.pidfd = -1
 
+    @property
+    def alive(self) -> bool:
+        """Whether its end has not been noticed."""
+        return not self._gone.is_set()
+
     async def wait(self) -> None:
         """Return when the process has ended."""
         await self._gone.wait()

@@ -1,10 +1,14 @@
+import contextlib
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import sushy
 from sushy import exceptions
 from sushy.resources import constants
@@ -102,6 +106,30 @@ def test_the_host_survives_kill_9_of_its_chassis_and_is_adopted(chassis: Chassis
         assert system.power_state is constants.PowerState.ON
     system.reset_system(constants.ResetType.FORCE_OFF)
     assert chassis.qemu_pid() == 0
+
+
+def test_kill_9_in_the_middle_of_a_power_on_leaves_one_host_or_none(chassis: ChassisProcess) -> None:
+    for delay_ms in (0, 10, 20, 30, 40, 60, 80):
+        client = threading.Thread(target=power_on_regardless, args=(chassis,))
+        client.start()
+        time.sleep(delay_ms / 1000)
+        chassis.end(signal.SIGKILL)
+        client.join()
+        assert len(chassis.hosts()) <= 1
+        chassis.start()
+        system = chassis.reset(constants.ResetType.ON)
+        system.refresh(force=True)
+        assert system.power_state is constants.PowerState.ON
+        assert len(chassis.hosts()) == 1
+        system.reset_system(constants.ResetType.FORCE_OFF)
+        assert chassis.hosts() == []
+
+
+def power_on_regardless(chassis: ChassisProcess) -> None:
+    """A client whose BMC is killed under it."""
+    url = f"{chassis.url}/redfish/v1/Systems/host-1/Actions/ComputerSystem.Reset"
+    with contextlib.suppress(requests.RequestException):
+        requests.post(url, json={"ResetType": "On"}, auth=("admin", "secret"), verify=str(chassis.ca_file), timeout=10)
 
 
 def test_a_host_that_died_while_nobody_watched_is_off(chassis: ChassisProcess) -> None:

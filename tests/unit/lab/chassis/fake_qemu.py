@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -174,20 +175,25 @@ def serve(machine: Machine) -> None:
     listener = socket.socket(fileno=QMP_FD)
     while True:
         client, _ = listener.accept()
-        tell(client, GREETING)
-        for request in requests(client):
-            try:
-                answer = {"return": machine.run(request["execute"], request.get("arguments", {}))}
-            except RefusedError as refusal:
-                answer = {"error": {"class": refusal.args[0], "desc": refusal.args[1]}}
-            tell(client, answer | {"id": request.get("id")})
-            while machine.events:
-                tell(client, machine.events.pop(0))
-            if machine.over:
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(4096):
-                    pass
-                os._exit(0)
+        with suppress(OSError):  # a client that goes away in the middle leaves the machine as it is
+            converse(machine, client)
+
+
+def converse(machine: Machine, client: socket.socket) -> None:
+    tell(client, GREETING)
+    for request in requests(client):
+        try:
+            answer = {"return": machine.run(request["execute"], request.get("arguments", {}))}
+        except RefusedError as refusal:
+            answer = {"error": {"class": refusal.args[0], "desc": refusal.args[1]}}
+        tell(client, answer | {"id": request.get("id")})
+        while machine.events:
+            tell(client, machine.events.pop(0))
+        if machine.over:
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(4096):
+                pass
+            os._exit(0)
 
 
 def requests(client: socket.socket) -> Iterator[Object]:
@@ -213,9 +219,10 @@ def echo() -> None:
     listener = socket.socket(fileno=SERIAL_FD)
     while True:
         client, _ = listener.accept()
-        client.sendall(b"fake firmware\r\n")
-        while data := client.recv(4096):
-            client.sendall(data.upper())
+        with suppress(OSError):
+            client.sendall(b"fake firmware\r\n")
+            while data := client.recv(4096):
+                client.sendall(data.upper())
 
 
 def main() -> None:

@@ -156,6 +156,7 @@ async def test_an_adopted_host_gets_what_is_missing_and_loses_what_is_foreign(
     await first.start()
     await first.host.power_on()
     await first.bus.plug(disk(0, "vol-foreign"))
+    await first.host.monitor.execute("blockdev-add", {"node-name": backend_name(disk(2, "vol-orphan"))})
     await first.stop()
     first.record.drop(disk(0, "vol-foreign"))
     first.record.put(Function.of(disk(1, "vol-missed")))
