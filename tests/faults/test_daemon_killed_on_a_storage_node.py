@@ -14,7 +14,7 @@ from tests.fakes.daemon import FAST
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import Killed, World
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 GIB = 1 << 30
 Call = Callable[[StorageEngine], Awaitable[object]]

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -169,7 +170,8 @@ def _check_world_is_as_journalled(dpu: DpuEngine, world: World) -> None:
     assert set(ports) == {port.iface_id for port in world.state.switch_ports.values() if port.iface_id}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(600)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(BATCHES)
 def test_every_history_ends_with_the_world_as_journalled(batches: list[list[Event]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

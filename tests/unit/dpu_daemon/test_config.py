@@ -1,10 +1,15 @@
 """Settings: what is wrong with a file is said with its name and the key."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import tomli_w
 
 from dpu_daemon.config import DpuConfig, StorageConfig, endpoint, load
+from lab import programs
+from lab.ca import Authority
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -103,3 +108,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_an_endpoint_has_an_address_and_a_port() -> None:
     assert (endpoint("[fd00::1]:80", "x", Path()).host, endpoint("10.0.0.1:80", "x", Path()).port) == ("fd00::1", 80)
+
+
+def test_the_lab_writes_settings_that_this_daemon_reads(tmp_path: Path) -> None:
+    parts = SimpleNamespace(
+        authority=Authority(tmp_path / "ca"),
+        layout=SimpleNamespace(run_of=lambda name: tmp_path / name, state_of=lambda name: tmp_path / "state" / name),
+    )
+    dpu, storage = programs.dpu(cast("Any", parts), 1), programs.storage(cast("Any", parts))
+    assert isinstance(_load(tmp_path, tomli_w.dumps(dpu)), DpuConfig)
+    assert isinstance(_load(tmp_path, tomli_w.dumps(storage)), StorageConfig)
