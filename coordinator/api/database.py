@@ -4,6 +4,7 @@ All functions block; the store calls them from its writer thread. Every commit i
 (WAL with synchronous=FULL), so an answered write survives kill -9 and power loss.
 """
 
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,7 @@ class Database:
     """An open, exclusively locked file.
 
     Args:
-        path: the file; created when absent, with its directory's permissions left alone.
+        path: the file; created when absent, for its owner alone.
         max_bytes: size that the file may not exceed; 0 is the file system's limit.
 
     Raises:
@@ -68,6 +69,12 @@ class Database:
 
     def __init__(self, path: Path, *, max_bytes: int = 0) -> None:
         self.path = path
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # Secrets are in it; the log inherits the mode
+        except OSError as error:
+            raise StoreUnusableError(
+                f"{path}: cannot be opened ({error.strerror}): check that its directory exists, is writable"
+            ) from error
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
             try:

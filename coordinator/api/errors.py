@@ -4,6 +4,7 @@ ApiError            a metav1.Status with its HTTP code
   made by the functions below, one per reason, with the sentences that kubectl's users know
 """
 
+import traceback
 from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -61,6 +62,11 @@ class ApiError(Exception):
         if self.details:
             body["details"] = self.details
         return body | {"code": self.code}
+
+
+def trace(error: BaseException) -> str:
+    """Where a fault arose, for the log: lines of source and no values, which may be secret."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def qualified(resource: str, group: str) -> str:

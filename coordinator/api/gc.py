@@ -11,7 +11,7 @@ import structlog
 
 from coordinator.api import deletes, shaping
 from coordinator.api.deletes import FOREGROUND, ORPHAN, DeleteOptions
-from coordinator.api.errors import ApiError
+from coordinator.api.errors import ApiError, trace
 from coordinator.api.history import Change, Event, Record
 from coordinator.api.kinds import Kind
 from coordinator.api.objects import Key, Obj, finalizers, meta, now, owners, parse_time
@@ -109,9 +109,9 @@ class Collector:
                     )
                     await asyncio.sleep(RETRY_S)
                     self._look(key)
-            except Exception:  # noqa: BLE001
+            except Exception as fault:  # noqa: BLE001
                 # the outermost loop of this task: one odd object must not stop the collection of the others
-                self._log.exception("collection failed", object="/".join(key))
+                self._log.error("collection failed", object="/".join(key), trace=trace(fault))
 
     async def _examine(self, key: Key) -> None:
         record, kind = self._store.get(key), self._writes.registry.stored(key.resource)

@@ -136,9 +136,10 @@ class ApiServer:
         except RecursionError:
             error = errors.bad_request("the body is nested too deeply")
             response = bodies.refusal(error)
-        except Exception:  # noqa: BLE001
+        except Exception as fault:  # noqa: BLE001
             # the outermost frame of a request: the client gets a Status, the log the trace
-            self._log.exception("request failed", method=request.method, path=request.path, user=user.name)
+            where = errors.trace(fault)
+            self._log.error("request failed", method=request.method, path=request.path, user=user.name, trace=where)
             error = ApiError(500, "InternalError", "Internal error occurred; the server's log tells more")
             response = bodies.refusal(error)
         reads = request.method in {"GET", "HEAD"} and error is None

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+import structlog
+
 from coordinator.api import errors
 from coordinator.api.database import Database, Row, StoreFullError
 from coordinator.api.history import Bounds, Change, Event, History, Record, Ring
@@ -73,6 +75,7 @@ class Store:
         self._writer: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._closing = False
+        self._log = structlog.stdlib.get_logger("coordinator.api.store")
         self.trouble = ""
         self.listeners: list[Callable[[Event], None]] = []
         for key, version, raw in database.objects():
@@ -195,9 +198,14 @@ class Store:
             await self._wake.wait()
             self._wake.clear()
             batch, self._pending = self._pending, []
-            if batch and not await self._try(batch) and len(batch) > 1:
-                for each in batch:  # one oversized object must not take its neighbours down
-                    await self._try([each])
+            try:
+                if batch and not await self._try(batch) and len(batch) > 1:
+                    for each in batch:  # one oversized object must not take its neighbours down
+                        await self._try([each])
+            except Exception as fault:  # noqa: BLE001
+                # the outermost loop of this task: whoever waits must hear of it, and the next batch must be tried
+                self._log.error("the store failed", trace=errors.trace(fault))
+                self._refuse(batch, errors.storage_failed(str(self.path), type(fault).__name__))
 
     async def _try(self, batch: Sequence[_Pending]) -> bool:
         rows = [each.row() for each in batch]
@@ -214,10 +222,15 @@ class Store:
         if refusal is None:
             self._publish(batch)
             return True
-        self.trouble = refusal.message
-        if len(batch) == 1 and not batch[0].done.done():
-            batch[0].done.set_exception(refusal)
+        if len(batch) == 1:
+            self._refuse(batch, refusal)
         return False
+
+    def _refuse(self, batch: Iterable[_Pending], refusal: errors.ApiError) -> None:
+        self.trouble = refusal.message
+        for each in batch:
+            if not each.done.done():
+                each.done.set_exception(refusal)
 
     def _publish(self, batch: Iterable[_Pending]) -> None:
         events = []

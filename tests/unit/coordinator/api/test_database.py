@@ -44,6 +44,13 @@ def test_what_was_committed_is_read_back(path: Path) -> None:
     database.close()
 
 
+def test_others_cannot_read_the_file(path: Path) -> None:
+    database = Database(path)
+    database.commit([row(1, "a")], 0)
+    assert {found.stat().st_mode & 0o777 for found in path.parent.glob("store.sqlite*")} == {0o600}
+    database.close()
+
+
 def test_a_damaged_page_is_refused_with_file_and_remedy(filled: Path) -> None:
     data = bytearray(filled.read_bytes())
     middle = (len(data) // 4096 // 2) * 4096

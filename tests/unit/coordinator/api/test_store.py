@@ -176,6 +176,19 @@ async def test_a_write_that_its_caller_gave_up_is_still_whole(store: Store) -> N
     assert (await put(store, "a", n=2)).obj()["spec"] == {"n": 2}
 
 
+async def test_a_fault_in_the_writer_is_told_to_those_who_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(rows: object, forget: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(store._database, "commit", fail)
+    with pytest.raises(ApiError, match="MemoryError"):
+        await asyncio.wait_for(put(store, "a"), 10)
+    assert store.trouble
+    monkeypatch.undo()
+    await asyncio.wait_for(put(store, "a"), 10)
+    assert not store.trouble
+
+
 async def test_no_write_is_taken_once_the_store_closes(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "s.sqlite")
     await store.start()
