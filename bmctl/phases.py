@@ -1,6 +1,6 @@
 """A machine's timeline as lines: phase, time, bar, sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -17,6 +17,7 @@ FULL = "█"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SPINS_PER_S = 8
 LASTING = ("Running", "Stopped")
+NOTABLE_S = 0.1
 
 
 class Progress(Enum):
@@ -51,14 +52,31 @@ class Phase:
         return self.name in LASTING
 
 
-def phases(machine: Object, now: datetime) -> list[Phase]:
-    """The timeline of a machine as it stands at ``now``, lasting states left out."""
+def phases(machine: Object, now: datetime, known: Collection[str] = ()) -> list[Phase]:
+    """The timeline of a machine as it stands at ``now``.
+
+    Args:
+        machine: the object.
+        now: end of a phase that is under way.
+        known: beginnings of phases to leave out, see ``past``.
+    """
     entries = dig(machine, "status.timeline") or []
-    return [_phase(entry, machine, now) for entry in entries if _counts(entry)]
+    return [_phase(entry, machine, now) for entry in entries if _counts(entry) and _key(entry) not in known]
+
+
+def past(machine: Object | None) -> frozenset[str]:
+    """The phases that a machine has behind it, or stays in: news of it begins after them."""
+    entries = dig(machine, "status.timeline") or []
+    return frozenset(_key(entry) for entry in entries if entry.get("finishedAt") or entry.get("phase") in LASTING)
+
+
+def _key(entry: Object) -> str:
+    return f"{entry.get('phase')} {entry.get('startedAt')}"
 
 
 def _counts(entry: Object) -> bool:
-    return entry.get("phase") not in LASTING or bool(entry.get("message"))
+    """A machine that was Pending for an instant was not Pending."""
+    return entry.get("phase") != "Pending" or float(entry.get("seconds") or NOTABLE_S) >= NOTABLE_S
 
 
 def _phase(entry: Object, machine: Object, now: datetime) -> Phase:

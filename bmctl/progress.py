@@ -1,6 +1,7 @@
 """Live progress of one object: redrawn in place on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Protocol, Self
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from bmctl import screen
 from bmctl.objects import Object, dig, name_of
-from bmctl.phases import Phase, Progress, deployment_line, heading, phases, timeline_lines
+from bmctl.phases import Phase, Progress, deployment_line, heading, past, phases, timeline_lines
 from bmctl.units import duration
 from proto.errors import DpuError
 
@@ -33,10 +34,12 @@ class LiveView:
 
     Args:
         title: what is waited for.
+        known: phases to leave out.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, known: Collection[str]) -> None:
         self._title = title
+        self._known = known
         self._obj: Object | None = None
         self._trouble = ""
         self._live = Live(
@@ -59,30 +62,35 @@ class LiveView:
         self._trouble = error.message
 
     def _picture(self) -> Group:
-        lines = [Text(self._title, style="dim")] if self._obj is None else picture(self._obj)
+        lines = [Text(self._title, style="dim")] if self._obj is None else picture(self._obj, self._known)
         if self._trouble:
             lines.append(Text(f"  waiting for the server: {self._trouble}", style="yellow"))
         return Group(*lines)
 
 
-def picture(obj: Object) -> list[Text]:
-    """An object with its timeline, as it stands now."""
-    lines = [heading(obj), *timeline_lines(phases(obj, datetime.now(UTC)), clock_s=time.monotonic())]
-    if not dig(obj, "status.timeline"):
-        lines.append(Text(f"  {dig(obj, 'status.message') or 'waiting'}", style="dim"))
-    total = deployment_line(obj)
-    return [*lines, total] if total is not None else lines
+def picture(obj: Object, known: Collection[str] = ()) -> list[Text]:
+    """An object with its timeline, as it stands now.
+
+    Args:
+        obj: the object.
+        known: phases to leave out.
+    """
+    shown = timeline_lines(phases(obj, datetime.now(UTC), known), clock_s=time.monotonic())
+    if not shown:
+        return [heading(obj), Text(f"  {dig(obj, 'status.message') or 'waiting'}", style="dim")]
+    total = None if known else deployment_line(obj)
+    return [heading(obj), *shown, *([total] if total is not None else [])]
 
 
 class PlainView:
     """A line for each thing that changes.
 
     Args:
-        title: what is waited for.
+        known: phases to leave out.
     """
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    def __init__(self, known: Collection[str]) -> None:
+        self._known = known
         self._start = time.monotonic()
         self._said = ""
         self._finished: set[int] = set()
@@ -97,7 +105,7 @@ class PlainView:
         """Print phases that are over, then what happens now."""
         if obj is None:
             return
-        shown = phases(obj, datetime.now(UTC))
+        shown = phases(obj, datetime.now(UTC), self._known)
         for position, phase in enumerate(shown):
             if phase.progress is Progress.DONE and position not in self._finished:
                 self._finished.add(position)
@@ -105,7 +113,8 @@ class PlainView:
         if not shown or shown[-1].progress is not Progress.DONE:
             now = str(dig(obj, "status.phase") or "Pending")
             message = str(dig(obj, "status.message") or "")
-            self._say(f"{name_of(obj)}: {now}" + (f": {message}" if message else ""))
+            told = message.lower().startswith(now.lower())
+            self._say(f"{name_of(obj)}: {message if told else now}" + (f": {message}" if message and not told else ""))
 
     def lost(self, error: DpuError) -> None:
         """Print that the server is away."""
@@ -126,6 +135,12 @@ def _sentence(phase: Phase) -> str:
     return f"{phase.name} done in {duration(phase.seconds)}{tries}{message}"
 
 
-def view(title: str) -> View:
-    """The view that fits standard error."""
-    return LiveView(title) if screen.err().is_terminal else PlainView(title)
+def view(title: str, before: Object | None = None) -> View:
+    """The view that fits standard error.
+
+    Args:
+        title: what is waited for.
+        before: the object before; the phases that it had behind it are no news.
+    """
+    known = past(before)
+    return LiveView(title, known) if screen.err().is_terminal else PlainView(known)

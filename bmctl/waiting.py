@@ -33,7 +33,9 @@ def waitable(command: Command) -> Command:
     return waits(timeout(command))
 
 
-def wait_for(api: Api, kind: Kind, name: str, goal: Goal, timeout_s: float) -> Object | None:
+def wait_for(
+    api: Api, kind: Kind, name: str, goal: Goal, timeout_s: float, before: Object | None = None
+) -> Object | None:
     """The object once it is as wanted.
 
     Args:
@@ -42,6 +44,7 @@ def wait_for(api: Api, kind: Kind, name: str, goal: Goal, timeout_s: float) -> O
         name: its name.
         goal: what to wait for.
         timeout_s: longest wait.
+        before: the object as it was when the change was asked for; progress begins there.
 
     Raises:
         DpuError: DEADLINE with what is in the way, or the object's own failure.
@@ -49,7 +52,7 @@ def wait_for(api: Api, kind: Kind, name: str, goal: Goal, timeout_s: float) -> O
     last: Object | None = None
     failure: DpuError | None = None
     try:
-        with view(f"waiting until {goal.sentence}") as shown:
+        with view(f"waiting until {goal.sentence}", before) as shown:
             for obj in states(api, kind, name, timeout_s=timeout_s, lost=shown.lost):
                 last = obj
                 shown.show(obj)

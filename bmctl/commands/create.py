@@ -81,5 +81,5 @@ def finish(api: Api, made: list[tuple[Kind, Object]], timeout_s: float) -> None:
         goal = ready(kind, obj)
         if goal is not None:
             with api.at(obj) as there:
-                wait_for(there, kind, name_of(obj), goal, timeout_s)
+                wait_for(there, kind, name_of(obj), goal, timeout_s, obj)
             screen.out().print(goal.sentence, style="green")

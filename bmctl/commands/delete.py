@@ -80,5 +80,5 @@ def _finish(api: Api, target: Target, timeout_s: float, *, wait: bool) -> None:
     name = name_of(obj)
     if wait:
         with api.at(obj) as there:
-            wait_for(there, kind, name, gone(name, str(dig(obj, "metadata.uid"))), timeout_s)
+            wait_for(there, kind, name, gone(name, str(dig(obj, "metadata.uid"))), timeout_s, obj)
     screen.out().print(f"{kind.word}/{name} {'deleted' if wait else 'is being deleted'}")

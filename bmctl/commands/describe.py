@@ -31,4 +31,11 @@ def _events(api: Api, kind: Kind, obj: Object) -> list[Object]:
     about = {"kind": kind.kind, "name": name_of(obj), "uid": dig(obj, "metadata.uid", "")}
     selector = ",".join(f"involvedObject.{key}={value}" for key, value in about.items())
     found = api.list(EVENT, {"fieldSelector": selector}, everywhere=not kind.namespaced).get("items") or []
-    return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return sorted(found, key=_moment)
+
+
+def _moment(event: Object) -> tuple[str, int]:
+    """When an event was last seen; times have whole seconds, so the order of writing decides within one."""
+    version = str(dig(event, "metadata.resourceVersion", ""))
+    when = str(event.get("lastTimestamp") or event.get("eventTime") or "")
+    return when, int(version) if version.isdecimal() else 0

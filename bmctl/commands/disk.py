@@ -48,9 +48,9 @@ def attach(
         "readOnly": read_only or None,
     }
     with open_api(invocation) as api:
-        api.act("POST", machine, "disks", {key: value for key, value in wanted.items() if value is not None})
+        asked = api.act("POST", machine, "disks", {key: value for key, value in wanted.items() if value is not None})
         if wait:
-            wait_for(api, MACHINE, machine, given(machine, "disks", name), timeout_s)
+            wait_for(api, MACHINE, machine, given(machine, "disks", name), timeout_s, asked)
     screen.out().print(f"disk {name} of machine/{machine} {'attached' if wait else 'is being attached'}")
 
 
@@ -63,7 +63,7 @@ def attach(
 def detach(invocation: Invocation, machine: str, name: str, wait: bool, timeout_s: float) -> None:
     """Take the data disk NAME from a machine; a volume made for it goes, an existing one stays."""
     with open_api(invocation) as api:
-        api.act("DELETE", machine, f"disks/{name}")
+        asked = api.act("DELETE", machine, f"disks/{name}")
         if wait:
-            wait_for(api, MACHINE, machine, taken(machine, "disks", name), timeout_s)
+            wait_for(api, MACHINE, machine, taken(machine, "disks", name), timeout_s, asked)
     screen.out().print(f"disk {name} of machine/{machine} {'detached' if wait else 'is being detached'}")

@@ -52,9 +52,10 @@ def get(
         name = None
     query = {key: value for key, value in query.items() if value}
     with open_api(invocation) as api:
-        for position, kind in enumerate(chosen):
+        shown = False
+        for kind in chosen:
             view = _View(api, kind, output, query, everywhere=everywhere, heading=not no_headers)
-            view.show(name, title=len(chosen) > 1, first=position == 0)
+            shown = view.show(name, title=len(chosen) > 1, first=not shown) or shown
             if watch:
                 view.follow()
 
@@ -83,8 +84,8 @@ class _View:
         self._printer = TablePrinter(wide=output is Output.WIDE, with_namespace=with_namespace, heading=heading)
         self._version = ""
 
-    def show(self, name: str | None, *, title: bool, first: bool) -> None:
-        """Print what is there now.
+    def show(self, name: str | None, *, title: bool, first: bool) -> bool:
+        """Print what is there now; whether there was anything.
 
         Args:
             name: one object; all when None.
@@ -95,16 +96,17 @@ class _View:
             obj = self._api.get(self._kind, name) if name else self._list()
             self._remember(obj)
             screen.out().print(encode(obj, self._output, self._kind))
-            return
+            return True
         table = self._api.table(self._kind, name, self._query, everywhere=self._everywhere)
         self._remember(table)
         if not table.get("rows"):
             self._say_empty(quiet=title)
-            return
+            return False
         if title:
             screen.out().print(("" if first else "\n") + self._kind.names[0], style="bold cyan")
         for line in self._printer.lines(table):
             screen.out().print(line)
+        return True
 
     def follow(self) -> None:
         """Print changes until the user has enough; a watch that the server ends is begun again."""

@@ -40,9 +40,9 @@ def attach(
     """Give a machine a NIC called NAME."""
     wanted = {"name": name, "subnetRef": {"name": subnet}, "address": ip, "mac": mac, "mtu": mtu}
     with open_api(invocation) as api:
-        api.act("POST", machine, "nics", {key: value for key, value in wanted.items() if value is not None})
+        asked = api.act("POST", machine, "nics", {key: value for key, value in wanted.items() if value is not None})
         if wait:
-            wait_for(api, MACHINE, machine, given(machine, "nics", name), timeout_s)
+            wait_for(api, MACHINE, machine, given(machine, "nics", name), timeout_s, asked)
     screen.out().print(f"nic {name} of machine/{machine} {'attached' if wait else 'is being attached'}")
 
 
@@ -55,7 +55,7 @@ def attach(
 def detach(invocation: Invocation, machine: str, name: str, wait: bool, timeout_s: float) -> None:
     """Take the NIC NAME from a machine and give its address back."""
     with open_api(invocation) as api:
-        api.act("DELETE", machine, f"nics/{name}")
+        asked = api.act("DELETE", machine, f"nics/{name}")
         if wait:
-            wait_for(api, MACHINE, machine, taken(machine, "nics", name), timeout_s)
+            wait_for(api, MACHINE, machine, taken(machine, "nics", name), timeout_s, asked)
     screen.out().print(f"nic {name} of machine/{machine} {'detached' if wait else 'is being detached'}")

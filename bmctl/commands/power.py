@@ -8,7 +8,7 @@ from bmctl.completing import names_of
 from bmctl.goals import Goal, restarted, running, stopped
 from bmctl.invocation import Invocation, current, namespaced
 from bmctl.kinds import MACHINE
-from bmctl.objects import dig
+from bmctl.objects import Object, dig, name_of
 from bmctl.waiting import wait_for, waitable
 
 
@@ -20,8 +20,8 @@ from bmctl.waiting import wait_for, waitable
 def start(invocation: Invocation, machine: str, wait: bool, timeout_s: float) -> None:
     """Power a machine on."""
     with open_api(invocation) as api:
-        api.act("PUT", machine, "start")
-        _finish(api, machine, "starting", running(machine), timeout_s, wait=wait)
+        asked = api.act("PUT", machine, "start")
+        _finish(api, asked, "starting", running(machine), timeout_s, wait=wait)
 
 
 @click.command()
@@ -32,8 +32,8 @@ def start(invocation: Invocation, machine: str, wait: bool, timeout_s: float) ->
 def stop(invocation: Invocation, machine: str, wait: bool, timeout_s: float) -> None:
     """Shut a machine down: its operating system is asked first, power is cut when it does not obey."""
     with open_api(invocation) as api:
-        api.act("PUT", machine, "stop")
-        _finish(api, machine, "stopping", stopped(machine), timeout_s, wait=wait)
+        asked = api.act("PUT", machine, "stop")
+        _finish(api, asked, "stopping", stopped(machine), timeout_s, wait=wait)
 
 
 @click.command()
@@ -46,12 +46,12 @@ def restart(invocation: Invocation, machine: str, wait: bool, timeout_s: float) 
     with open_api(invocation) as api:
         asked = api.act("PUT", machine, "restart")
         goal = restarted(machine, str(dig(asked, "spec.restartedAt", "")))
-        _finish(api, machine, "restarting", goal, timeout_s, wait=wait)
+        _finish(api, asked, "restarting", goal, timeout_s, wait=wait)
 
 
-def _finish(api: Api, machine: str, doing: str, goal: Goal, timeout_s: float, *, wait: bool) -> None:
+def _finish(api: Api, machine: Object, doing: str, goal: Goal, timeout_s: float, *, wait: bool) -> None:
     if wait:
-        wait_for(api, MACHINE, machine, goal, timeout_s)
+        wait_for(api, MACHINE, name_of(machine), goal, timeout_s, machine)
         screen.out().print(goal.sentence, style="green")
     else:
-        screen.out().print(f"machine/{machine} {doing}")
+        screen.out().print(f"machine/{name_of(machine)} {doing}")

@@ -115,6 +115,22 @@ def test_create_waits_and_tells_each_phase(stage: Stage) -> None:
     assert "Cloning done in 0.20 s" in result.stderr
 
 
+def test_progress_begins_where_the_change_began(stage: Stage) -> None:
+    stage.machine()
+    old = [
+        *a_timeline(("Cloning", 0.2), ("Booting", 4.0)),
+        {"phase": "Running", "startedAt": NOW, "message": "answers"},
+    ]
+    stage.status({"phase": "Running", "timeline": old})
+    working = {"phase": "Running", "timeline": old, "message": "runs; disk data is being attached"}
+    first = soon(lambda: stage.status({**working, "disks": [{"name": "data", "state": "Attached"}]}))
+    result = stage.run("disk", "attach", "bm-01", "data", "--size", "1Gi", "--wait")
+    first.join()
+    assert result.exit_code == 0
+    assert "Cloning" not in result.stderr
+    assert "disk data is being attached" in result.stderr
+
+
 def test_a_machine_that_fails_ends_the_wait_with_its_reason(stage: Stage) -> None:
     actor = soon(lambda: stage.status({"phase": "Failed", "message": "image tiny is corrupt"}))
     complaint = stage.fails(1, "create", "machine", "bm-01", "--image", "tiny", "--wait")

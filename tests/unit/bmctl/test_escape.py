@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from bmctl.serial.escape import EscapeReader
 
 PLAIN = st.binary().filter(lambda data: b"~" not in data and b"\x1d" not in data)
+NO_ESCAPE = PLAIN.filter(lambda data: b"\x1b" not in data)
 
 
 def test_tilde_dot_at_the_start_of_a_line_leaves() -> None:
@@ -45,7 +46,21 @@ def test_tilde_question_asks_for_the_keys_and_stays_at_the_start_of_the_line() -
     assert reader.feed(b"~.").leave
 
 
-@given(PLAIN)
+def test_a_terminals_answer_about_its_cursor_does_not_end_the_start_of_a_line() -> None:
+    reader = EscapeReader()
+    assert reader.feed(b"ls\r\x1b[24;").data == b"ls\r\x1b[24;"
+    assert reader.feed(b"1R").data == b"1R"
+    assert reader.feed(b"~.").leave
+
+
+@pytest.mark.parametrize("keys", [b"\x1b[A", b"\x1bOA", b"\x1bx"])
+def test_an_arrow_key_does(keys: bytes) -> None:
+    reader = EscapeReader()
+    assert reader.feed(keys).data == keys
+    assert not reader.feed(b"~.").leave
+
+
+@given(NO_ESCAPE)
 def test_control_bracket_leaves_from_anywhere(before: bytes) -> None:
     typed = EscapeReader().feed(before + b"\x1dafter")
     assert (typed.data, typed.leave) == (before, True)

@@ -70,12 +70,12 @@ def test_all_namespaces_show_theirs(stage: Stage) -> None:
 
 
 def test_get_all_gives_each_kind_that_has_objects_a_title(stage: Stage) -> None:
-    stage.machine()
-    image = {"apiVersion": "dpupool.io/v1alpha1", "kind": "Image", "metadata": {"name": "tiny"}}
-    stage.ask("POST", "/apis/dpupool.io/v1alpha1/images", image | {"spec": {"source": "tiny.qcow2"}})
+    for kind, plural, spec in (("Image", "images", {"source": "tiny.img"}), ("Network", "networks", {"vlan": 7})):
+        obj = {"apiVersion": "dpupool.io/v1alpha1", "kind": kind, "metadata": {"name": "it"}, "spec": spec}
+        stage.ask("POST", f"/apis/dpupool.io/v1alpha1/{plural}", obj)
     shown = stage.ok("get", "all").splitlines()
-    assert shown[0] == "machines"
-    assert "images" in shown
+    assert shown[0] == "images"
+    assert "networks" in shown
     assert "volumes" not in shown
 
 
