@@ -54,3 +54,16 @@ def test_a_hundred_shuffles_give_the_same_bytes(seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(100 if seed == 0 else 10):
         assert to_json(record(shuffled(seen, rng), state, PoolOptions()).decision) == plan
+
+
+def test_small_clusters_where_a_search_decides_are_no_exception() -> None:
+    rng = random.Random(4)
+    names = [f"n{n}" for n in range(9)]
+    pods = [
+        pod(f"p{n}", f"{rng.randrange(1, 20)}00m", f"{rng.randrange(1, 50)}00Mi", rng.choice(names)) for n in range(25)
+    ]
+    seen = Observation(NOW_S, nodes=[node(name) for name in names], pods=pods, groups=[group("a", names)])
+    state = PoolState(unneeded_since=dict.fromkeys(names, 0.0))
+    plan = to_json(record(seen, state, PoolOptions()).decision)
+    assert b'"remove":[{' in plan
+    assert {to_json(record(shuffled(seen, rng), state, PoolOptions()).decision) for _ in range(20)} == {plan}
