@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from lab import apt
-from lab.image.kernel import Kernel
+from lab.image.kernel import Kernel, without_signature
 from lab.image.shell import ImageError, run
 
 GUEST = Path(__file__).parent / "guest"
@@ -87,7 +87,8 @@ def make_root(target: Path) -> None:
         _write(target / name, text, mode)
     for name, where in SCRIPTS.items():
         _write(target / where, (GUEST / name).read_text(encoding="utf-8"), 0o755)
-    _write(target / "usr/lib/lab/flatten.awk", (GUEST / "flatten.awk").read_text(encoding="utf-8"), 0o644)
+    for name in ("flatten.awk", "network.awk"):
+        _write(target / "usr/lib/lab" / name, (GUEST / name).read_text(encoding="utf-8"), 0o644)
     (target / "etc/resolv.conf").symlink_to("/run/resolv.conf")
 
 
@@ -98,7 +99,7 @@ def make_initramfs(kernel: Kernel, scratch: Path) -> bytes:
         (tree / name).mkdir(parents=True)
     _copy(_program("busybox"), tree / "bin" / "busybox")
     for number, module in enumerate(kernel.closure()):
-        shutil.copyfile(module, tree / "modules" / f"{number:02}-{module.name}")
+        (tree / "modules" / f"{number:02}-{module.name}").write_bytes(without_signature(module.read_bytes()))
     _write(tree / "init", (GUEST / "initramfs-init.sh").read_text(encoding="utf-8"), 0o755)
     os.mknod(tree / "dev" / "console", stat.S_IFCHR | 0o600, os.makedev(5, 1))
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))

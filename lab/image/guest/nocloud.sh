@@ -24,35 +24,10 @@ set_hostname() {
     hostname "$1"
 }
 
-interface_with() {
+interfaces() {
     for each in /sys/class/net/*; do
-        [ "$(cat "$each/address")" = "$(echo "$1" | tr 'A-F' 'a-f')" ] && basename "$each" && return 0
+        read -r mac < "$each/address" && printf '%s=%s ' "$mac" "${each##*/}"
     done
-    return 1
-}
-
-configure_interface() {  # flattened file, path of the interface in it
-    mac=$(value "$1" "$2/match/macaddress")
-    nic=${2##*/}
-    [ -z "$mac" ] || nic=$(interface_with "$mac") || { echo "guest: no NIC with address $mac"; return 1; }
-    name=$(value "$1" "$2/set-name")
-    [ -z "$name" ] || [ "$name" = "$nic" ] || { ip link set "$nic" name "$name" && nic=$name; }
-    mtu=$(value "$1" "$2/mtu")
-    ip link set "$nic" up ${mtu:+mtu "$mtu"}
-    for index in $(under "$1" "$2/addresses"); do
-        ip addr add "$(value "$1" "$2/addresses/$index")" dev "$nic"
-    done
-    for gateway in "$(value "$1" "$2/gateway4")" "$(value "$1" "$2/gateway6")"; do
-        [ -z "$gateway" ] || ip route add default via "$gateway" dev "$nic"
-    done
-    for index in $(under "$1" "$2/routes"); do
-        to=$(value "$1" "$2/routes/$index/to")
-        ip route add "$to" via "$(value "$1" "$2/routes/$index/via")" dev "$nic"
-    done
-    for index in $(under "$1" "$2/nameservers/addresses"); do
-        echo "nameserver $(value "$1" "$2/nameservers/addresses/$index")" >> /run/resolv.conf
-    done
-    [ "$(value "$1" "$2/dhcp4")" != true ] || udhcpc -q -n -t 3 -T 1 -i "$nic" -s /usr/lib/lab/udhcpc
 }
 
 apply_network() {
@@ -62,10 +37,8 @@ apply_network() {
         set_hostname "$(value /run/meta-data.flat local-hostname)"
     fi
     [ -f $seed/network-config ] || return 0
-    flat $seed/network-config | sed 's|^network/||' > /run/network.flat
-    for id in $(under /run/network.flat ethernets); do
-        configure_interface /run/network.flat "ethernets/$id"
-    done
+    flat $seed/network-config | awk -v nics="$(interfaces)" -f /usr/lib/lab/network.awk > /run/network.sh
+    . /run/network.sh
 }
 
 write_file() {  # flattened file, path of the entry in it
