@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dpu_daemon.drivers.ethernet import disable_tx_checksum
 from tests.fakes.netns import inside, ip
+from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT_S = 20.0
@@ -86,7 +87,17 @@ class OvsStack:
     def _start(self, name: str, command: list[str]) -> None:
         with (self.directory / f"{name}.out").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                ["ip", "netns", "exec", self.netns, *command, "--pidfile", "-vconsole:off", "--log-file"],
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    self.netns,
+                    *DIES_WITH_THE_TEST,
+                    *command,
+                    "--pidfile",
+                    "-vconsole:off",
+                    "--log-file",
+                ],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -10,6 +10,7 @@ from pathlib import Path
 from lab import qemu
 
 START_TIMEOUT_S = 20.0
+DIES_WITH_THE_TEST = ("setpriv", "--pdeathsig", "KILL")
 FOLDER_BYTES = 60
 """Names of Unix sockets have 107 bytes at most; pytest's directories are long."""
 
@@ -41,7 +42,16 @@ class StorageDaemon:
         chardev = f"socket,path={self.qmp},server=on,wait=off,id=qmp"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._program), "--chardev", chardev, "--monitor", "chardev=qmp", "--pidfile", str(pidfile)],
+                [
+                    *DIES_WITH_THE_TEST,
+                    str(self._program),
+                    "--chardev",
+                    chardev,
+                    "--monitor",
+                    "chardev=qmp",
+                    "--pidfile",
+                    str(pidfile),
+                ],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -81,7 +91,13 @@ def qemu_io(url: str, *commands: str, read_only: bool = False) -> str:
 def start_qemu_io(url: str, *commands: str) -> "subprocess.Popen[str]":
     """The same in the background; `url` may be the options of a patient client."""
     # Line by line, so that a test sees an answer when it is given.
-    command = ["stdbuf", "-oL", *_qemu_io(url, read_only=False), *(word for each in commands for word in ("-c", each))]
+    command = [
+        *DIES_WITH_THE_TEST,
+        "stdbuf",
+        "-oL",
+        *_qemu_io(url, read_only=False),
+        *(word for each in commands for word in ("-c", each)),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

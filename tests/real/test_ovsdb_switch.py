@@ -82,8 +82,10 @@ async def stage(namespaces: tuple[str, str]) -> AsyncIterator[Stage]:
         ovs.add_machine(NETDEV, machine, mac=MAC, address=ADDRESS)
         await made.switch.start(made.lost.put_nowait)
         await made.switch.ensure_bridge(BRIDGE)
-        yield made
-        await made.switch.stop()
+        try:
+            yield made
+        finally:
+            await made.switch.stop()
 
 
 async def test_own_work_is_not_told_as_a_change(stage: Stage) -> None:

@@ -59,10 +59,10 @@ class Chain:
         await self.block.start(self.lost.put_nowait)
 
     async def stop(self) -> None:
-        await self.block.stop()
-        await self.target.stop()
         self.dpu.kill()
         self.node.kill()
+        await self.block.stop()
+        await self.target.stop()
 
     async def serve(self, volume: Volume = VOLUME) -> TargetAddress:
         """What the storage node's engine does; after a restart the same again."""
@@ -94,9 +94,11 @@ class Chain:
 async def chain() -> AsyncIterator[Chain]:
     with tempfile.TemporaryDirectory(prefix="dp-", dir="/tmp") as name:
         made = Chain(Path(name))
-        await made.start()
-        yield made
-        await made.stop()
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
 
 
 async def test_the_host_reads_the_image_and_keeps_what_it_writes(chain: Chain) -> None:

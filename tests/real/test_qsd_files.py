@@ -22,9 +22,11 @@ pytestmark = pytest.mark.real
 async def rig() -> AsyncIterator[RealTargetRig]:
     with tempfile.TemporaryDirectory(prefix="dp-", dir="/tmp") as name:
         made = RealTargetRig(Path(name))
-        await made.start()
-        yield made
-        await made.stop()
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
 
 
 async def test_what_a_kill_left_half_made_is_gone_after_a_look_and_its_name_free(rig: RealTargetRig) -> None:

@@ -16,7 +16,7 @@ class VswitchdWatch:
     """Holds a connection to the control socket, which ends with the process.
 
     Args:
-        run_dir: directory of ovs-vswitchd's pidfile and control socket.
+        run_dir: directory of ovs-vswitchd's control socket, and of its pidfile where the socket's name needs it.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -31,9 +31,7 @@ class VswitchdWatch:
         await self._keeper.stop()
 
     async def _dial(self) -> JsonRpcConnection:
-        number = _pid(self._run_dir / "ovs-vswitchd.pid")
-        path = self._run_dir / f"ovs-vswitchd.{number}.ctl"
-        reader, writer = await asyncio.open_unix_connection(path)
+        reader, writer = await asyncio.open_unix_connection(_control_socket(self._run_dir))
         rpc = JsonRpcConnection(reader, writer, peer=PEER, envelope={}, notified=lambda _method, _params: None)
         try:
             told = await rpc.call("version", [], timeout_s=CALL_TIMEOUT_S)
@@ -47,9 +45,14 @@ class VswitchdWatch:
         return rpc
 
 
-def _pid(pidfile: Path) -> int:
+def _control_socket(run_dir: Path) -> Path:
+    """Where ovs-vswitchd listens: a name chosen with ``--unixctl``, or its own with the process id in it."""
+    chosen = run_dir / "ovs-vswitchd.ctl"
+    if chosen.is_socket():
+        return chosen
+    pidfile = run_dir / "ovs-vswitchd.pid"
     try:
-        return int(pidfile.read_text().strip())
+        return run_dir / f"ovs-vswitchd.{int(pidfile.read_text().strip())}.ctl"
     except ValueError as error:
         raise FileNotFoundError(f"{pidfile} holds no process id") from error
 

@@ -59,10 +59,10 @@ class RealBlockRig:
         await self.driver.start(self.lost.append)
 
     async def stop(self) -> None:
-        await self.driver.stop()
-        await self.target.stop()
         self.dpu.kill()
         self.node.kill()
+        await self.driver.stop()
+        await self.target.stop()
 
     async def serve(self, size_bytes: int) -> TargetAddress:
         number = len(self._volumes) + 1

@@ -63,9 +63,9 @@ class RealSwitchRig:
         await self.links.start(self.lost.append)
 
     async def stop(self) -> None:
-        await self.links.stop()
-        await self.switch.stop()
-        self._open.close()
+        with self._open:
+            await self.links.stop()
+            await self.switch.stop()
 
     def add_netdev(self, name: str) -> str:
         """Also returns the machine's namespace."""

@@ -57,8 +57,8 @@ class RealTargetRig:
         await self.driver.start(self.lost.append)
 
     async def stop(self) -> None:
-        await self.driver.stop()
         self.node.kill()
+        await self.driver.stop()
 
     def image(self, image_format: ImageFormat) -> Image:
         raw = self.images / "tiny.raw"

@@ -17,9 +17,11 @@ HANDLE = "d0123456789ab"
 @pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "fake"])
 async def rig(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[BlockRig]:
     chosen: BlockRig = RealBlockRig(short_dir) if request.param == "real" else FakeBlockRig()
-    await chosen.start()
-    yield chosen
-    await chosen.stop()
+    try:
+        await chosen.start()
+        yield chosen
+    finally:
+        await chosen.stop()
 
 
 @pytest.fixture

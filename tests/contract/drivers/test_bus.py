@@ -32,9 +32,11 @@ async def rig(
     request: pytest.FixtureRequest, short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[BusRig]:
     chosen: BusRig = RealBusRig(short_dir, monkeypatch) if request.param == "real" else FakeBusRig()
-    await chosen.start()
-    yield chosen
-    await chosen.stop()
+    try:
+        await chosen.start()
+        yield chosen
+    finally:
+        await chosen.stop()
 
 
 def _as_plugged(seen: FunctionSeen) -> FunctionSeen:

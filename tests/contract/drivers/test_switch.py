@@ -17,10 +17,12 @@ NETDEV = "pf0vf3"
 @pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "fake"])
 async def rig(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[SwitchRig]:
     chosen: SwitchRig = RealSwitchRig(short_dir) if request.param == "real" else FakeSwitchRig()
-    await chosen.start()
-    await chosen.switch.ensure_bridge(BRIDGE)
-    yield chosen
-    await chosen.stop()
+    try:
+        await chosen.start()
+        await chosen.switch.ensure_bridge(BRIDGE)
+        yield chosen
+    finally:
+        await chosen.stop()
 
 
 async def _add(switch: SwitchDriver, *, bridge: str = BRIDGE, vlan: int = 0, iface_id: str = "port-1") -> int:

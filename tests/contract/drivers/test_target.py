@@ -24,9 +24,11 @@ from tests.contract.drivers.target_rigs import (
 @pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "fake"])
 async def rig(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[TargetRig]:
     chosen: TargetRig = RealTargetRig(short_dir) if request.param == "real" else FakeTargetRig()
-    await chosen.start()
-    yield chosen
-    await chosen.stop()
+    try:
+        await chosen.start()
+        yield chosen
+    finally:
+        await chosen.stop()
 
 
 @pytest.fixture
