@@ -71,7 +71,9 @@ class Disks:
             record = self._ledger.attachments.get(asked.attachment_id)
             if record is not None:
                 message = f"attachment {asked.attachment_id} is still being taken away"
-                raise DpuError(Reason.IN_FLIGHT, message, remedy="repeat the call when the host's bus answers again")
+                raise DpuError(
+                    Reason.IN_FLIGHT, message, remedy="repeat the call when block layer and host's bus answer"
+                )
         if record is None:
             record = await self._intend(asked)
         else:
