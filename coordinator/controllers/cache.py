@@ -1,7 +1,7 @@
 """What is known of the objects of one kind: newest versions only, found by key or by index."""
 
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from coordinator.core.objects.kinds import TYPES, Kind, Typed
 from coordinator.core.objects.meta import Json
@@ -13,12 +13,16 @@ Index = Callable[[T], Iterable[str]]
 
 GONE_KEPT = 4096
 
+Listener = Callable[[str, Any, Any], None]
+"""Called with the key, and the object before and after; None for not there. It must not raise."""
+
 
 class Cache(Generic[T]):
     """Objects of one kind, as the API told of them last.
 
     Answers of writes are taken in as well as watch events, so that who has written also reads it; an older version
-    never replaces a newer one, and nothing that is deleted comes back.
+    never replaces a newer one, and nothing that is deleted comes back. Listeners are told once of each change,
+    whichever way it came.
     """
 
     def __init__(self, kind: Kind, indexes: dict[str, Index[T]] | None = None) -> None:
@@ -29,6 +33,11 @@ class Cache(Generic[T]):
         self._indexes = indexes or {}
         self._found: dict[str, dict[str, set[str]]] = {name: {} for name in self._indexes}
         self._gone: dict[str, None] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told of each change."""
+        self._listeners.append(listener)
 
     def get(self, key: str) -> T | None:
         """The object of a key (``namespace/name`` or ``name``)."""
@@ -58,6 +67,7 @@ class Cache(Generic[T]):
         self._typed[meta.key] = typed  # type: ignore[assignment]
         self._raw[meta.key] = raw
         self._index(meta.key, self._typed[meta.key])
+        self._tell(meta.key, before, typed)
         return True
 
     def drop(self, raw: Json) -> None:
@@ -70,15 +80,19 @@ class Cache(Generic[T]):
         if before is not None and before.metadata.uid == meta.uid:
             self._unindex(meta.key, before)
             del self._typed[meta.key], self._raw[meta.key]
+            self._tell(meta.key, before, None)
 
-    def replace(self, listed: list[Json]) -> set[str]:
-        """Take a complete list in; the keys that changed, came or went."""
-        parsed = {self._type.parse(raw).metadata.key: raw for raw in listed}
-        changed = {key for key, raw in parsed.items() if self.absorb(raw)}
-        for key in [key for key in self._raw if key not in parsed]:
-            self.drop(self._raw[key])
-            changed.add(key)
-        return changed
+    def replace(self, listed: list[Json]) -> None:
+        """Take a complete list in: what is not in it is gone."""
+        there = {self._type.parse(raw).metadata.uid for raw in listed}
+        for raw in [raw for key, raw in self._raw.items() if self._typed[key].metadata.uid not in there]:
+            self.drop(raw)
+        for raw in listed:
+            self.absorb(raw)
+
+    def _tell(self, key: str, before: Typed | None, after: Typed | None) -> None:
+        for listener in self._listeners:
+            listener(key, before, after)
 
     def _index(self, key: str, typed: T) -> None:
         for name, words in self._indexes.items():

@@ -36,6 +36,10 @@ class HostController:
         self._context = context
         self._looks: dict[str, Look] = {}
 
+    def distrust(self, key: str) -> None:
+        """A BMC did not do as it was told: ask it at the next look, whenever it was asked last."""
+        self._looks.pop(key, None)
+
     async def reconcile(self, key: str) -> Again:
         """Look at one host."""
         host = self._context.caches.hosts.get(key)
@@ -47,7 +51,8 @@ class HostController:
         look = self._looks.get(key)
         if look is None or look.access != host.spec.bmc or look.due <= time.monotonic():
             power, identity, error = await self._ask(host)
-            pause = UNREACHABLE_POLL_S if error else self._context.timing.host_poll_s
+            usual = self._context.timing.host_poll_s
+            pause = min(UNREACHABLE_POLL_S, usual) if error else usual
             pause *= random.uniform(0.9, 1.1)  # noqa: S311  (spreads polls, guards nothing)
             look = Look(access=host.spec.bmc, due=time.monotonic() + pause, error=error)
             await self._write(host, power, identity, error)

@@ -1,6 +1,7 @@
 """Machines: one look, one plan, carried out; again as long as there is something to do at once."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -33,12 +34,12 @@ ROUNDS = 12
 class MachineController:
     """Leads machines through their life."""
 
-    def __init__(self, context: Context, jobs: Jobs, metrics: ControllerMetrics) -> None:
+    def __init__(self, context: Context, jobs: Jobs, metrics: ControllerMetrics, doubt: Callable[[str], None]) -> None:
         self._context = context
         self._jobs = jobs
         self._metrics = metrics
         self._changes = Changes(context)
-        self._work = MachineWork(context)
+        self._work = MachineWork(context, doubt)
 
     async def reconcile(self, key: str) -> Again:
         """Look at one machine."""
@@ -140,5 +141,5 @@ class MachineController:
             return
         since = moment(reachable.last_transition_time)
         failed = [one for one in self._jobs.of(uid).values() if one.state is StepState.FAILED and one.ended_at]
-        if any(one.ended_at is not None and one.ended_at < since for one in failed):
+        if any(one.ended_at is not None and one.ended_at.replace(microsecond=0) <= since for one in failed):
             self._jobs.forget_failures(uid)

@@ -7,11 +7,12 @@ import structlog
 
 from coordinator.clients.model import DaemonEvent, EventSubject
 from coordinator.controllers.attachment import AttachmentController
+from coordinator.controllers.cache import Listener
 from coordinator.controllers.context import Context
 from coordinator.controllers.dpu import DpuController
 from coordinator.controllers.host import HostController
 from coordinator.controllers.image import ImageController
-from coordinator.controllers.informer import Informer, Listener
+from coordinator.controllers.informer import Informer
 from coordinator.controllers.jobs import Jobs
 from coordinator.controllers.loop import Controller
 from coordinator.controllers.machine import MachineController
@@ -35,7 +36,8 @@ class Controllers:
         self._caches = context.caches
         self._informers = {kind: Informer(context.api, cache) for kind, cache in context.caches.by_kind.items()}
         self._jobs = Jobs(context.clock, self._step_ended)
-        machine = MachineController(context, self._jobs, metrics)
+        self._hosts = HostController(context)
+        machine = MachineController(context, self._jobs, metrics, self._doubt)
         attachment = AttachmentController(context)
         self._dpus = DpuController(context, self._news)
         self._machines, self._attachments = machine, attachment
@@ -49,7 +51,7 @@ class Controllers:
             lane_of=attachment.lane_of,
         )
         self._image = Controller("image", ImageController(context).reconcile, metrics, lanes={"all": 4})
-        self._host = Controller("host", HostController(context).reconcile, metrics, lanes={"all": 16})
+        self._host = Controller("host", self._hosts.reconcile, metrics, lanes={"all": 16})
         self._dpu = Controller("dpu", self._dpus.reconcile, metrics, lanes={"all": 16})
         self._network = Controller("network", NetworkController(context).reconcile, metrics, lanes={"all": 2})
         self._subnet = Controller("subnet", SubnetController(context).reconcile, metrics, lanes={"all": 2})
@@ -81,6 +83,10 @@ class Controllers:
             await self._jobs.close()
             await self._dpus.close()
 
+    def _doubt(self, host: str) -> None:
+        self._hosts.distrust(host)
+        self._host.queue.add(host)
+
     def _step_ended(self, key: str) -> None:
         self._machine.queue.add(key)
 
@@ -109,7 +115,7 @@ class Controllers:
             Kind.SUBNET: self._on_subnet,
         }
         for kind, listener in routes.items():
-            self._informers[kind].listen(listener)
+            self._caches.by_kind[kind].listen(listener)
 
     def _on_machine(self, key: str, before: Machine | None, after: Machine | None) -> None:
         self._machine.queue.add(key)

@@ -30,12 +30,19 @@ POWER_LOOK_S = 0.25
 
 POWER_OBEYS_S = 60.0
 
+POWER_STEPS = frozenset({StepKind.POWER_ON, StepKind.SHUT_DOWN, StepKind.POWER_OFF})
+
 
 class MachineWork:
-    """Makes the coroutine that a step is."""
+    """Makes the coroutine that a step is.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        doubt: called with the name of a host whose BMC did not do as it was told.
+    """
+
+    def __init__(self, context: Context, doubt: Callable[[str], None]) -> None:
         self._context = context
+        self._doubt = doubt
         self._untargeted: dict[StepKind, Callable[[Seen], Work]] = {
             StepKind.SEED: self._seed,
             StepKind.POWER_ON: self._power_on,
@@ -51,7 +58,17 @@ class MachineWork:
             return self._plug(seen, step.target)
         if step.kind is StepKind.UNPLUG:
             return self._unplug(seen, step.target)
+        if step.kind in POWER_STEPS:
+            return self._doubting(seen, self._untargeted[step.kind])
         return self._untargeted[step.kind](seen)
+
+    async def _doubting(self, seen: Seen, power: Callable[[Seen], Work]) -> str:
+        """A power step whose failure has the host looked at at once: it may be the BMC that is ill."""
+        try:
+            return await power(seen)
+        except DpuError:
+            self._doubt(_host(seen).metadata.name)
+            raise
 
     async def _seed(self, seen: Seen) -> str:
         machine = seen.machine

@@ -1,4 +1,4 @@
-"""A small pool for controllers under test: API, storage node, hosts with DPUs and BMCs, and a coordinator that can die."""
+"""A small pool for controllers under test: API, storage node, hosts with DPUs and BMCs; a coordinator that can die."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""The coordinator killed at every point of a machine's life: the next one finishes what was begun, and nothing leaks."""
+"""The coordinator killed at every point of a machine's life: the next one finishes what was begun; nothing leaks."""
 
 import asyncio
 from dataclasses import replace
@@ -47,7 +47,10 @@ async def check_running(plant: Plant, fate: Fate) -> None:
     found = await plant.running()
     assert claims(plant) == [found["status"]["hostRef"]["name"]], fate.where
     assert len(plant.backend.volumes) == 2, (fate.where, [server.actions for server in plant.servers.values()])
-    assert sum(len(dpu.disks) for dpu in plant.dpus.values()) == 2, (fate.where, [server.actions for server in plant.servers.values()])
+    assert sum(len(dpu.disks) for dpu in plant.dpus.values()) == 2, (
+        fate.where,
+        [server.actions for server in plant.servers.values()],
+    )
     assert sum(len(dpu.ports) for dpu in plant.dpus.values()) == 1, fate.where
     for dpu in plant.dpus.values():
         assert all(len(seen) == 1 for seen in dpu.identities.values()), fate.where
@@ -129,7 +132,10 @@ async def test_a_restart_survives_a_kill_at_any_point_and_happens_once() -> None
         await lives(plant, fate, plant.until(Kind.MACHINE, "bm-01", restarted))
         async with coordinator(plant.api, plant, CALM):
             await plant.until(Kind.MACHINE, "bm-01", restarted)
-        assert sum(server.starts for server in plant.servers.values()) == 2, (fate.where, [server.actions for server in plant.servers.values()])
+        assert sum(server.starts for server in plant.servers.values()) == 2, (
+            fate.where,
+            [server.actions for server in plant.servers.values()],
+        )
         for dpu in plant.dpus.values():
             assert all(len(seen) == 1 for seen in dpu.identities.values()), fate.where
         if not fate.died.is_set():

@@ -93,7 +93,7 @@ def _up(seen: Seen, kit: Outfit, phase: Phase) -> Plan:
 
 
 def _go_up(seen: Seen, kit: Outfit) -> Plan:
-    """Power on; the phase stays what it is while the outfit is made sure of anew, as after a restart of this process."""
+    """Power on; the phase stays while the outfit is made sure of anew, as after a restart of this process."""
     if seen.power is not PowerState.ON and kit.lacking is not None:
         lacking = kit.areas[kit.lacking]
         return _of(Phase.FAILED if _hopeless(lacking) else Phase.POWERING_ON, lacking, kit)
