@@ -1,5 +1,6 @@
 """A whole lab for the tests that need one, and the eyes to see whether anything is left in it."""
 
+import asyncio
 import json
 import os
 import socket
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+import aiohttp
 
 from lab import lifecycle, programs, qemu
 from lab.ca import Authority
@@ -119,6 +122,18 @@ class RunningLab:
         group = f"subresources.{API_VERSION}"
         path = f"/apis/{group}/namespaces/{NAMESPACE}/baremetalmachines/{name}/console"
         return Guest(lifecycle.server_of(self.settings) + path, context)
+
+    async def guest_again(self, name: str) -> Guest:
+        """The console of a machine, as soon as a coordinator that was killed can give it again."""
+        deadline = time.monotonic() + GONE_S
+        while True:
+            try:
+                async with self.guest(name):
+                    return self.guest(name)
+            except aiohttp.ClientError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(LOOK_S)
 
     def pid(self, unit: str) -> int:
         """Process id of a unit, 0 when it is between two lives."""
