@@ -42,6 +42,7 @@ class FakeDpu:
     fences: dict[str, tuple[int, bool]] = field(default_factory=dict)
     identities: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     silent_attempts: int = 1
+    listeners: int = 0
     event_log: list[DaemonEvent] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -195,6 +196,7 @@ class FakeDpu:
 
     async def events(self, since: int) -> AsyncIterator[DaemonEvent]:
         await self._reach()
+        self.listeners += 1
         while True:
             changed = self._changed
             for event in self.event_log[since:]:

@@ -1,5 +1,6 @@
 """Sizes of disks: exact bytes from Kubernetes quantities."""
 
+import re
 from fractions import Fraction
 
 from proto.errors import DpuError
@@ -18,6 +19,8 @@ SUFFIXES = {
     "Ti": 1 << 40,
 }
 
+QUANTITY = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<suffix>Ki|Mi|Gi|Ti|k|M|G|T|)")
+
 
 def parse_size(text: str | int, field: str) -> int:
     """The bytes that a quantity means, rounded up to a whole MiB.
@@ -29,12 +32,8 @@ def parse_size(text: str | int, field: str) -> int:
     Raises:
         DpuError: INVALID; not a quantity, or not above zero.
     """
-    digits = str(text).rstrip("kKMGTi")
-    factor = SUFFIXES.get(str(text)[len(digits) :])
-    try:
-        exact = Fraction(digits) * factor if factor and "/" not in digits else Fraction(0)
-    except ValueError:
-        exact = Fraction(0)
+    found = QUANTITY.fullmatch(str(text))
+    exact = Fraction(found["number"]) * SUFFIXES[found["suffix"]] if found else Fraction(0)
     if exact <= 0:
         raise DpuError(
             Reason.INVALID, f"{text!r} is not a size", field=field, remedy="write a quantity such as 10Gi or 512Mi"
