@@ -98,9 +98,16 @@ class Seeds:
             )
         if record is not None and record.sha256 != sha256:
             await self._remove(record)
-        seed = await self._write(machine_id, generation, sha256, files)
-        fences = (raised(fence, generation=generation, closed=False),)
-        await self._ledger.commit(Change(put=(seed,), fences=fences))
+        handle = handle_for(HandleKind.SEED, attachment_id_of(machine_id), ())
+        name = f"{handle}-{sha256[:12]}"
+        self._writing.add(name)
+        try:
+            path = await self._write(name, machine_id, files)
+            seed = Seed(machine_id=machine_id, generation=generation, sha256=sha256, name=name, path=path)
+            fences = (raised(fence, generation=generation, closed=False),)
+            await self._ledger.commit(Change(put=(seed,), fences=fences))
+        finally:
+            self._writing.discard(name)
         try:
             view = await self._disks.put_up(self._asked(seed))
         except DpuError:
@@ -109,17 +116,10 @@ class Seeds:
             raise
         return _view(seed, view)
 
-    async def _write(self, machine_id: str, generation: int, sha256: str, files: Mapping[str, str]) -> Seed:
+    async def _write(self, name: str, machine_id: str, files: Mapping[str, str]) -> str:
         """The file comes before the intent: until it is journalled the host cannot see it, and a restart removes it."""
-        handle = handle_for(HandleKind.SEED, attachment_id_of(machine_id), ())
-        name = f"{handle}-{sha256[:12]}"
-        self._writing.add(name)
-        try:
-            writing = asyncio.to_thread(self._writer.write, name, files)
-            file = await within(WRITE_S, writing, f"write the seed of machine {machine_id}")
-        finally:
-            self._writing.discard(name)
-        return Seed(machine_id=machine_id, generation=generation, sha256=sha256, name=name, path=file.path)
+        writing = asyncio.to_thread(self._writer.write, name, files)
+        return (await within(WRITE_S, writing, f"write the seed of machine {machine_id}")).path
 
     def _asked(self, seed: Seed) -> AskedDisk:
         """The disk's own generation stays 1: the machine's fence already decided."""
