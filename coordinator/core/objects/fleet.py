@@ -1,5 +1,6 @@
 """Servers and the DPUs in them."""
 
+from datetime import datetime
 from enum import Enum
 
 import msgspec
@@ -57,11 +58,23 @@ class ClaimRef(Wire, frozen=True, kw_only=True):
     uid: str
 
 
+class ServerLease(Wire, frozen=True, kw_only=True):
+    """A server's line in the ledger of pools; pools by name, empty for none."""
+
+    pool: str = ""
+    generation: int = 0
+    recalled_for: str = ""
+    reserved_for: str = ""
+    failed_at: datetime | None = None
+
+
 class HostSpec(Wire, frozen=True, kw_only=True):
     dpu_ref: Ref
     bmc: BmcAccess
     hardware: Hardware = Hardware()
     unschedulable: bool = False
+    pool_ref: Ref | None = None
+    lease: ServerLease = ServerLease()
     claim_ref: ClaimRef | None = None
 
 

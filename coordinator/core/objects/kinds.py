@@ -5,6 +5,7 @@ from enum import Enum
 from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.network import Network, Subnet
+from coordinator.core.objects.pool import Pool
 from coordinator.core.objects.storage import Attachment, Image, Volume
 
 
@@ -19,6 +20,7 @@ class Kind(Enum):
     DPU = "Dpu"
     NETWORK = "Network"
     SUBNET = "Subnet"
+    POOL = "ServerPool"
 
     @property
     def plural(self) -> str:
@@ -31,7 +33,7 @@ class Kind(Enum):
         return self in {Kind.MACHINE, Kind.VOLUME, Kind.ATTACHMENT}
 
 
-Typed = Machine | Host | Image | Volume | Attachment | Dpu | Network | Subnet
+Typed = Machine | Host | Image | Volume | Attachment | Dpu | Network | Subnet | Pool
 
 TYPES: dict[Kind, type[Typed]] = {
     Kind.MACHINE: Machine,
@@ -42,4 +44,5 @@ TYPES: dict[Kind, type[Typed]] = {
     Kind.DPU: Dpu,
     Kind.NETWORK: Network,
     Kind.SUBNET: Subnet,
+    Kind.POOL: Pool,
 }
