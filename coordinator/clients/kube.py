@@ -16,6 +16,7 @@ from lightkube.resources import core_v1
 from lightkube.types import PatchType
 
 from coordinator.clients.protocols import Change, Expired
+from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import GROUP, VERSION, Json
 from proto.errors import DpuError
@@ -26,11 +27,18 @@ ALL = "*"
 TIMEOUT_S = 15.0
 CONNECTIONS = 200
 
-RESOURCES: dict[Kind, Any] = {
+Thing = Kind | Foreign
+
+RESOURCES: dict[Thing, Any] = {
     kind: (create_namespaced_resource if kind.namespaced else create_global_resource)(
         GROUP, VERSION, kind.value, kind.plural
     )
     for kind in Kind
+} | {
+    kind: (create_namespaced_resource if kind.namespaced else create_global_resource)(
+        kind.group, "v1", kind.value, kind.plural
+    )
+    for kind in Foreign
 }
 
 REASONS: dict[str, Reason] = {
@@ -83,14 +91,14 @@ class KubeApi:
         )
         return cls(_client(config, transport))
 
-    async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
+    async def get(self, kind: Thing, name: str, namespace: str = "") -> Json:
         try:
             found: Json = await self._client.get(RESOURCES[kind], name, **_within(kind, namespace))
         except (httpx.HTTPError, ApiError) as error:
             raise translate(error, f"{kind.value} {name}") from error
         return dict(found)
 
-    async def list(self, kind: Kind) -> tuple[list[Json], str]:
+    async def list(self, kind: Thing) -> tuple[list[Json], str]:
         try:
             listing = self._client.list(RESOURCES[kind], **_within(kind, ALL))
             found = [dict(item) async for item in listing]
@@ -98,7 +106,7 @@ class KubeApi:
             raise translate(error, f"list of {kind.value}") from error
         return found, listing.resourceVersion
 
-    async def watch(self, kind: Kind, resource_version: str) -> AsyncIterator[tuple[Change, Json]]:
+    async def watch(self, kind: Thing, resource_version: str) -> AsyncIterator[tuple[Change, Json]]:
         stream: Any = self._client.watch(RESOURCES[kind], resource_version=resource_version, **_within(kind, ALL))
         try:
             async for change, found in stream:
@@ -108,20 +116,20 @@ class KubeApi:
         finally:
             await stream.aclose()
 
-    async def create(self, kind: Kind, body: Json) -> Json:
+    async def create(self, kind: Thing, body: Json) -> Json:
         try:
             made: Json = await self._client.create(RESOURCES[kind].from_dict(body))
         except (httpx.HTTPError, ApiError) as error:
             raise translate(error, f"{kind.value} {body['metadata'].get('name', '')}") from error
         return dict(made)
 
-    async def patch(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json:
+    async def patch(self, kind: Thing, name: str, body: Json, namespace: str = "") -> Json:
         return await self._patch(RESOURCES[kind], kind, name, body, namespace)
 
-    async def patch_status(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json:
+    async def patch_status(self, kind: Thing, name: str, body: Json, namespace: str = "") -> Json:
         return await self._patch(RESOURCES[kind].Status, kind, name, body, namespace)
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
+    async def delete(self, kind: Thing, name: str, namespace: str = "") -> None:
         try:
             await self._client.delete(RESOURCES[kind], name, **_within(kind, namespace))
         except (httpx.HTTPError, ApiError) as error:
@@ -149,11 +157,41 @@ class KubeApi:
         except (httpx.HTTPError, ApiError) as error:
             raise translate(error, f"Event {name}") from error
 
+    async def evict(self, name: str, namespace: str) -> None:
+        """Have a pod go with the consent of its budgets; one that is gone is good.
+
+        Raises:
+            DpuError: IN_USE, a budget does not let it go now; UNSUPPORTED, the server has no evictions.
+        """
+        body = {"metadata": {"name": name, "namespace": namespace}}
+        eviction: Any = core_v1.PodEviction.from_dict(body)
+        try:
+            await self._client.create(eviction, name, namespace=namespace)
+        except (httpx.HTTPError, ApiError) as error:
+            if isinstance(error, ApiError) and error.status.code == 429:
+                raise DpuError(Reason.IN_USE, f"a budget keeps pod {namespace}/{name}", field="pod") from error
+            told = translate(error, f"eviction of pod {namespace}/{name}")
+            if not isinstance(told, DpuError) or told.reason is not Reason.NOT_FOUND:
+                raise told from error
+        else:
+            return
+        if await self._has_pod(name, namespace):
+            raise DpuError(Reason.UNSUPPORTED, "the API server has no evictions", field="pod", remedy="delete the pod")
+
+    async def _has_pod(self, name: str, namespace: str) -> bool:
+        try:
+            await self.get(Foreign.POD, name, namespace)
+        except DpuError as error:
+            if error.reason is Reason.NOT_FOUND:
+                return False
+            raise
+        return True
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
 
-    async def _patch(self, resource: Any, kind: Kind, name: str, body: Json, namespace: str) -> Json:
+    async def _patch(self, resource: Any, kind: Thing, name: str, body: Json, namespace: str) -> Json:
         try:
             made: Json = await self._client.patch(
                 resource, name, body, patch_type=PatchType.MERGE, **_within(kind, namespace)
@@ -190,5 +228,5 @@ def _from_status(status: Status, what: str) -> DpuError | Expired:
     return DpuError(reason, f"{what}: {status.message or status.reason}", field=path)
 
 
-def _within(kind: Kind, namespace: str) -> Mapping[str, Any]:
+def _within(kind: Thing, namespace: str) -> Mapping[str, Any]:
     return {"namespace": namespace} if kind.namespaced else {}

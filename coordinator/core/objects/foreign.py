@@ -1,0 +1,52 @@
+"""Kinds of Kubernetes' own that the pool looks at; not every API server has all of them."""
+
+from enum import Enum
+
+_GROUPS = {
+    "PodDisruptionBudget": "policy",
+    "ReplicaSet": "apps",
+    "StatefulSet": "apps",
+    "DaemonSet": "apps",
+    "Job": "batch",
+    "Lease": "coordination.k8s.io",
+}
+
+
+class Foreign(Enum):
+    """Kinds by the name that manifests use; all are of version v1."""
+
+    NODE = "Node"
+    POD = "Pod"
+    BUDGET = "PodDisruptionBudget"
+    REPLICA_SET = "ReplicaSet"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+    JOB = "Job"
+    REPLICATION_CONTROLLER = "ReplicationController"
+    CLAIM = "PersistentVolumeClaim"
+    VOLUME = "PersistentVolume"
+    LEASE = "Lease"
+
+    @property
+    def group(self) -> str:
+        """API group, empty for the core group."""
+        return _GROUPS.get(self.value, "")
+
+    @property
+    def plural(self) -> str:
+        """Name in URLs."""
+        return f"{self.value.lower()}s"
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether its objects live in namespaces."""
+        return self not in {Foreign.NODE, Foreign.VOLUME}
+
+
+CONTROLLERS = (
+    Foreign.REPLICA_SET,
+    Foreign.STATEFUL_SET,
+    Foreign.DAEMON_SET,
+    Foreign.JOB,
+    Foreign.REPLICATION_CONTROLLER,
+)
