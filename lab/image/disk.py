@@ -4,7 +4,7 @@ GPT; partition 1 is the EFI system partition with both boot loaders (syslinux, s
 with the label that the initramfs looks for. No mount and no loop device is used: it works in any container.
 """
 
-import shutil
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +105,15 @@ def _text(scratch: Path, name: str, text: str) -> Path:
 
 
 def move_into_place(made: Path, target: Path) -> None:
-    """Give the finished image its name, keeping it sparse; a killed build leaves no half image under that name."""
+    """Give the finished image its name and drop those of older recipes.
+
+    A killed build leaves no half image under that name; the sparse file stays sparse.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{made.parent.name}")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
     run("cp", "--sparse=always", made, partial)
     partial.rename(target)
-    shutil.rmtree(made.parent, ignore_errors=True)
+    kind = target.name.partition("-")[0]
+    for other in target.parent.glob(f"{kind}-*.img"):
+        if other != target:
+            other.unlink(missing_ok=True)
