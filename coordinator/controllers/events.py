@@ -69,7 +69,7 @@ class Recorder:
             try:
                 await self._write(body, known=known)
             except DpuError as error:
-                log.warning("event not written", event=body["metadata"]["name"], error=str(error))
+                log.warning("event not written", name=body["metadata"]["name"], error=str(error))
             finally:
                 self._waiting.task_done()
 

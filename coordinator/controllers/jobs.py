@@ -49,6 +49,7 @@ class Jobs:
         self._seen.setdefault(uid, {})[step.key] = seen
         name = f"{step.kind.value} {key} {step.target}"
         task = asyncio.get_running_loop().create_task(self._run(uid, key, seen, work), name=name)
+        task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
         self._tasks[(uid, step.key)] = task
 
     def forget(self, uid: str) -> None:
