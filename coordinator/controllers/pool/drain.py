@@ -1,6 +1,6 @@
 """Takes machines away: cordon and taint, evict, delete the machine, then its node; or put all back as it was."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -25,6 +25,7 @@ from proto.reasons import Reason
 log = structlog.get_logger(__name__)
 
 TAINT = "ToBeDeletedByClusterAutoscaler"
+UNLIMITED = 2**31
 PATIENCE = timedelta(seconds=600 + 120 + 30)
 """How long a drain may take: grace of a pod, tries, head room (cluster-autoscaler core/scaledown/actuation)."""
 
@@ -59,6 +60,8 @@ class Drain:
             self._pods.setdefault((pod.get("spec") or {}).get("nodeName") or "", []).append(pod)
         budgets = read(Observation(0.0, budgets=sight[Foreign.BUDGET].all())).budgets
         self._budgets = BudgetTracker(budgets)
+        # A budget that lets nobody go now only makes the drain wait: the drain rules are asked as if it did.
+        self._patient = BudgetTracker(replace(budget, allowed=UNLIMITED) for budget in budgets)
 
     async def go_on(self, member: Member) -> Progress:
         """One step of a removal.
@@ -107,9 +110,7 @@ class Drain:
         snapshot = read(seen)
         judged = self._judge(snapshot)
         going = [pod for pod in judged.move if pod.deleted_s is not None]
-        for pod in judged.move:
-            if pod.deleted_s is None and await self._evict(pod):
-                going.append(pod)
+        going += [pod for pod in judged.move if pod.deleted_s is None and await self._evict(pod)]
         if judged.blocked is not None:
             return Progress(Step.BLOCKED, judged.blocked.sentence)
         held = [pod.key for pod in (*judged.move, *judged.awaited)]
@@ -119,7 +120,7 @@ class Drain:
         return Progress(Step.DRAINING, f"{len(going)} of {len(held)} pods are going, {names} among those still there")
 
     def _judge(self, snapshot: Snapshot) -> PodsToMove:
-        context = DrainContext(self._budgets, snapshot.now_s, self._options.drain, snapshot.controllers)
+        context = DrainContext(self._patient, snapshot.now_s, self._options.drain, snapshot.controllers)
         return pods_to_move(snapshot.pods, default_rules(self._options.drain), context)
 
     async def _evict(self, pod: Pod) -> bool:

@@ -21,6 +21,7 @@ from coordinator.core.objects.pool import POOL_LABEL, Pool
 from coordinator.core.pool.observation import GroupObservation, Observation
 from coordinator.core.pool.stock import fits, template_node, usable
 from proto.errors import DpuError
+from proto.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,17 @@ class Sight:
         await self._has_pools.wait()
         for mirror in self._mirrors.values():
             await mirror.synced.wait()
+
+    def demand(self) -> None:
+        """Refuse to go on while a kind of ours, or nodes, cannot be seen: what is not seen must not pass for gone.
+
+        Raises:
+            DpuError: UNAVAILABLE, naming the kind.
+        """
+        for kind in (Kind.POOL, Kind.HOST, Kind.MACHINE, Foreign.NODE, Foreign.POD):
+            if not self[kind].served:
+                remedy = "install the definitions, and see that the API server runs"
+                raise DpuError(Reason.UNAVAILABLE, f"the API server has no {kind.value}", field="kind", remedy=remedy)
 
     def view(self, now: datetime) -> View:
         """Pools, hosts, machines and nodes as known now."""

@@ -1,0 +1,224 @@
+"""The steps of one loop, each from a fresh look, each safe to be cut off anywhere and done again.
+
+The order matters. A wish is written to the pool first (replicas and removals, in one write), then servers change hands,
+then machines are made, and a machine that goes is forgotten last, when neither it nor its node is there any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from coordinator.controllers.pool.crew import Leave, dressing, leavers, machine_of, missing, spelled
+from coordinator.controllers.pool.drain import Drain, Step
+from coordinator.controllers.pool.hands import Hands
+from coordinator.controllers.pool.lending import mark_failed, settle
+from coordinator.controllers.pool.mirror import key_of
+from coordinator.controllers.pool.sight import Sight
+from coordinator.controllers.pool.status import change_of, status_of
+from coordinator.controllers.pool.view import Member, View
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json
+from coordinator.core.objects.pool import POOL_LABEL, PROVIDER_SCHEME, Pool, RemovalEntry
+from coordinator.core.pool.decide import Decision, Departure
+from coordinator.core.pool.lending import LendingPlan
+from coordinator.core.pool.options import PoolOptions
+from coordinator.core.pool.parse_objects import parse_time
+from coordinator.core.pool.state import PoolState, after_added, after_deleted, after_failed_add, after_joined
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Steps:
+    """Carries out decisions. `state` is what the next decision is given."""
+
+    sight: Sight
+    hands: Hands
+    options: PoolOptions
+    state: PoolState
+
+    async def wish(self, view: View, decision: Decision) -> None:
+        """Write the decided sizes and removals to the pools that were looked at."""
+        self.state = decision.state
+        sizes = {growth.group: growth.target for growth in decision.grow}
+        going: dict[str, list[Departure]] = {}
+        for departure in decision.remove:
+            going.setdefault(departure.group, []).append(departure)
+        members = {member.node["metadata"]["name"]: member for member in view.members if member.node is not None}
+        for pool in view.pools:
+            name = pool.metadata.name
+            leave = [(members[one.node], one) for one in going.get(name, []) if one.node in members]
+            size = sizes.get(name, pool.spec.replicas) - len(leave)
+            if size == pool.spec.replicas and not leave:
+                continue
+            since = view.now.replace(microsecond=0)
+            entries = [RemovalEntry(machine=m.name, reason=d.sentence, drain=True, since=since) for m, d in leave]
+            if not await self._resize(pool, size, [*pool.spec.removals, *entries]):
+                continue
+            now_s = view.now.timestamp()
+            if name in sizes:
+                self.state = after_added(self.state, now_s)
+            if leave:
+                self.state = after_deleted(self.state, now_s)
+
+    async def dismiss(self, view: View) -> None:
+        """Write down which machines are to go for other reasons than the decision's."""
+        for pool in view.pools:
+            found = leavers(pool, view)
+            if not found:
+                continue
+            marked = [leave for leave in found if not leave.failed or await self._marked(view, leave)]
+            since = view.now.replace(microsecond=0)
+            entries = [*pool.spec.removals, *(leave.entry(since) for leave in marked)]
+            if marked and await self._resize(pool, pool.spec.replicas, entries):
+                for leave in marked:
+                    log.info("machine is to go", pool=pool.metadata.name, machine=leave.member.name, why=leave.reason)
+
+    async def lend(self, view: View) -> LendingPlan:
+        """Have servers change hands; a pool of ours that cannot get what it wants is made smaller, and waits."""
+        planned = await settle(view, self.sight, self.hands)
+        for pool in view.pools:
+            short = shortage(pool, planned)
+            if short and pool.autoscaled:
+                log.warning("pool is short of servers", pool=pool.metadata.name, servers=short)
+                await self._resize(pool, pool.spec.replicas - short, pool.spec.removals)
+                now_s = view.now.timestamp()
+                self.state = after_failed_add(self.state, pool.metadata.name, now_s, self.options.up)
+        return planned
+
+    async def make(self, view: View) -> None:
+        """Make the machines that the pools lack, on servers that they hold."""
+        await self.hands.each(
+            partial(self.hands.create, Kind.MACHINE, machine_of(pool, host))
+            for pool in view.pools
+            if not pool.metadata.deleting
+            for host in missing(pool, view)
+        )
+
+    async def welcome(self, view: View) -> None:
+        """Give nodes that have joined what their pool wants of them."""
+        found = []
+        for member in view.members:
+            pool = view.by_name.get(member.pool)
+            body = dressing(pool, member) if pool is not None and not member.leaving else {}
+            if body and member.node is not None:
+                found.append(partial(self.hands.amend, Foreign.NODE, member.node, body))
+        await self.hands.each(found)
+        for name, held in list(self.state.backoffs.items()):
+            if any(_joined_s(member) > held.failed_s for member in view.staying(name)):
+                self.state = after_joined(self.state, name)
+
+    async def part(self, view: View) -> None:
+        """Take the machines that are to go one step further, bury nodes without machine, forget what is gone."""
+        drain = Drain(view, self.sight, self.hands, self.options.down)
+        back: list[Member] = []
+        await self.hands.each(partial(self._further, view, drain, member, back) for member in view.members)
+        await self.hands.each(
+            partial(self.hands.delete, Foreign.NODE, node["metadata"]["name"]) for node in self._widows(view)
+        )
+        for pool in view.pools:
+            returned = {member.name for member in back if member.pool == pool.metadata.name}
+            left = [
+                e for e in pool.spec.removals if e.machine not in returned and not self._gone(pool, e.machine, view)
+            ]
+            if len(left) != len(pool.spec.removals):
+                await self._resize(pool, pool.spec.replicas + len(returned), left)
+
+    async def report(self, view: View, message: str, planned: LendingPlan) -> None:
+        """Write each pool's status where it differs."""
+        writes = []
+        for pool in view.pools:
+            patch = change_of(pool, status_of(pool, view, message, shortage(pool, planned)))
+            raw = self._raw(pool)
+            if patch and raw is not None:
+                writes.append(partial(self.hands.amend_status, Kind.POOL, raw, patch))
+        await self.hands.each(writes)
+
+    async def _further(self, view: View, drain: Drain, member: Member, back: list[Member]) -> None:
+        if not member.leaving:
+            return
+        progress = await drain.go_on(member)
+        log.info("removal", pool=member.pool, machine=member.name, step=progress.step.value, says=progress.sentence)
+        host, pool = view.hosts.get(member.server), view.by_name.get(member.pool)
+        kept = host is not None and host.spec.lease.pool == member.pool and not host.spec.lease.recalled_for
+        if progress.step in {Step.LATE, Step.BLOCKED} and kept and pool is not None and pool.autoscaled:
+            node = self.sight[Foreign.NODE].get(member.node["metadata"]["name"]) if member.node is not None else None
+            if node is not None:
+                await drain.put_back(node)
+                recheck = {**self.state.recheck_after, key_of(node): view.now.timestamp() + self.options.down.recheck_s}
+                self.state = replace(self.state, recheck_after=recheck)
+            back.append(member)
+
+    def _gone(self, pool: Pool, machine: str, view: View) -> bool:
+        """Whether neither the machine nor its node is there any more."""
+        key = f"{pool.spec.template.namespace}/{machine}"
+        return self.sight[Kind.MACHINE].get(key) is None and machine not in view.nodes
+
+    def _widows(self, view: View) -> list[Json]:
+        """Nodes of ours whose machine is gone."""
+        leaving = {machine for pool in view.pools for machine in pool.leaving}
+        machines = {member.name for member in view.members}
+        return [
+            node
+            for name, node in sorted(view.nodes.items())
+            if self._bereft(node) or (_unnamed(node) and name in leaving and name not in machines)
+        ]
+
+    def _bereft(self, node: Json) -> bool:
+        """Whether a node carries our provider ID, and there is no such machine."""
+        provider = (node.get("spec") or {}).get("providerID") or ""
+        ours = POOL_LABEL in (node["metadata"].get("labels") or {}) and provider.startswith(PROVIDER_SCHEME)
+        return ours and self.sight[Kind.MACHINE].get(provider.removeprefix(PROVIDER_SCHEME)) is None
+
+    async def _marked(self, view: View, leave: Leave) -> bool:
+        """Whether the server of a machine that failed is marked, so that it is not chosen again at once."""
+        try:
+            await mark_failed(view, self.sight, self.hands, leave.member.server)
+        except DpuError as error:
+            log.info("server is marked later", server=leave.member.server, error=str(error))
+            return False
+        return True
+
+    async def _resize(self, pool: Pool, replicas: int, removals: Sequence[RemovalEntry]) -> bool:
+        """Write size and removals together, against the version that was looked at; whether that was still it."""
+        raw = self._raw(pool)
+        if raw is None:
+            return False
+        body = {"spec": {"replicas": max(replicas, 0), "removals": spelled(removals)}}
+        try:
+            await self.hands.amend(Kind.POOL, raw, body)
+        except DpuError as error:
+            if error.reason not in {Reason.CONFLICT, Reason.NOT_FOUND}:
+                raise
+            log.info("pool has changed meanwhile", pool=pool.metadata.name)
+            return False
+        return True
+
+    def _raw(self, pool: Pool) -> Json | None:
+        """The pool's JSON, if it still is the version that was looked at."""
+        raw = self.sight[Kind.POOL].get(pool.metadata.name)
+        same = raw is not None and raw["metadata"]["resourceVersion"] == pool.metadata.resource_version
+        return raw if same else None
+
+
+def shortage(pool: Pool, planned: LendingPlan) -> int:
+    """Servers that a pool has machines wanted for, does not hold, and is not about to get back."""
+    name, ledger = pool.metadata.name, planned.ledger
+    held = sum(lease.holder == name and not lease.recalled_for for lease in ledger.leases.values())
+    coming = sum(lease.recalled_for == name for lease in ledger.leases.values())
+    coming += sum(waiting == name for waiting in ledger.reserved.values())
+    return max(pool.spec.replicas - held - coming, 0)
+
+
+def _unnamed(node: Json) -> bool:
+    return not (node.get("spec") or {}).get("providerID")
+
+
+def _joined_s(member: Member) -> float:
+    made = member.node["metadata"].get("creationTimestamp") if member.node is not None else None
+    return parse_time(made, "metadata.creationTimestamp") or 0.0
