@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def up(settings: LabSettings, say: Say, layout: Layout | None = None) -> Layout:
-    """Bring the lab up; one that is up as asked is left running and only made whole.
+    """Bring the lab up; one that is up as asked is left running, and its inventory applied again.
 
     Args:
         settings: what it shall be.

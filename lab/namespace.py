@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from pyroute2 import netns
 
 NETNS_DIR = Path("/run/netns")
+PARTS = r"fab|mgmt|st|dpu\d+|bmc\d+"  # of a namespace's name, behind the lab's; see lab.topology
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
 
@@ -54,10 +56,11 @@ def remove(name: str) -> None:
 
 
 def of_lab(lab: str) -> list[str]:
-    """Namespaces whose name begins with the lab's."""
+    """Namespaces of the lab that are there; others that happen to begin with its name are none of its business."""
     if not NETNS_DIR.is_dir():
         return []
-    return sorted(path.name for path in NETNS_DIR.iterdir() if path.name.startswith(f"{lab}-"))
+    ours = re.compile(rf"{re.escape(lab)}-({PARTS})")
+    return sorted(path.name for path in NETNS_DIR.iterdir() if ours.fullmatch(path.name))
 
 
 def inhabitants(names: list[str]) -> dict[int, str]:

@@ -37,6 +37,17 @@ class Extent(enum.Enum):
     INFRASTRUCTURE = "infrastructure"  # without daemons and coordinator, for who starts those by hand
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot name a lab, and so nothing of this machine's files either.
+
+    Raises:
+        DpuError: INVALID.
+    """
+    if not NAME.fullmatch(name):
+        remedy = "use a letter, then at most 5 letters or digits, all lower case"
+        raise DpuError(Reason.INVALID, f"{name!r} cannot name a lab", field="--name", remedy=remedy)
+
+
 class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A lab, as asked for.
 
@@ -62,9 +73,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             DpuError: INVALID; names the option.
         """
-        if not NAME.fullmatch(self.name):
-            remedy = "use a letter, then at most 5 letters or digits, all lower case"
-            raise DpuError(Reason.INVALID, f"{self.name!r} cannot name a lab", field="--name", remedy=remedy)
+        check_name(self.name)
         if not 1 <= self.hosts <= HOSTS_AT_MOST:
             remedy = f"give 1 to {HOSTS_AT_MOST}"
             raise DpuError(Reason.INVALID, f"{self.hosts} hosts are not possible", field="--hosts", remedy=remedy)
@@ -81,9 +90,13 @@ class Layout:
     Args:
         name: of the lab.
         run_root, state_root: other folders, for tests.
+
+    Raises:
+        DpuError: INVALID; this cannot name a lab.
     """
 
     def __init__(self, name: str, *, run_root: Path = RUN_ROOT, state_root: Path = STATE_ROOT) -> None:
+        check_name(name)
         self.name = name
         self.run = run_root / name
         self.state = state_root / name

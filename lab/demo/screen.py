@@ -57,35 +57,38 @@ class Screen:
         self._console = console or _default_console()
         self._steps: list[Step] = []
         self._live: Live | None = None
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=10)
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._settle()
 
     def chapter(self, title: str) -> None:
         """Begin a part of the story; the steps so far stay as they are."""
-        if self._live is not None:
-            self._console.print(Group(*(self._row(step) for step in self._steps)))
-        self._steps = []
+        self._settle()
         self._console.print(Text(f"\n{title}", style="bold"))
 
     def say(self, text: str, style: str = "") -> None:
-        """A line of its own."""
+        """A line of its own, under the steps so far."""
+        self._settle()
         self._console.print(Text(text, style=style))
+
+    def _settle(self) -> None:
+        """Leave the steps so far on the terminal for good."""
+        if self._live is not None:
+            self._live.stop()
+        self._live, self._steps = None, []
 
     def open(self, title: str) -> Step:
         """A step whose end is told later with close()."""
         step = Step(title)
         self._steps.append(step)
+        if self._live is None and self._console.is_terminal:
+            self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=10)
+            self._live.start()
         return step
 
     def close(self, step: Step, *, failed: bool = False) -> None:
@@ -93,7 +96,7 @@ class Screen:
         if step.is_open:
             step.finish(failed=failed)
         step.failed = failed
-        if self._live is None:
+        if not self._console.is_terminal:
             self._console.print(self._row(step))
 
     @contextlib.contextmanager

@@ -53,3 +53,9 @@ def test_the_longest_socket_path_fits_into_sun_path() -> None:
     longest = layout.run / "notify" / "vswitchd-dpu-8"
     assert len(str(longest)) < 108
     assert len(str(layout.run_of("host-8") / "console.sock")) < 108
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", "A", "toolong", "-a"])
+def test_no_name_leads_out_of_the_labs_folders(name: str) -> None:
+    with pytest.raises(DpuError, match="cannot name a lab"):
+        Layout(name)

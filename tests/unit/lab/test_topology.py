@@ -1,9 +1,11 @@
 """The lab's networks as data."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import topology
+from lab import namespace, topology
 from lab.settings import HOSTS_AT_MOST, LabSettings
 from lab.topology import Topology
 
@@ -55,3 +57,9 @@ def test_the_gateway_of_the_machines_is_where_the_demo_pings_from() -> None:
     plan = topology.plan(LabSettings())
     assert dict(plan.bridges)["fabric"] == topology.address_in(topology.FABRIC, 1)
     assert plan.switch == "dpl-fab"
+
+
+@given(plans)
+def test_every_namespace_is_recognised_as_the_labs_own(plan: Topology) -> None:
+    parts = re.compile(rf"[a-z0-9]+-({namespace.PARTS})")
+    assert all(parts.fullmatch(name) for name in plan.netns)
