@@ -62,6 +62,23 @@ class Metrics(Section, frozen=True, kw_only=True):
     listen: str = ""
 
 
+class Autoscaler(Section, frozen=True, kw_only=True):
+    """Where an unchanged Kubernetes Cluster Autoscaler finds us; ``ADDRESS:PORT``, nothing is served when empty.
+
+    Attributes:
+        listen: as its external gRPC cloud provider, over mutual TLS; clients have O=dpupool:autoscaler.
+        expander_listen: as its expander plugin, over TLS; that client can show no certificate: trusted networks only.
+        tls_cert, tls_key: valid for the host in the client's address; those of [api] when absent.
+        client_ca: signs the certificates of clients; that of [api] when absent.
+    """
+
+    listen: str = ""
+    expander_listen: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    client_ca: str = ""
+
+
 class Timing(Section, frozen=True, kw_only=True):
     """Seconds; see coordinator.controllers.context.Timing and coordinator.core.machine.deadlines."""
 
@@ -81,6 +98,7 @@ class Config(Section, frozen=True, kw_only=True):
     client: Client | None = None
     storage: dict[str, Storage] = {}
     metrics: Metrics = Metrics()
+    autoscaler: Autoscaler = Autoscaler()
     timing: Timing = Timing()
     state: str = ""
     log_level: str = "info"
@@ -102,6 +120,7 @@ def load(path: Path) -> Config:
 
 
 def _check(found: Config, path: Path) -> None:
+    _check_autoscaler(found, path)
     if found.api.kubeconfig:
         return
     for key, value in (
@@ -118,6 +137,19 @@ def _check(found: Config, path: Path) -> None:
             )
     for listen in found.api.listen:
         split_listen(listen)
+
+
+def _check_autoscaler(found: Config, path: Path) -> None:
+    asked = found.autoscaler
+    needed = {"tls_cert", "tls_key"} if asked.listen or asked.expander_listen else set()
+    for key in sorted(needed | ({"client_ca"} if asked.listen else set())):
+        if not getattr(asked, key) and not getattr(found.api, key):
+            raise DpuError(
+                Reason.INVALID,
+                f"{path}: autoscaler.{key} is missing",
+                field=f"autoscaler.{key}",
+                remedy=f"write it, or api.{key}, or leave autoscaler.listen and autoscaler.expander_listen empty",
+            )
 
 
 def split_listen(text: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """A management controller by IPMI over LAN, through pyghmi in a thread."""
 
 import asyncio
+import struct
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -53,14 +54,14 @@ class IpmiBmc:
         """End the session at the controller."""
         command, self._command = self._command, None
         if command is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, command.logout)
+            await asyncio.get_running_loop().run_in_executor(self._thread, command.ipmi_session.logout)
 
     async def _ask(self, question: Callable[[Any], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CALL_S):
                 return await loop.run_in_executor(self._thread, self._in_thread, question)
-        except (IpmiException, OSError) as error:
+        except (IpmiException, OSError, struct.error) as error:
             self._command = None
             raise self._told(str(error)) from error
         except TimeoutError as error:

@@ -1,0 +1,95 @@
+"""Settings: what is wrong is named by key and file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from coordinator import config, notify
+from proto.errors import DpuError
+
+GOOD = """
+state = "/var/lib/x/state.db"
+[api]
+listen = ["fd:api", "127.0.0.1:6443"]
+tls_cert = "a"
+tls_key = "b"
+[client]
+ca = "c"
+cert = "d"
+key = "e"
+[storage.file]
+address = "10.0.0.1:7443"
+[timing]
+offline_after_s = 5
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "coordinator.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    found = config.load(written(tmp_path, GOOD))
+    assert found.api.listen == ("fd:api", "127.0.0.1:6443")
+    assert found.storage["file"].address == "10.0.0.1:7443"
+    assert found.timing.offline_after_s == 5.0
+    assert found.timing.boot_s == 900.0
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        (GOOD.replace('state = "/var/lib/x/state.db"', ""), "state", "state is missing"),
+        (GOOD.replace('tls_key = "b"', ""), "api.tls_key", "api.tls_key is missing"),
+        (GOOD.replace("offline_after_s = 5", 'offline_after_s = "x"'), "timing.offline_after_s", "Expected `float`"),
+        (GOOD.replace("[timing]", "[timings]"), "", "timings"),
+        (GOOD.replace('key = "e"', ""), "client", "key"),
+        (GOOD.replace("127.0.0.1:6443", "nowhere"), "api.listen", "'nowhere'"),
+        ("state = ", "", "Invalid value"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, field: str, words: str) -> None:
+    with pytest.raises(DpuError) as caught:
+        config.load(written(tmp_path, text))
+    assert caught.value.field == field
+    assert words in caught.value.message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DpuError, match=r"none\.toml"):
+        config.load(tmp_path / "none.toml")
+
+
+def test_with_a_kubeconfig_nothing_of_the_embedded_server_is_needed(tmp_path: Path) -> None:
+    assert config.load(written(tmp_path, '[api]\nkubeconfig = "/k"\n')).api.kubeconfig == "/k"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("fd:api", ("api", -1)), ("10.0.0.1:80", ("10.0.0.1", 80)), ("[::1]:443", ("::1", 443))],
+)
+def test_places_to_listen(text: str, place: tuple[str, int]) -> None:
+    assert config.split_listen(text) == place
+
+
+def test_a_socket_that_was_passed_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_FDNAMES", "other:api")
+    assert notify.inherited("api") == 4
+    assert notify.inherited("none") is None
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    assert notify.inherited("whatever") == 3
+    monkeypatch.setenv("LISTEN_PID", "1")
+    assert notify.inherited("api") is None
+
+
+def test_the_watchdog_is_fed_three_times_as_often_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    assert notify.watchdog_pause_s() == 10.0
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert notify.watchdog_pause_s() is None
