@@ -38,8 +38,9 @@ lab-up: deps venv
 lab-down: venv
 	$(BIN)/bmctl lab down --name $(NAME)
 
-packages: venv  ## the wheel, in dist/
+packages: venv  ## the wheel and the CNI executable, in dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python packaging/cni/bundle.py
 
 deps:  ## Debian packages, and a QEMU that is new enough; needs root, once
 	@command -v $(PYTHON) > /dev/null || { apt-get -q -y update && apt-get -q -y install --no-install-recommends python3; }
