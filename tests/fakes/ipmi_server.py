@@ -20,6 +20,12 @@ def answer(session: Any, request: Any) -> Any:
 ServerSession.create_open_session_response = answer
 
 
+def say(word: str) -> None:
+    """Tell the test."""
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 class Server(Bmc):  # type: ignore[misc]  # pyghmi ships no types
     """A server that does as it is told, and prints it."""
 
@@ -41,16 +47,16 @@ class Server(Bmc):  # type: ignore[misc]  # pyghmi ships no types
         return "default"
 
     def set_boot_device(self, device: Any) -> int:
-        print(f"boot {device}", flush=True)
+        say(f"boot {device}")
         return 0
 
     def _turn(self, power: str, word: str = "") -> int:
         self.power = power
-        print(word or power, flush=True)
+        say(word or power)
         return 0
 
 
 if __name__ == "__main__":
     server = Server({"admin": sys.argv[2]}, port=int(sys.argv[1]), address="127.0.0.1")
-    print("ready", flush=True)
+    say("ready")
     server.listen()

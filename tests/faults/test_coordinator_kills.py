@@ -116,10 +116,10 @@ async def test_a_delete_that_comes_before_the_create_has_ended_leaves_nothing() 
             await check_gone(plant, fate)
 
 
-async def test_a_restart_survives_a_kill_at_any_point_and_happens_once() -> None:
-    die_at = 0
+@pytest.mark.parametrize("offset", range(SLICES))
+async def test_a_restart_survives_a_kill_at_any_point_and_happens_once(offset: int) -> None:
+    die_at = offset + 1
     while True:
-        die_at += 1
         plant, fate = await new_plant(), Fate(die_at)
         await create(plant)
         async with coordinator(plant.api, plant, CALM):
@@ -140,3 +140,4 @@ async def test_a_restart_survives_a_kill_at_any_point_and_happens_once() -> None
             assert all(len(seen) == 1 for seen in dpu.identities.values()), fate.where
         if not fate.died.is_set():
             return
+        die_at += SLICES

@@ -55,39 +55,46 @@ def settle(machine: Machine, subnets: Mapping[str, Subnet], machines: Iterable[M
     """
     uid = machine.metadata.uid
     own = leases_of(uid, subnets.values())
-    nics = {nic.name: index for index, nic in enumerate(machine.spec.nics)}
     kept = {nic.name for nic in machine.spec.nics if lease_fits(nic, own.get(nic.name))}
     ledgers = {
-        name: [line for line in subnet.status.allocations if line.uid != uid or line.nic in kept & nics.keys()]
+        name: [line for line in subnet.status.allocations if line.uid != uid or line.nic in kept]
         for name, subnet in subnets.items()
     }
     macs = _macs(ledgers, machine, machines)
-    for nic in machine.spec.nics:
-        if nic.name in kept:
-            continue
-        field = f"spec.nics[{nics[nic.name]}]"
-        subnet = subnets.get(nic.subnet_ref.name)
-        if subnet is None:
-            raise DpuError(
-                Reason.NOT_FOUND,
-                f"subnet {nic.subnet_ref.name} does not exist",
-                field=f"{field}.subnetRef.name",
-                remedy="create the Subnet, or name one that `kubectl get subnets` shows",
-            )
-        mac = _mac(machine, nic, field, macs)
-        macs[mac] = f"{machine.metadata.key} nic {nic.name}"
-        address = _address(subnet, nic, field, ledgers[subnet.metadata.name])
-        ledgers[subnet.metadata.name].append(
-            Allocation(
-                address=str(address),
-                mac=mac,
-                uid=uid,
-                nic=nic.name,
-                namespace=machine.metadata.namespace,
-                machine=machine.metadata.name,
-            )
-        )
+    for index, nic in enumerate(machine.spec.nics):
+        if nic.name not in kept:
+            line = _allocate(machine, nic, f"spec.nics[{index}]", subnets, ledgers, macs)
+            ledgers[nic.subnet_ref.name].append(line)
+            macs[line.mac] = f"{machine.metadata.key} nic {nic.name}"
     return {name: lines for name, lines in ledgers.items() if lines != subnets[name].status.allocations}
+
+
+def _allocate(
+    machine: Machine,
+    nic: Nic,
+    field: str,
+    subnets: Mapping[str, Subnet],
+    ledgers: Ledgers,
+    macs: Mapping[str, str],
+) -> Allocation:
+    """A new line for one NIC."""
+    subnet = subnets.get(nic.subnet_ref.name)
+    if subnet is None:
+        raise DpuError(
+            Reason.NOT_FOUND,
+            f"subnet {nic.subnet_ref.name} does not exist",
+            field=f"{field}.subnetRef.name",
+            remedy="create the Subnet, or name one that `kubectl get subnets` shows",
+        )
+    mac = _mac(machine, nic, field, macs)
+    return Allocation(
+        address=str(_address(subnet, nic, field, ledgers[subnet.metadata.name])),
+        mac=mac,
+        uid=machine.metadata.uid,
+        nic=nic.name,
+        namespace=machine.metadata.namespace,
+        machine=machine.metadata.name,
+    )
 
 
 def released(machine_uid: str, subnets: Iterable[Subnet]) -> Ledgers:

@@ -4,19 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from coordinator.core.machine.disks import (
-    Origin,
-    WantedDisk,
-    attach_area,
-    clone_area,
-    made_origin,
-    origin_of,
-    wanted_disks,
-)
+from coordinator.core.machine.disks import attach_area, clone_area
 from coordinator.core.machine.hosts import choose_host
 from coordinator.core.machine.names import ROOT, owned_name
 from coordinator.core.machine.ports import address_area, plug_area, seed_area
 from coordinator.core.machine.seen import Area, Claim, Seen
+from coordinator.core.machine.wanted import Origin, WantedDisk, made_origin, origin_of, wanted_disks
 from coordinator.core.objects.machine import Machine, Phase
 from coordinator.core.objects.storage import ImagePhase
 from proto.errors import DpuError

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from coordinator.core.ipam.allocate import released
 from coordinator.core.machine.deadlines import Deadlines
-from coordinator.core.machine.disks import is_own
 from coordinator.core.machine.names import FINALIZER
 from coordinator.core.machine.power import off_area, stop_area
 from coordinator.core.machine.seen import Amend, Area, Change, Delete, Finalizer, Plan, Seen, Unclaim, WriteLedgers
 from coordinator.core.machine.steps import Step, StepKind, StepState, judge
+from coordinator.core.machine.wanted import is_own
 from coordinator.core.objects.fleet import PowerState
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.machine import Phase

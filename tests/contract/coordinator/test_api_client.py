@@ -151,7 +151,7 @@ async def test_dependents_go_after_their_owner(api: Api) -> None:
     await network(api, "child", ownerReferences=[ref])
     await api.delete(Kind.NETWORK, "owner")
     async with asyncio.timeout(10):
-        while [one for one in (await api.list(Kind.NETWORK))[0] if one["metadata"]["name"] == "child"]:
+        while [one for one in (await api.list(Kind.NETWORK))[0] if one["metadata"]["name"] == "child"]:  # noqa: ASYNC110  (another process)
             await asyncio.sleep(0.02)
 
 

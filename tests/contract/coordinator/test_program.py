@@ -84,7 +84,9 @@ def kubeconfig(directory: Path, port: int) -> str:
 apiVersion: v1
 kind: Config
 current-context: c
-clusters: [{{name: c, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: "{directory}/test-ca.crt"}}}}]
+clusters:
+- name: c
+  cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: "{directory}/test-ca.crt"}}
 users: [{{name: c, user: {{token: {TOKEN}}}}}]
 contexts: [{{name: c, context: {{cluster: c, user: c}}}}]
 """
@@ -97,12 +99,10 @@ async def test_it_serves_leads_and_drains(tmp_path: Path) -> None:
     path = settings(tmp_path, port)
     async with started(path, tmp_path / "notify") as process:
         api = KubeApi.by_kubeconfig(kubeconfig(tmp_path, port))
-        spec = {"address": "127.0.0.1:9"}
-        await api.create(
-            Kind.DPU, {"apiVersion": "dpupool.io/v1alpha1", "kind": "Dpu", "metadata": {"name": "d"}, "spec": spec}
-        )
+        body = {"apiVersion": "dpupool.io/v1alpha1", "kind": "Dpu", "metadata": {"name": "d"}}
+        await api.create(Kind.DPU, body | {"spec": {"address": "127.0.0.1:9"}})
         async with asyncio.timeout(20):
-            while phase(found := await api.get(Kind.DPU, "d")) != "Offline":
+            while phase(found := await api.get(Kind.DPU, "d")) != "Offline":  # noqa: ASYNC110  (another process)
                 await asyncio.sleep(0.05)
         assert "DPU d does not answer" in condition(found)["message"]
         await api.close()

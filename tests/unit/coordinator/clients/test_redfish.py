@@ -27,7 +27,7 @@ async def bmc(service: FakeRedfish) -> AsyncIterator[RedfishBmc]:
         await made.close()
 
 
-def client(address: str, threads: ThreadPoolExecutor, password: str = "secret") -> RedfishBmc:
+def client(address: str, threads: ThreadPoolExecutor, password: str = "secret") -> RedfishBmc:  # noqa: S107  (of the stand-in)
     credentials = Credentials(username="admin", password=password)
     return RedfishBmc(BmcEndpoint(address=address, credentials=credentials, secret="sys/bmc"), None, threads)
 

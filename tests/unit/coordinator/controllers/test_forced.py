@@ -147,8 +147,9 @@ async def test_a_strangers_port_on_a_dpu_is_swept_and_a_machines_stays() -> None
 
 async def test_events_of_a_dpu_become_events_of_what_they_are_about() -> None:
     plant = await running_plant()
+    before = plant.dpus["dpu-1"].listeners
     async with coordinator(plant.api, plant):
-        await plant.until(Kind.DPU, "dpu-1", lambda _: plant.dpus["dpu-1"].listeners)
+        await plant.until(Kind.DPU, "dpu-1", lambda _: plant.dpus["dpu-1"].listeners > before)
         uid = next(iter(plant.dpus["dpu-1"].disks))
         plant.dpus["dpu-1"].tell(
             DaemonEvent(

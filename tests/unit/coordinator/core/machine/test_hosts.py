@@ -27,7 +27,7 @@ def machine(*, status: Json | None = None, **spec: object) -> Machine:
     return Machine.parse({"metadata": meta, "spec": {"image": "tiny"} | spec, "status": status or {}})
 
 
-CLAIM = {"claimRef": {"namespace": "default", "name": "x", "uid": "other"}}
+CLAIM = {"namespace": "default", "name": "x", "uid": "other"}
 
 
 def test_the_smallest_host_that_fits_comes_first_and_then_the_name_decides() -> None:
@@ -37,8 +37,8 @@ def test_the_smallest_host_that_fits_comes_first_and_then_the_name_decides() -> 
 
 def test_every_reason_is_counted() -> None:
     hosts = [
-        host("a", **CLAIM),
-        host("b", **CLAIM),
+        host("a", claimRef=CLAIM),
+        host("b", claimRef=CLAIM),
         host("c", unschedulable=True),
         host("d", hardware={"cpus": 1, "memoryMiB": 8192}),
     ]
@@ -89,4 +89,4 @@ def test_a_claim_is_stray_when_its_machine_is_gone_made_anew_or_elsewhere() -> N
     assert not is_stray(mine, machine(status={"hostRef": {"name": "a"}}))
     assert is_stray(mine, machine(status={"hostRef": {"name": "b"}}))
     assert is_stray(mine, None)
-    assert is_stray(host("a", **CLAIM), machine())
+    assert is_stray(host("a", claimRef=CLAIM), machine())
