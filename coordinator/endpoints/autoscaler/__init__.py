@@ -1,0 +1,1 @@
+"""Servers for an unchanged Kubernetes Cluster Autoscaler: its external cloud provider and its expander plugin."""
