@@ -8,19 +8,18 @@ import socket
 
 
 def notify(*fields: str) -> bool:
-    """Send fields such as ``READY=1`` to ``$NOTIFY_SOCKET``; False when there is no such socket.
-
-    Raises:
-        OSError: the socket is named and cannot be reached; a supervisor that asked for it must learn that.
-    """
+    """Send fields such as ``READY=1`` to ``$NOTIFY_SOCKET``; False when nobody listens there, or no longer."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract names are written with an at sign
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.connect(address)
-        sender.sendall("\n".join(fields).encode())
+        try:
+            sender.connect(address)
+            sender.sendall("\n".join(fields).encode())
+        except OSError:
+            return False  # the supervisor was killed; its heirs look at what runs, not at what was said
     return True
 
 
