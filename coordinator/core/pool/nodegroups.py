@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum, IntEnum
 from functools import cached_property
 
+from coordinator.core.machine.names import count
 from coordinator.core.objects.fleet import Host, HostPhase
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
@@ -193,7 +194,8 @@ class NodeGroup:
             if place < len(self.obtainable):
                 yield Instance(self.slot_id(number), InstanceState.CREATING)
                 continue
-            message = f"pool {self.name} wants {self.target} servers and can have {len(self.alive) + place}"
+            possible = len(self.alive) + len(self.obtainable)
+            message = f"pool {self.name} wants {count(self.target, 'server')} and can have {possible}"
             yield Instance(self.slot_id(number), InstanceState.CREATING, Fault.NO_SERVER, message)
 
     def template(self) -> Json | None:
@@ -216,8 +218,8 @@ class NodeGroup:
         """The group in one sentence, for the client's log."""
         spec = self.pool.spec
         return (
-            f"{len(self.alive)} of {self.target} machines exist, {len(self.obtainable)} servers are left, "
-            f"pool limits are {spec.minimum} to {spec.maximum}"
+            f"{len(self.alive)} of {count(self.target, 'machine')}, {count(len(self.obtainable), 'server')} left for "
+            f"more, limits of the pool {spec.minimum} to {spec.maximum}"
         )
 
 

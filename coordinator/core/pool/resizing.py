@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from coordinator.core.machine.names import count
 from coordinator.core.objects.meta import Json, second
 from coordinator.core.objects.pool import RemovalEntry
 from coordinator.core.pool.nodegroups import NodeGroup, NodeRef
@@ -76,11 +77,13 @@ def increase(group: NodeGroup, delta: int, answered: Request | None) -> Resize |
     if wanted > most:
         raise DpuError(
             Reason.EXHAUSTED,
-            f"pool {group.name} would want {wanted} machines and may have {most}",
+            f"pool {group.name} would want {count(wanted, 'machine')} and may have {most}",
             field="delta",
             remedy=f"ask for at most {max(most - group.target, 0)}, or raise spec.maximum",
         )
-    return _sized(group, delta, f"{group.name}: from {group.target} to {wanted} machines, as the autoscaler asked")
+    return _sized(
+        group, delta, f"{group.name}: from {group.target} to {count(wanted, 'machine')}, as the autoscaler asked"
+    )
 
 
 def decrease(group: NodeGroup, delta: int, answered: Request | None) -> Resize | None:
@@ -104,11 +107,13 @@ def decrease(group: NodeGroup, delta: int, answered: Request | None) -> Resize |
     if wanted < there:
         raise DpuError(
             Reason.WRONG_STATE,
-            f"pool {group.name} has {there} machines: {wanted} would take existing ones away",
+            f"pool {group.name} has {count(there, 'machine')}: {wanted} would take existing ones away",
             field="delta",
             remedy="name the nodes that shall go in NodeGroupDeleteNodes",
         )
-    return _sized(group, delta, f"{group.name}: from {group.target} to {wanted} machines, none that exists goes")
+    return _sized(
+        group, delta, f"{group.name}: from {group.target} to {count(wanted, 'machine')}, none that exists goes"
+    )
 
 
 def _is_repeated(group: NodeGroup, delta: int, answered: Request | None) -> bool:
@@ -146,7 +151,7 @@ def remove(group: NodeGroup, refs: Sequence[NodeRef], now: datetime) -> Resize |
     if serving and left < group.minimum:
         raise DpuError(
             Reason.WRONG_STATE,
-            f"pool {group.name} would want {left} machines and keeps {group.minimum}",
+            f"pool {group.name} would want {count(left, 'machine')} and keeps {group.minimum}",
             field="nodes",
             remedy="remove fewer nodes, or lower spec.minimum",
         )
@@ -155,7 +160,7 @@ def remove(group: NodeGroup, refs: Sequence[NodeRef], now: datetime) -> Resize |
         added = [RemovalEntry(machine=name, reason=ASKED_OUTSIDE, drain=False) for name in going]
         spec["removals"] = [_entry(one, now) for one in (*group.pool.spec.removals, *added)]
     named = ", ".join(going) or f"{slots} not yet made"
-    return Resize(_exact(group, spec), f"{group.name}: {named} to go, {left} machines wanted")
+    return Resize(_exact(group, spec), f"{group.name}: {named} to go, {count(left, 'machine')} wanted")
 
 
 def _machine(group: NodeGroup, ref: NodeRef) -> str:

@@ -133,7 +133,7 @@ async def test_a_target_falls_only_by_what_does_not_exist(rig: Rig) -> None:
     await rig.refresh()
     code, words = await rig.decrease("a", -3)
     assert code is StatusCode.FAILED_PRECONDITION
-    assert "1 machines: 0 would take existing ones away" in words
+    assert "1 machine: 0 would take existing ones away" in words
     assert (await rig.decrease("a", -2))[0] is StatusCode.OK
     assert (await rig.decrease("a", -2))[0] is StatusCode.OK
     assert await rig.target("a") == 1
