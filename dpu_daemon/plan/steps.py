@@ -107,6 +107,10 @@ class Conceal(Step):
 class Disconnect(Step):
     handle: str
 
+    @property
+    def deadline_s(self) -> float:
+        return 15.0
+
     def says(self) -> str:
         return f"disconnect {self.handle} from its source"
 

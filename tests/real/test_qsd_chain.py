@@ -32,6 +32,9 @@ VOLUME = Volume(
     export=Export(generation=1, dpu="dpu-1"),
 )
 
+OTHER_DISK = "d0123456789ac"
+OTHER_VOLUME = replace(VOLUME, volume_id="vol-2", handle="v0123456789ac")
+
 
 class Chain:
     """image file <- storage node <- TCP <- DPU <- Unix socket <- the host."""
@@ -193,6 +196,48 @@ async def test_a_dead_target_delays_only_its_own_disk(chain: Chain, monkeypatch:
     assert DISK in (await chain.block.look()).disks
     await removal
     assert (await chain.block.look()).disks == {}
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_removing_a_fenced_disk_stops_neither_the_monitor_nor_another_disk(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    monkeypatch.setattr(block_module, "RECONNECT_DELAY_S", 7)
+    qemu_io(await chain.attach(await chain.serve()), "write -P 1 0 64k")
+    source = await chain.serve(OTHER_VOLUME)
+    await chain.block.connect(OTHER_DISK, source, read_only=False)
+    await chain.block.expose(OTHER_DISK, read_only=False)
+    host = start_qemu_io(patient_options(chain.dpu, DISK), "read -P 1 0 64k", "sleep 400", "write -P 2 0 64k")
+    assert "read 65536/65536" in await asyncio.to_thread(next_line, host)
+    if not busy:
+        host.kill()
+    await chain.target.unexport(VOLUME)
+    await asyncio.sleep(1.0)
+    removal = asyncio.create_task(removed(chain))
+    refusals = 0
+    while not removal.done():
+        await chain.block._session.execute("query-named-block-nodes", {"flat": True}, timeout_s=2.0)
+        await asyncio.wait_for(asyncio.to_thread(qemu_io, unix_url(chain.dpu, OTHER_DISK), "write -P 3 0 64k"), 5)
+        with pytest.raises(DpuError):
+            await chain.block.grow(DISK, 16 * MIB)
+        refusals += 1
+    await removal
+    assert refusals > 1
+    assert set((await chain.block.look()).disks) == {OTHER_DISK}
+    host.kill()
+    host.communicate()
+
+
+async def removed(chain: Chain) -> None:
+    """Repeats a detach until it succeeds, as the engine does."""
+    while True:
+        try:
+            await chain.detach()
+        except DpuError as error:
+            if error.reason is not Reason.UNAVAILABLE:
+                raise
+        else:
+            return
 
 
 async def test_each_loss_and_return_of_a_daemon_is_told_and_calls_meanwhile_fail_at_once(chain: Chain) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import os
 
 from dpu_daemon.drivers.qsd.graph import INCOMPLETE, NBD_TCP, Export, Node, names_ending, nodes_in, source_of
-from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, greets, inquire, touch
+from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, inquire, touch
 from dpu_daemon.drivers.qsd.server import NbdServer
 from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
 from dpu_daemon.drivers.qsd.throttle import limits_of, qos_of
@@ -159,7 +159,8 @@ class QsdBlock:
         if top.size_bytes > size_bytes:
             message = f"disk {handle} has {top.size_bytes} bytes and cannot shrink"
             raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
-        if not await self._touch(handle):
+        # Asked from outside first: with requests of the host waiting for a dead target, a touch would stop the monitor.
+        if not await self._offered(await self._source(handle)) or not await self._touch(handle):
             message = f"the source of {handle} does not answer"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether its storage node is up")
         exposed = handle in await self._server.exports()
@@ -217,22 +218,43 @@ class QsdBlock:
     async def _let_go(self, handle: str, source: TargetAddress | SeedFile) -> None:
         """Makes sure that closing the source does not wait.
 
-        Closing flushes, and a flush to a dead target waits for the whole reconnect delay; the daemon's monitor stands
-        still with it, and no other disk could be changed. So let a read of our own wait that long, which stops nobody.
+        Closing flushes, and a flush to a target that is dead, or has fenced this export off, waits for the whole
+        reconnect delay; the daemon's monitor stands still with it, and no other disk could be changed. So let a read
+        of our own wait that long, which stops nobody.
         """
-        if not isinstance(source, TargetAddress) or source == INCOMPLETE:
+        if await self._offered(source):
             return
-        if not await greets(TcpAddress(source.host, source.port), timeout_s=TARGET_TIMEOUT_S):
+        try:
             await self._touch(handle)
+        except DpuError as error:
+            if error.reason is not Reason.UNAVAILABLE:
+                raise
+            message = f"disk {handle} waits for its target, which is away or has fenced it off"
+            remedy = f"repeat it; the wait ends {RECONNECT_DELAY_S} s after the target went, at the latest"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
+
+    async def _offered(self, source: TargetAddress | SeedFile) -> bool:
+        """Whether a source that was cut off would be back at its next request; one that never reconnects counts so."""
+        if not isinstance(source, TargetAddress) or source == INCOMPLETE:
+            return True
+        try:
+            await inquire(TcpAddress(source.host, source.port), source.export, timeout_s=TARGET_TIMEOUT_S)
+        except DpuError:
+            return False
+        return True
 
     async def _touch(self, handle: str) -> bool:
         """Whether a read past the limits passes: a source that was cut off reconnects at it, or its wait begins."""
         look = f"{handle}.look"
         await self._server.offer(look, node=f"{handle}.src", name=look, writable=False, writethrough=False)
         try:
-            return await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S)
-        finally:
-            await self._server.withdraw(look)
+            passes = await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S)
+        except DpuError:
+            # The read goes on waiting, and the export with it; the next touch finds it closing and waits for its end.
+            await self._server.close(look)
+            raise
+        await self._server.withdraw(look)
+        return passes
 
     async def _nodes(self) -> dict[str, Node]:
         return nodes_in(await self._session.execute("query-named-block-nodes", {"flat": True}))
@@ -243,6 +265,10 @@ class QsdBlock:
             message = f"disk {handle} is not connected"
             raise DpuError(Reason.NOT_FOUND, message, field="handle", remedy="connect it first")
         return top
+
+    async def _source(self, handle: str) -> TargetAddress | SeedFile:
+        found = (await self._nodes()).get(f"{handle}.src")
+        return source_of(found) if found is not None else INCOMPLETE
 
     async def _groups(self) -> set[str]:
         try:

@@ -57,16 +57,19 @@ class NbdServer:
 
     async def withdraw(self, export_id: str) -> None:
         """Cuts off the export's clients and waits until it is gone; none there is fine."""
+        if await self.close(export_id):
+            await self._until_gone(export_id)
+
+    async def close(self, export_id: str) -> bool:
+        """Cuts off the export's clients; whether it still was there. It goes when their last request has ended."""
         known = (await self.exports()).get(export_id)
-        if known is None:
-            return
-        if not known.closing:
+        if known is not None and not known.closing:
             try:
                 await self._session.execute("block-export-del", {"id": export_id, "mode": "hard"})
             except RefusedError:
                 if export_id in await self.exports():
                     raise
-        await self._until_gone(export_id)
+        return known is not None
 
     async def _until_gone(self, export_id: str) -> None:
         async def gone() -> bool:
