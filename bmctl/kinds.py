@@ -61,9 +61,10 @@ ATTACHMENT = _own("VolumeAttachment", "volumeattachments", ("attachments", "atta
 IMAGE = _own("Image", "images", ("images", "image", "img"))
 NETWORK = _own("Network", "networks", ("networks", "network", "net"))
 SUBNET = _own("Subnet", "subnets", ("subnets", "subnet", "sn"))
+POOL = _own("ServerPool", "serverpools", ("pools", "pool", "spool"))
 EVENT = Kind("Event", "", "v1", "events", namespaced=True, names=("events", "event", "ev"))
 
-OWN = (MACHINE, HOST, DPU, VOLUME, ATTACHMENT, IMAGE, NETWORK, SUBNET)
+OWN = (MACHINE, HOST, DPU, VOLUME, ATTACHMENT, IMAGE, NETWORK, SUBNET, POOL)
 KNOWN = (
     *OWN,
     EVENT,

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import click
 
 from bmctl.exits import EXIT_OF, Exit
 from bmctl.invocation import connected
+from bmctl.lazy import LazyGroup
 from proto.errors import DpuError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "console": ("bmctl.commands.console:console", "Open a machine's serial console."),
     "disk": ("bmctl.commands.disk:disk", "Attach and detach data disks of a running machine."),
     "nic": ("bmctl.commands.nic:nic", "Attach and detach NICs of a running machine."),
+    "pool": ("bmctl.commands.pool:pool", "Pools of servers: who has them, what the autoscaler would do, and what-if."),
     "kubeconfig": ("bmctl.commands.kubeconfig:kubeconfig", "Print or merge the credentials in use."),
     "lab": ("lab.cli:lab", "The whole system on this one machine."),
     "completion": ("bmctl.commands.completion:completion", "Print the shell's completion script."),
@@ -31,28 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is called, so that bmctl starts quickly."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of the table."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in --help, from the table alone."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+class Bmctl(LazyGroup):
+    """The program: its commands, and how it ends when one fails."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a DpuError ends the program with its exit status."""
@@ -68,7 +49,9 @@ class LazyGroup(click.Group):
             ctx.exit(Exit.FAILED)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Bmctl, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @connected
 def bmctl() -> None:
     """Servers with DPUs as one pool: machines that boot from disks which their DPUs give them.

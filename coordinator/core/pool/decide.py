@@ -197,10 +197,10 @@ def _conclude(
 
 def _verdict(kept: Removal) -> Verdict:
     reason = kept.reason or Unremovable.NO_REASON
-    return Verdict(reason.value, kept.sentence, _remedy(kept))
+    return Verdict(reason.value, kept.sentence, remedy_of(kept))
 
 
-def _remedy(kept: Removal) -> str:
+def remedy_of(kept: Removal) -> str:
     """The smallest change that would let the node go."""
     if kept.blocked is not None:
         return REMEDIES[kept.blocked.blocker]

@@ -24,7 +24,7 @@ class PodExplanation:
     """All places looked at, and the one that needs least change.
 
     Attributes:
-        closest: place with the fewest reasons against the pod.
+        closest: place with the fewest reasons against the pod, of these the one that lacks least.
         remedies: what would have to be changed there.
     """
 
@@ -33,6 +33,11 @@ class PodExplanation:
     closest: str
     remedies: tuple[str, ...]
     sentence: str
+
+
+def _distance(place: Place) -> tuple[int, float, bool, str]:
+    """Fewest reasons first, then the least that is lacking, then nodes that are there already."""
+    return len(place.refusals), sum(refusal.lack for refusal in place.refusals), place.new, place.name
 
 
 def explain_pod(snapshot: Snapshot, key: str, options: PoolOptions) -> PodExplanation:
@@ -61,7 +66,7 @@ def explain_pod(snapshot: Snapshot, key: str, options: PoolOptions) -> PodExplan
         arena.back_to(mark)
     if not places:
         return PodExplanation(key, (), "", ("add a node group",), f"{key} waits: there are no nodes and no groups")
-    best = min(places, key=lambda place: (len(place.refusals), place.new, place.name))
+    best = min(places, key=_distance)
     remedies = tuple(refusal.remedy for refusal in best.refusals)
     where = f"a new node of {best.name}" if best.new else best.name
     if not best.refusals:

@@ -8,6 +8,7 @@ import numpy as np
 from coordinator.core.pool.arena import PODS, Amounts, Arena, Mask
 from coordinator.core.pool.counters import Carrying, Selected
 from coordinator.core.pool.model import Node
+from coordinator.core.pool.quantity import written
 from coordinator.core.pool.scheduling import AffinityTerm, Effect, PodShape, SpreadConstraint, Taint
 from coordinator.core.pool.topology import totals
 
@@ -33,11 +34,16 @@ class Filter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one node does not take a pod, and the smallest change that would help against this reason."""
+    """Why one node does not take a pod, and the smallest change that would help against this reason.
+
+    Attributes:
+        lack: how large a change that is: the share of the request that has no room, 0 for reasons without a size.
+    """
 
     filter: Filter
     sentence: str
     remedy: str
+    lack: float = 0.0
 
 
 def untolerated(shape: PodShape, node: Node) -> list[Taint]:
@@ -273,8 +279,10 @@ class Predicates:
         for resource, amount in [*shape.requests, (PODS, 1)]:
             free = int(self.arena.free[at, self.arena.column(resource)])
             if free < amount:
-                sentence = f"{self.arena.names[at]} has {max(free, 0)} {resource} free, the pod needs {amount}"
-                found.append(Refusal(Filter.RESOURCES, sentence, f"free {amount - max(free, 0)} {resource}"))
+                free, name = max(free, 0), self.arena.names[at]
+                has, needs, lack = (written(resource, one) for one in (free, amount, amount - free))
+                sentence = f"{name} has {has} {resource} free, the pod needs {needs}"
+                found.append(Refusal(Filter.RESOURCES, sentence, f"free {lack} {resource}", (amount - free) / amount))
         if at in self._port_clashes(shape):
             wanted = ", ".join(f"{port.protocol}/{port.port}" for port in shape.ports)
             sentence = f"a host port of {wanted} is taken on {self.arena.names[at]}"

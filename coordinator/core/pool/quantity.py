@@ -66,3 +66,13 @@ def _ceil(amount: Fraction) -> int:
 def amount_of(resource: str, value: Any, field: str) -> int:
     """A quantity in the unit the pool counts that resource in: CPU in thousandths, all others whole."""
     return milli(value, field) if resource == "cpu" else whole(value, field)
+
+
+def written(resource: str, amount: int) -> str:
+    """An amount in the pool's unit as a quantity: 60000 thousandths of CPU are ``60``, 2^34 bytes ``16Gi``."""
+    if resource == "cpu":
+        return f"{amount}m" if amount % 1000 else str(amount // 1000)
+    for unit in ("Ti", "Gi", "Mi"):
+        if amount and not amount % _SCALE[unit]:
+            return f"{amount // _SCALE[unit]}{unit}"
+    return f"{amount / 2**20:.1f}Mi" if amount >= 2**24 else str(amount)

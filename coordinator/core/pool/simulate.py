@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from coordinator.core.pool.decide import Decision, decide
-from coordinator.core.pool.model import HOSTNAME, Node, NodeGroup, Owner, Pod
+from coordinator.core.pool.drain_rules import SYSTEM_NAMESPACE
+from coordinator.core.pool.estimator import Demand
+from coordinator.core.pool.model import HOSTNAME, Node, NodeGroup, Owner, Phase, Pod
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.scheduling import PodShape
 from coordinator.core.pool.snapshot import Snapshot
@@ -31,7 +33,8 @@ class Scenario:
     """What is to be simulated.
 
     Attributes:
-        groups: node groups, empty at the start.
+        groups: node groups; their targets count the nodes that ``start`` has of them.
+        start: nodes, pods, budgets and controllers at time 0, as read from a dump; nothing by default.
         boot_s: from the decision until a new node takes pods.
         loop_s: time between decisions; loops in which nothing can have changed are skipped.
         until_s: when to stop, the last event by default.
@@ -40,6 +43,7 @@ class Scenario:
     arrivals: Sequence[Arrival]
     groups: Sequence[NodeGroup]
     options: PoolOptions = field(default_factory=PoolOptions)
+    start: Snapshot = field(default_factory=lambda: Snapshot(0.0))
     boot_s: float = 180.0
     loop_s: float = 10.0
     until_s: float | None = None
@@ -58,6 +62,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Busiest:
+    """The machines and the load of the moment with the most machines."""
+
+    at_s: float = 0.0
+    machines: tuple[Node, ...] = ()
+    load: tuple[Demand, ...] = ()
+
+
+@dataclass(frozen=True)
 class SimulationResult:
     """What became of the scenario.
 
@@ -66,6 +79,8 @@ class SimulationResult:
         never_started: pods still pending at the end.
         refusals: how often a group was no option, by reason, over all decisions.
         moved: pods moved by scale-down.
+        kept: how often a machine stayed, by reason, over all decisions.
+        unhelped: why pods were still pending at the end: pods by sentence, one sentence a group.
     """
 
     samples: tuple[Sample, ...]
@@ -76,6 +91,9 @@ class SimulationResult:
     removed: int
     moved: int
     decisions: int
+    kept: Mapping[str, int] = field(default_factory=dict)
+    unhelped: Mapping[str, int] = field(default_factory=dict)
+    busiest: Busiest = field(default_factory=Busiest)
 
     def waited_percentile(self, percent: float) -> float:
         """The waiting time in seconds that so many percent of the started pods did not exceed."""
@@ -136,14 +154,20 @@ class _Simulation:
         self._queue: list[tuple[float, _Event, int, object]] = []
         self._turn = 0
         self._groups = {group.name: group for group in scenario.groups}
-        self._nodes: dict[str, Node] = {}
-        self._pods: dict[str, Pod] = {}
+        self._nodes = {node.name: node for node in scenario.start.nodes}
+        self._pods = {pod.key: pod for pod in scenario.start.pods}
         self._stays: dict[str, float | None] = {}
         self._state = PoolState()
         self._numbers: Counter[str] = Counter()
         self._samples: list[Sample] = []
         self._waited: list[float] = []
         self._refusals: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
+        self._unhelped: Mapping[str, tuple[str, ...]] = {}
+        self._busiest = Busiest()
+        self._changed_s = 0.0
+        shapes = [*(arrival.shape for arrival in scenario.arrivals), *(pod.shape for pod in scenario.start.pods)]
+        self._ageing = any(shape.namespace == SYSTEM_NAMESPACE for shape in shapes)
         self._done = Counter[str]()
         self._loop_due: float | None = None
         self._end = scenario.until_s
@@ -155,14 +179,18 @@ class _Simulation:
     def run(self) -> SimulationResult:
         for arrival in self._scenario.arrivals:
             self._push(arrival.at_s, _Event.ARRIVE, arrival)
-        last = max((arrival.at_s for arrival in self._scenario.arrivals), default=0.0) or 1.0
+        if self._pods or self._nodes:
+            self._wake(0.0)
+        times = [arrival.at_s for arrival in self._scenario.arrivals]
+        first_s, last_s = min(times, default=0.0), self._end or max(times, default=0.0)
+        span_s = (last_s - first_s) or 1.0
         while self._queue:
             now_s, kind, _, what = heapq.heappop(self._queue)
             if self._end is not None and now_s > self._end:
                 break
             self._happen(now_s, kind, what)
-            self._progress(min(now_s / (self._end or last), 1.0))
-        never = tuple(sorted(pod.name for pod in self._pods.values() if not pod.node))
+            self._progress(min(max(now_s - first_s, 0.0) / span_s, 1.0))
+        never = tuple(sorted(pod.name for pod in self._pods.values() if _waits(pod)))
         return SimulationResult(
             samples=tuple(self._samples),
             waited_s=tuple(sorted(self._waited)),
@@ -172,6 +200,9 @@ class _Simulation:
             removed=self._done["removed"],
             moved=self._done["moved"],
             decisions=self._done["decisions"],
+            kept=dict(sorted(self._kept.items())),
+            unhelped=dict(sorted(Counter(why for whys in self._unhelped.values() for why in whys).items())),
+            busiest=self._busiest,
         )
 
     def _happen(self, now_s: float, kind: _Event, what: object) -> None:
@@ -181,12 +212,19 @@ class _Simulation:
             case _Event.LEAVE, str(key):
                 self._pods.pop(key, None)
             case _Event.JOIN, Node() as node:
-                self._nodes[node.name] = node
+                self._join(node)
             case _Event.LOOP, _:
                 self._loop_due = None
                 self._loop(now_s)
                 return
+        self._changed_s = now_s
         self._wake(now_s)
+
+    def _join(self, node: Node) -> None:
+        self._nodes[node.name] = node
+        for pod in self._groups[node.group].daemon_pods:
+            own = replace(pod, name=f"{pod.name}-{node.name}", node=node.name, phase=Phase.RUNNING)
+            self._pods[own.key] = own
 
     def _arrive(self, arrival: Arrival, now_s: float) -> None:
         owner = Owner("apps/v1", "ReplicaSet", "trace", "trace")
@@ -209,6 +247,8 @@ class _Simulation:
         self._done["decisions"] += 1
         self._state = decision.state
         self._refusals.update(verdict.reason for verdict in decision.groups.values())
+        self._kept.update(verdict.reason for verdict in decision.nodes.values())
+        self._unhelped = decision.pods
         self._start(decision.fits, now_s)
         self._grow(decision, now_s)
         self._shrink(decision, now_s)
@@ -218,7 +258,8 @@ class _Simulation:
     def _snapshot(self, now_s: float) -> Snapshot:
         pods = tuple(sorted(self._pods.values(), key=lambda pod: (pod.namespace, pod.name)))
         nodes = tuple(self._nodes[name] for name in sorted(self._nodes))
-        return Snapshot(now_s, nodes, pods, groups=tuple(self._groups[name] for name in sorted(self._groups)))
+        groups = tuple(self._groups[name] for name in sorted(self._groups))
+        return replace(self._scenario.start, now_s=now_s, nodes=nodes, pods=pods, groups=groups)
 
     def _start(self, fits: Mapping[str, str], now_s: float) -> None:
         for key, node in fits.items():
@@ -226,8 +267,9 @@ class _Simulation:
                 continue  # it waits for a node that is still booting
             pod = self._pods[key]
             self._pods[key] = replace(pod, node=node)
-            self._waited.append(now_s - (pod.created_s or 0.0))
-            stays_s = self._stays[key]
+            self._changed_s = now_s
+            self._waited.append(now_s - max(pod.created_s or 0.0, 0.0))
+            stays_s = self._stays.get(key)
             if stays_s is not None:
                 self._push(now_s + stays_s, _Event.LEAVE, key)
 
@@ -255,17 +297,23 @@ class _Simulation:
             for key, to in departure.moves.items():
                 if key in self._pods:
                     self._pods[key] = replace(self._pods[key], node=to if to in self._nodes else "")
+            self._pods = {key: pod for key, pod in self._pods.items() if pod.node != departure.node}
+            self._changed_s = now_s
             self._done["removed"] += 1
             self._done["moved"] += len(departure.moves)
             self._state = after_deleted(self._state, now_s)
 
     def _sample(self, now_s: float) -> None:
-        running = [pod for pod in self._pods.values() if pod.node]
+        running = [pod for pod in self._pods.values() if pod.node in self._nodes]
         shares = []
         for resource in ("cpu", "memory"):
             room = sum(node.allocatable.get(resource, 0) for node in self._nodes.values())
             shares.append(sum(pod.shape.request(resource) for pod in running) / room if room else 0.0)
-        pending = len(self._pods) - len(running)
+        pending = sum(_waits(pod) for pod in self._pods.values())
+        if len(self._nodes) > len(self._busiest.machines):
+            load = Counter(pod.shape for pod in running)
+            demands = tuple(Demand(shape, count) for shape, count in load.items())
+            self._busiest = Busiest(now_s, tuple(self._nodes.values()), demands)
         self._samples.append(Sample(now_s, len(self._nodes), len(running), pending, shares[0], shares[1]))
 
     def _plan_next(self, decision: Decision, now_s: float) -> None:
@@ -276,12 +324,23 @@ class _Simulation:
             again += [since + options.down.unneeded_s for since in self._state.unneeded_since.values()]
             waits = ((self._state.added_s, options.down.delay_after_add_s),)
             again += [since + wait for since, wait in waits if since is not None]
-        again += list(self._state.recheck_after.values()) if self._queue else []
+        again += self._rechecks() if self._queue else []
         newest = [pod.created_s for pod in self._pods.values() if not pod.node and pod.created_s is not None]
         again += [min(newest) + options.up.new_pod_age_s] if newest else []
         later = [at for at in again if at > now_s]
         if later:
             self._wake(max(min(later), now_s + self._scenario.loop_s / 2))
+
+    def _rechecks(self) -> list[float]:
+        """When nodes that could not go are worth another look: only if anything has changed since the last one."""
+        options = self._scenario.options.down
+        ageing_s = options.drain.system_pod_timeout_s if self._ageing else 0.0
+        looked_s = self._changed_s + ageing_s
+        return [at for at in self._state.recheck_after.values() if at - options.recheck_s <= looked_s]
+
+
+def _waits(pod: Pod) -> bool:
+    return not pod.node and pod.deleted_s is None
 
 
 def arrivals_of(pods: Iterable[tuple[str, PodShape, float | None, float | None]]) -> list[Arrival]:

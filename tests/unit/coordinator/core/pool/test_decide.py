@@ -48,7 +48,7 @@ def test_nodes_on_their_way_are_counted_on() -> None:
 def test_pods_too_large_for_every_group_are_told_why() -> None:
     said = loop(pods=[pod("p", "8")], groups=[group("a")])
     assert said.grow == ()
-    assert said.pods == {"default/p": ("a: template-a has 4000 cpu free, the pod needs 8000",)}
+    assert said.pods == {"default/p": ("a: template-a has 4 cpu free, the pod needs 8",)}
     assert said.groups["a"].reason == "NoPodFits"
 
 

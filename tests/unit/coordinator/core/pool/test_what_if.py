@@ -6,11 +6,12 @@ import pytest
 
 from coordinator.core.pool.compaction import compact
 from coordinator.core.pool.estimator import Demand
-from coordinator.core.pool.model import Node, NodeGroup
+from coordinator.core.pool.model import Node, NodeGroup, Owner, Phase, Pod
 from coordinator.core.pool.options import PoolOptions, ScaleDownOptions
 from coordinator.core.pool.parse_objects import parse_pod
 from coordinator.core.pool.scheduling import PodShape
 from coordinator.core.pool.simulate import Arrival, Scenario, arrivals_of, simulate
+from coordinator.core.pool.snapshot import Snapshot
 from coordinator.core.pool.traces import GPU, MIB, TraceKind, read_machines, read_pods, recognise
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -151,3 +152,44 @@ def test_compaction_refuses_pods_that_depend_on_others() -> None:
     ported = parse_pod(pod("p", ports=[{"hostPort": 80}])).shape
     with pytest.raises(DpuError, match="own node only"):
         compact(machines(1), [Demand(ported, 1)])
+
+
+def begun(pods: list[Pod], nodes: list[Node]) -> Snapshot:
+    return Snapshot(0.0, nodes=tuple(nodes), pods=tuple(pods))
+
+
+def there(number: int) -> list[Node]:
+    return [replace(one, group="a", allocatable={**one.allocatable, "pods": 110}) for one in machines(number)]
+
+
+def test_a_cluster_is_played_on_from_where_it_stands() -> None:
+    pods = [Pod("trace", "web", sized(1), node="m4-0"), Pod("trace", "new", sized(3.5), phase=Phase.PENDING)]
+    start = begun(pods, there(3))
+    found = simulate(Scenario([], [replace(group(), target=3)], start=start))
+    assert (found.samples[0].machines, found.samples[-1].machines) == (3, 2)
+    assert (found.added, found.removed, found.never_started) == (0, 1, ())
+    assert (found.busiest.at_s, len(found.busiest.machines)) == (0.0, 3)
+
+
+def test_daemon_pods_come_with_a_machine_and_end_with_it() -> None:
+    daemon = Pod("trace", "agent", sized(1), owner=Owner("apps/v1", "DaemonSet", "agent"))
+    arrivals = [Arrival("p", sized(3), 0.0, stays_s=1000.0), Arrival("q", sized(3), 0.0)]
+    found = simulate(Scenario(arrivals, [replace(group(), daemon_pods=(daemon,))]))
+    assert (found.added, found.removed) == (2, 1)
+    assert (found.busiest.load[0].count, found.samples[-1].running) == (2, 2)
+
+
+def test_waiting_pods_and_staying_machines_are_told_with_reasons() -> None:
+    arrivals = [Arrival("p", sized(3), 0.0), Arrival("huge", sized(99), 0.0)]
+    found = simulate(Scenario(arrivals, [group()], until_s=2000.0))
+    (reason,) = found.unhelped
+    assert reason.startswith("a: template-a has 4 cpu free, the pod needs 99")
+    assert found.unhelped[reason] == 1
+    assert found.kept["NotUnderutilized"] > 0
+
+
+def test_a_quiet_cluster_is_not_looked_at_again() -> None:
+    arrivals = [Arrival("a", sized(1), 0.0), Arrival("b", sized(1), 1_000_000.0)]
+    found = simulate(Scenario(arrivals, [group(maximum=1)], until_s=1_000_100.0))
+    assert found.kept["NoPlaceToMovePods"] > 0
+    assert found.decisions < 20
