@@ -10,13 +10,16 @@ from posix import _exit
 
 from cni_plugin.codes import BAD_ENVIRONMENT, INTERNAL, INVALID, IO_FAILURE, CniError
 from cni_plugin.daemon import READ_BYTES, ask, unavailable
-from cni_plugin.deadline import LateError, start_alarm, stop_alarm
+from cni_plugin.deadline import LateError, end_process_after, start_alarm, stop_alarm
 from cni_plugin.frame import CONFIG_MAX_BYTES
 from cni_plugin.local import ABOUT, error, version
 
 DEFAULT_SOCKET = "/run/dpupool/cni.sock"
 DEADLINE_S = {"ADD": 90.0, "DEL": 60.0, "CHECK": 20.0, "GC": 90.0, "STATUS": 4.0, "VERSION": 2.0}
 """Below the runtime's: kubelet gives a call 120 s, shared by a chain of plug-ins, and asks for the status every 5 s."""
+
+PRINT_S = 2.0
+"""A runtime reads at once; one that does not has gone."""
 
 
 def main() -> int:
@@ -32,6 +35,7 @@ def main() -> int:
     except Exception as broken:  # noqa: BLE001  (the outermost place: a runtime reads errors from standard output only)
         bug = CniError(INTERNAL, f"dpu-cni failed at {verb}: {broken!r}", "report this; it is a bug of dpu-cni")
         status, output = 1, error(bug, b"".join(config))
+    end_process_after(PRINT_S)
     return _say(1, output, status)
 
 

@@ -1,6 +1,9 @@
 """A call reaches the daemon as it came, and the answer reaches the runtime as it was given."""
 
+import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,20 @@ async def test_the_end_of_the_plugin_ends_the_connection_and_nothing_else_does(
         await daemon.gave_up.wait()
     assert said.status == 1
     assert len(daemon.calls) == 1
+
+
+async def test_a_runtime_that_does_not_read_the_answer_does_not_hold_the_plugin(
+    executable: Path, daemon: FakeDaemon
+) -> None:
+    daemon.answer = answer(b"{" + b" " * 1_000_000 + b"}")
+    reading, writing = os.pipe()
+    async with listening(daemon):
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            env=call_environment("ADD", daemon.socket),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=writing,
+        )
+        assert await process.wait() == -signal.SIGALRM
+    os.close(reading)
+    os.close(writing)

@@ -154,6 +154,16 @@ async def test_a_second_instance_leaves_the_first_alone(site: Site) -> None:
     assert "another dpu-csi holds" in log
 
 
+async def test_a_path_that_is_taken_ends_the_plugin_and_stays_as_it_is(site: Site) -> None:
+    site.csi.parent.mkdir()
+    site.csi.write_text("precious")
+    async with started(site, wait=False) as running:
+        status, log = await running.end()
+    assert status == 74
+    assert f"{site.csi} is no socket" in log
+    assert site.csi.read_text() == "precious"
+
+
 async def test_what_is_not_served_is_unimplemented_and_not_stated(site: Site) -> None:
     site.enabled = False
     async with started(site) as running:
