@@ -24,6 +24,7 @@ from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.embedded import Embedded
+from coordinator.endpoints.autoscaler.server import AutoscalerServers, ServerTls
 from coordinator.endpoints.health import Checks
 from coordinator.endpoints.objects import ApiObjects
 from coordinator.endpoints.service import BmApi
@@ -59,6 +60,7 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
+        await _serve_autoscaler(settings, api, parts)
         serving = asyncio.create_task(controllers.run(), name="controllers")
         parts.push_async_callback(_end, serving)
         await _announce(controllers, serving, stop)
@@ -128,6 +130,21 @@ def _serve_metrics(listen: str, parts: contextlib.AsyncExitStack) -> None:
     parts.callback(thread.join)
     parts.callback(server.server_close)
     parts.callback(server.shutdown)
+
+
+async def _serve_autoscaler(settings: Config, api: KubeApi, parts: contextlib.AsyncExitStack) -> None:
+    asked, ours = settings.autoscaler, settings.api
+    servers = AutoscalerServers(api, _now)
+    parts.push_async_callback(servers.close)
+    tls = ServerTls(
+        cert=Path(asked.tls_cert or ours.tls_cert),
+        key=Path(asked.tls_key or ours.tls_key),
+        client_ca=Path(asked.client_ca or ours.client_ca),
+    )
+    if asked.listen:
+        await servers.serve_provider(asked.listen, tls)
+    if asked.expander_listen:
+        await servers.serve_expander(asked.expander_listen, tls)
 
 
 async def _announce(controllers: Controllers, serving: asyncio.Task[None], stop: asyncio.Event) -> None:
