@@ -98,22 +98,33 @@ def call_environment(verb: str, socket: Path) -> dict[str, str]:
 async def run(
     executable: Path, environment: dict[str, str] | dict[bytes, bytes], config: bytes | None = b'{"cniVersion":"1.0.0"}'
 ) -> Said:
-    """Start the plug-in; without a config its standard input stays open and silent."""
-    reading, writing = os.pipe()
-    process = await asyncio.create_subprocess_exec(
-        executable,
-        env=environment,
-        stdin=reading if config is None else asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    """Start the plug-in with a file as standard input; without a config, it stays open and silent."""
+    stdin, ends = _standard_input(config)
     try:
-        stdout, stderr = await process.communicate(config)
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            env=environment,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        stdout, stderr = await process.communicate()
     finally:
-        os.close(reading)
-        os.close(writing)
+        for end in ends:
+            os.close(end)
     assert process.returncode is not None
     return Said(process.returncode, stdout, stderr)
+
+
+def _standard_input(config: bytes | None) -> tuple[int, tuple[int, ...]]:
+    """The end to read from, and all to close: a file, which a busy test cannot be late to fill, or a silent pipe."""
+    if config is None:
+        reading, writing = os.pipe()
+        return reading, (reading, writing)
+    file = os.memfd_create("config")
+    os.write(file, config)
+    os.lseek(file, 0, os.SEEK_SET)
+    return file, (file,)
 
 
 async def built(target: Path) -> Path:
