@@ -15,6 +15,9 @@ from proto.reasons import Reason
 
 INT32 = 2**31 - 1
 
+PATIENCE_S = 300
+"""By how much the client waits longer than the pool itself: the pool gives a server up first, and tries another."""
+
 STATES = {
     InstanceState.CREATING: pb.InstanceStatus.instanceCreating,
     InstanceState.RUNNING: pb.InstanceStatus.instanceRunning,
@@ -47,7 +50,7 @@ def options_to(group: NodeGroup, defaults: pb.NodeGroupAutoscalingOptions) -> pb
     """The client's options with the time that a server really takes: one that boots for minutes is not given up."""
     options = pb.NodeGroupAutoscalingOptions()
     options.CopyFrom(defaults)
-    takes_s = group.pool.spec.provision_timeout_seconds
+    takes_s = group.pool.spec.provision_timeout_seconds + PATIENCE_S
     if defaults.MaxNodeProvisionDuration.ToTimedelta().total_seconds() < takes_s:
         options.MaxNodeProvisionDuration.CopyFrom(duration_pb2.Duration(seconds=takes_s))
     return options

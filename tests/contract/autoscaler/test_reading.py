@@ -145,7 +145,7 @@ async def test_options_are_the_clients_own_with_the_time_that_a_server_takes(rig
     )
     request = pb.NodeGroupAutoscalingOptionsRequest(id="slow", defaults=defaults)
     options = (await rig.cloud.NodeGroupGetOptions(request)).nodeGroupAutoscalingOptions
-    assert options.MaxNodeProvisionDuration.seconds == 2400
+    assert options.MaxNodeProvisionDuration.seconds == 2400 + 300
     options.MaxNodeProvisionDuration.seconds = 900
     assert options == defaults
     bare = await rig.cloud.NodeGroupGetOptions(pb.NodeGroupAutoscalingOptionsRequest(id="slow"))
