@@ -52,7 +52,7 @@ async def test_guest_cpu_per_read(lab: RunningLab) -> None:
     print()
     for own, inside in costs:
         print(
-            f"  per 1,000 reads: disk of the DPU {own:6.1f} jiffies, client in the guest {inside:6.1f}, {inside / own:4.1f} x"
+            f"  per 1,000 reads: DPU's disk {own:6.1f} jiffies, guest's own client {inside:6.1f}, {inside / own:4.1f} x"
         )
     print(f"  processes and threads of the guest's own client: {threads}; of the DPU's disk: 0")
 
