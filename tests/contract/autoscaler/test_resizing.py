@@ -3,9 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import grpc
+import pytest
 from grpc import StatusCode
 
 from coordinator.core.objects.kinds import Kind
+from proto.clusterautoscaler.externalgrpc import externalgrpc_pb2 as pb
 from tests.contract.autoscaler.rig import Rig, autoscaler_rig, invented, node
 
 
@@ -173,3 +176,25 @@ async def test_an_instance_that_has_its_machine_by_now_is_not_taken_for_one_with
     code, words = await rig.delete("a", invented("dpupool://nodes/a/1"))
     assert (code, "pool a has changed" in words) == (StatusCode.FAILED_PRECONDITION, True)
     assert (await rig.fleet.spec("a"))["replicas"] == 1
+
+
+async def test_an_answer_that_comes_after_the_clients_deadline_was_still_given_once(rig: Rig) -> None:
+    await rig.fleet.pool("a")
+    await rig.refresh()
+    patch, hang = rig.fleet.api.patch, asyncio.Event()
+
+    async def slow(*write: object) -> object:
+        written = await patch(*write)
+        await hang.wait()
+        return written
+
+    rig.fleet.api.patch = slow
+    request = pb.NodeGroupIncreaseSizeRequest(id="a", delta=2)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await rig.cloud.NodeGroupIncreaseSize(request, timeout=0.2)
+    assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
+    rig.fleet.api.patch = patch
+    assert await rig.increase("a", 2) == (StatusCode.OK, "")
+    assert (await rig.fleet.spec("a"))["replicas"] == 2
+    await rig.refresh()
+    assert await rig.target("a") == 2
