@@ -1,9 +1,9 @@
-"""DPUs: watched, judged online or not, and swept of what nobody wants any more when they come back."""
+"""DPUs: watched, judged online or not, and swept of what nobody wants any more before they count as online."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
@@ -17,10 +17,14 @@ from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.objects.fleet import Dpu, DpuPhase, DpuStatus, Slots, SocUsage
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import moment, second
+from proto.errors import DpuError
+from proto.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
-SWEEP_S = 300.0
+SWEEP_S = 60.0
+RESWEEP_S = 5.0
+"""After the sweep of a return: a forced detach that was decided just before it may have left something since."""
 
 
 @dataclass(slots=True)
@@ -30,8 +34,22 @@ class _Watch:
     monitor: Monitor
     task: asyncio.Task[None]
     where: tuple[str, str]
-    swept: str = ""
-    swept_at: datetime | None = None
+    swept: tuple[str, int] | None = None
+    sweep_at: datetime | None = None
+    dirt: str = ""
+
+    @property
+    def contact(self) -> tuple[str, int] | None:
+        """Which life of the journal is in touch since which return; None without contact."""
+        pulse = self.monitor.pulse
+        return None if pulse.error or pulse.info is None else (pulse.info.instance_id, pulse.contact)
+
+    @property
+    def uncleanness(self) -> str:
+        """Why the DPU must not get a new machine yet; empty when it was swept in this contact."""
+        if self.dirt:
+            return self.dirt
+        return "" if self.swept == self.contact else "has not been looked through since its return"
 
 
 class DpuController:
@@ -55,8 +73,8 @@ class DpuController:
         if watch is None or watch.where != where or watch.task.done():
             await self._stop(key)
             watch = self._watch(dpu, where)
-        await self._write(dpu, watch.monitor.pulse)
         await self._sweep(dpu, watch)
+        await self._write(dpu, watch)
         left = self._context.timing.offline_after_s - watch.monitor.pulse.silent_s()
         return Again(after_s=left + 0.01) if watch.monitor.pulse.error and left > 0 else NEVER
 
@@ -95,16 +113,18 @@ class DpuController:
             self._context.events.tell(Kind.DPU, dpu.metadata, event.reason, event.message, warning=event.warning)
         self._news(event)
 
-    async def _write(self, dpu: Dpu, pulse: Pulse) -> None:
-        status = self._judge(dpu, pulse)
+    async def _write(self, dpu: Dpu, watch: _Watch) -> None:
+        dpu = self._context.caches.dpus.get(dpu.metadata.key) or dpu
+        status = self._judge(dpu, watch)
         if not await self._context.write_status(Kind.DPU, dpu, status) or status.phase is dpu.status.phase:
             return
         says = next(entry.message for entry in status.conditions if entry.type == Aspect.READY.value)
         warning = status.phase in {DpuPhase.OFFLINE, DpuPhase.DEGRADED}
         self._context.events.tell(Kind.DPU, dpu.metadata, status.phase.value, says, warning=warning)
 
-    def _judge(self, dpu: Dpu, pulse: Pulse) -> DpuStatus:
-        phase, says = self._phase(dpu, pulse)
+    def _judge(self, dpu: Dpu, watch: _Watch) -> DpuStatus:
+        pulse = watch.monitor.pulse
+        phase, says = self._phase(dpu, pulse, watch.uncleanness)
         reason = pulse.error.reason.value if pulse.error else phase.value
         now = self._context.clock()
         status = msgspec.structs.replace(
@@ -125,7 +145,7 @@ class DpuController:
             return status
         return self._details(status, pulse, now)
 
-    def _phase(self, dpu: Dpu, pulse: Pulse) -> tuple[DpuPhase, str]:
+    def _phase(self, dpu: Dpu, pulse: Pulse, uncleanness: str) -> tuple[DpuPhase, str]:
         remedy = f"see that dpu-daemon runs and that {dpu.spec.address} (spec.address) is reachable"
         if pulse.error:
             quiet = pulse.silent_s() >= self._context.timing.offline_after_s
@@ -136,6 +156,8 @@ class DpuController:
             return dpu.status.phase, "has not been asked yet"
         if not pulse.info.ready:
             return DpuPhase.DEGRADED, pulse.info.message or "converges after its start"
+        if uncleanness:
+            return DpuPhase.DEGRADED, uncleanness
         return DpuPhase.ONLINE, pulse.info.message or "answers and has converged"
 
     def _details(self, status: DpuStatus, pulse: Pulse, now: datetime) -> DpuStatus:
@@ -167,14 +189,23 @@ class DpuController:
         return msgspec.structs.replace(fresh, last_seen=second(now), usage=soc)
 
     async def _sweep(self, dpu: Dpu, watch: _Watch) -> None:
-        """After each return of the DPU, and now and then: take away what nobody wants."""
-        pulse = watch.monitor.pulse
-        if pulse.error or pulse.info is None:
-            watch.swept = ""
+        """After each return of the DPU, before it is told to be online, and now and then: take what nobody wants."""
+        contact, now = watch.contact, self._context.clock()
+        if contact is None or (watch.swept == contact and watch.sweep_at is not None and now < watch.sweep_at):
             return
-        now = self._context.clock()
-        recent = watch.swept_at is not None and (now - watch.swept_at).total_seconds() < SWEEP_S
-        if watch.swept == pulse.info.instance_id and recent:
-            return
-        await self._sweeper.sweep(dpu)
-        watch.swept, watch.swept_at = pulse.info.instance_id, now
+        returned = watch.swept != contact
+        trouble = "cannot be looked through for things nobody wants"
+        try:
+            left = await self._sweeper.find(dpu)
+            if left.count:
+                watch.swept, watch.dirt = None, f"being cleaned of {left.count} things nobody wants"
+                trouble = watch.dirt
+                await self._write(dpu, watch)
+                await self._sweeper.remove(dpu, left)
+        except DpuError as error:
+            if error.reason is not Reason.CONFLICT and watch.swept != contact:
+                watch.dirt = f"{trouble}: {error}"
+                await self._write(dpu, watch)
+            raise
+        watch.dirt, watch.swept = "", contact
+        watch.sweep_at = now + timedelta(seconds=RESWEEP_S if returned else SWEEP_S)

@@ -15,6 +15,8 @@ from proto.reasons import Reason
 log = structlog.get_logger(__name__)
 
 STREAM_PAUSE_S = 1.0
+NEWS_PAUSE_S = 0.1
+"""Between an event and the question that it causes: several events cause one."""
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Pulse:
         answered_at: when it last answered; None for never.
         since: when the watch began.
         error: of the last question, None when that was answered.
+        contact: counts its first answer and each answer after silence.
     """
 
     since: float = field(default_factory=time.monotonic)
@@ -32,6 +35,7 @@ class Pulse:
     info: DaemonInfo | None = None
     usage: DaemonUsage | None = None
     error: DpuError | None = None
+    contact: int = 0
 
     def silent_s(self) -> float:
         """Seconds without an answer."""
@@ -39,7 +43,7 @@ class Pulse:
 
 
 class Monitor:
-    """Two tasks per DPU: questions at an interval, and the stream of events, whose end asks at once."""
+    """Two tasks per DPU: questions at an interval, and the stream of events; each event, and its end, asks at once."""
 
     def __init__(
         self,
@@ -65,12 +69,14 @@ class Monitor:
     async def _ask(self) -> None:
         while True:
             try:
-                self.pulse.info = await self._client.daemon()
-                self.pulse.usage = await self._client.usage()
+                info, usage = await self._client.daemon(), await self._client.usage()
+                self.pulse.info, self.pulse.usage = info, usage
+                if self.pulse.answered_at is None or self.pulse.error is not None:
+                    self.pulse.contact += 1
                 self.pulse.answered_at = time.monotonic()
                 self.pulse.error = None
                 if self._heard is None:
-                    self._heard = self.pulse.info.event_sequence
+                    self._heard = info.event_sequence
             except DpuError as error:
                 self.pulse.error = error
             self._changed()
@@ -78,6 +84,7 @@ class Monitor:
                 await asyncio.wait_for(self._ask_now.wait(), self._poll_s)
             except TimeoutError:
                 continue
+            await asyncio.sleep(NEWS_PAUSE_S)
             self._ask_now.clear()
 
     async def _listen(self) -> None:
@@ -90,6 +97,7 @@ class Monitor:
                 async for event in self._client.events(self._heard):
                     self._heard = event.sequence
                     self._told(event)
+                    self._ask_now.set()
             except DpuError as error:
                 if error.reason is Reason.INVALID or error.wire.grpc == "OUT_OF_RANGE":
                     self._heard = 0

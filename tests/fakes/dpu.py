@@ -30,6 +30,7 @@ class FakeDpu:
     Attributes:
         fences: highest generation seen and whether it was taken away, by volume, port and seed.
         history: serial that each attachment of a volume was shown with.
+        stuck: why no disk can be taken away; None when all can.
     """
 
     server: FakeServer
@@ -43,6 +44,7 @@ class FakeDpu:
     identities: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     silent_attempts: int = 1
     listeners: int = 0
+    stuck: DpuError | None = None
     event_log: list[DaemonEvent] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,6 +84,8 @@ class FakeDpu:
         known = self.disks.get(attachment_id)
         if known is None:
             return "was absent"
+        if self.stuck:
+            raise self.stuck
         if not self._close(known[0].volume_id, generation):
             return "fenced; nothing done"
         del self.disks[attachment_id]
@@ -164,6 +168,8 @@ class FakeDpu:
     async def release_machine(self, machine_id: str, generation: int, *, force: bool = False) -> list[str]:
         await self._reach()
         released = []
+        if self.stuck:
+            raise self.stuck
         for attachment_id in [key for key, (spec, _) in self.disks.items() if spec.machine_id == machine_id]:
             spec, disk = self.disks.pop(attachment_id)
             self._close(spec.volume_id, disk.generation)

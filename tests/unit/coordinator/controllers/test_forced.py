@@ -1,5 +1,6 @@
 """DPUs that are gone: detaching without them, fencing, and sweeping when they come back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from coordinator.core.objects.kinds import Kind
 from coordinator.core.storage.attachment import FORCE_DETACH
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.fakes.plant import Plant, condition, coordinator, phase
+from tests.fakes.plant import TIMING, Plant, condition, coordinator, phase
 
 MARK = {"metadata": {"annotations": {FORCE_DETACH: "the card is dead"}}}
 
@@ -72,6 +73,84 @@ async def test_what_a_forced_delete_left_on_a_dpu_is_swept_when_it_returns() -> 
         await plant.gone(Kind.MACHINE, "bm-01")
         plant.dpus["dpu-1"].reachable = True
         await plant.until(Kind.DPU, "dpu-1", lambda _: plant.leaks() == [])
+
+
+async def leave_something(plant: Plant) -> None:
+    """Force a machine away from a DPU that cannot be told."""
+    await offline(plant)
+    await plant.delete(Kind.MACHINE, "bm-01")
+    await plant.change(Kind.MACHINE, "bm-01", MARK)
+    await plant.gone(Kind.MACHINE, "bm-01")
+
+
+async def test_a_returned_dpu_is_not_online_before_it_is_clean() -> None:
+    plant = await running_plant()
+    dpu = plant.dpus["dpu-1"]
+    async with coordinator(plant.api, plant):
+        await leave_something(plant)
+        dpu.stuck = DpuError(Reason.UNAVAILABLE, "disk waits for its target", remedy="repeat it")
+        dpu.reachable = True
+        found = await plant.until(Kind.DPU, "dpu-1", lambda one: "waits for its target" in condition(one)["message"])
+        assert phase(found) == "Degraded"
+        assert condition(found)["message"].startswith("being cleaned of 2 things nobody wants: ")
+        dpu.stuck = None
+        await plant.until(Kind.DPU, "dpu-1", lambda one: phase(one) == "Online")
+        assert plant.leaks() == []
+
+
+async def test_no_look_ever_finds_an_online_dpu_with_leftovers() -> None:
+    plant = await running_plant()
+    phases: list[str] = []
+    async with coordinator(plant.api, plant):
+        await leave_something(plant)
+        plant.dpus["dpu-1"].reachable = True
+
+        def clean(one: dict[str, Any]) -> bool:
+            phases.append(phase(one))
+            assert phase(one) != "Online" or plant.dpus["dpu-1"].disks == {}
+            return phase(one) == "Online"
+
+        await plant.until(Kind.DPU, "dpu-1", clean)
+    assert "Offline" in phases
+
+
+async def test_a_dpu_with_nothing_to_sweep_is_online_at_once() -> None:
+    plant = await running_plant()
+    before = plant.dpus["dpu-1"].listeners
+    async with coordinator(plant.api, plant):
+        await plant.until(Kind.DPU, "dpu-1", lambda _: plant.dpus["dpu-1"].listeners > before)
+        await plant.until(Kind.DPU, "dpu-1", lambda one: phase(one) == "Online")
+    assert not [event for event in plant.api.events.values() if event["reason"] in {"Degraded", "Swept"}]
+
+
+async def test_one_thing_that_does_not_go_keeps_no_other_on_the_dpu() -> None:
+    plant = await running_plant()
+    dpu = plant.dpus["dpu-1"]
+    stray = PortSpec(mac="0a:d9:00:00:00:99", addresses=(), network_id="", machine_id="")
+    async with coordinator(plant.api, plant):
+        await leave_something(plant)
+        dpu.reachable = True
+        await dpu.plug_port("stray", 1, stray)
+        dpu.stuck = DpuError(Reason.UNAVAILABLE, "disk waits for its target", remedy="repeat it")
+        await plant.until(Kind.DPU, "dpu-1", lambda _: "stray" not in dpu.ports)
+        assert dpu.disks != {}
+
+
+async def test_slots_are_told_when_the_dpu_tells_of_a_detach() -> None:
+    plant = await running_plant()
+    dpu = plant.dpus["dpu-1"]
+    before = dpu.listeners
+    slow = replace(TIMING, dpu_poll_s=60.0, offline_after_s=60.0)
+    async with coordinator(plant.api, plant, slow):
+        await plant.until(Kind.DPU, "dpu-1", lambda one: one["status"].get("diskSlots", {}).get("used") == 1)
+        await plant.until(Kind.DPU, "dpu-1", lambda _: dpu.listeners > before)
+        dpu.disks["more"] = next(iter(dpu.disks.values()))
+        dpu.tell(
+            DaemonEvent(
+                sequence=0, subject=EventSubject.ATTACHMENT, id="more", reason="Attached", message="", warning=False
+            )
+        )
+        await plant.until(Kind.DPU, "dpu-1", lambda one: one["status"]["diskSlots"]["used"] == 2)
 
 
 async def test_the_sweep_also_happens_in_a_coordinator_that_knows_of_nothing() -> None:
