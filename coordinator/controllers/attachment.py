@@ -9,7 +9,7 @@ from coordinator.controllers.context import Context
 from coordinator.controllers.detach import Detacher
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, holds, with_condition
-from coordinator.core.objects.fleet import Dpu
+from coordinator.core.objects.fleet import Dpu, DpuPhase
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import UidRef
 from coordinator.core.objects.storage import Attachment, AttachmentPhase, Volume, VolumePhase
@@ -19,6 +19,12 @@ from proto.reasons import Reason
 
 FINALIZER = "dpupool.io/attachment"
 HOPELESS_S = 15.0
+
+FOLLOWABLE = frozenset({"spec.qos", "spec.size_bytes"})
+"""Fields in which a disk that is shown already may differ from what is asked for: it is made to follow."""
+
+EXCLUSIVE = frozenset({"spec.boot_order", "spec.serial", "spec.nguid"})
+"""Fields whose values one disk of a DPU has at a time."""
 
 PHASE_OF: dict[LinkState, AttachmentPhase] = {
     LinkState.READY: AttachmentPhase.ATTACHED,
@@ -128,13 +134,23 @@ class AttachmentController:
         try:
             disk = await client.attach(uid, generation, asked)
         except DpuError as error:
-            if error.reason is not Reason.ALREADY_EXISTS:
-                raise
+            if error.reason is not Reason.ALREADY_EXISTS or error.field not in FOLLOWABLE:
+                raise self._judged(error, dpu) from error
             disk = await client.set_qos(uid, spec.qos)
             disk = await client.attach(uid, generation, replace(asked, size_bytes=disk.size_bytes))
         if disk.size_bytes < volume.status.size_bytes:
             disk = await client.resize(attachment.metadata.uid, volume.status.size_bytes)
         return disk
+
+    def _judged(self, error: DpuError, dpu: Dpu) -> DpuError:
+        """A refusal as it is, but for a clash with what is on its way out of the DPU: that one is worth repeating."""
+        if error.reason is not Reason.ALREADY_EXISTS or error.field not in EXCLUSIVE:
+            return error
+        leaving = any(one.metadata.deleting for one in self._context.caches.attachments.by("dpu", dpu.metadata.name))
+        if not leaving and dpu.status.phase is DpuPhase.ONLINE:
+            return error
+        remedy = "it is on its way out; this attachment goes on when it is gone"
+        return DpuError(error.reason, error.message, field=error.field, remedy=remedy, retry=True)
 
     def _is_settled(self, attachment: Attachment, volume: Volume, dpu: Dpu) -> bool:
         """Whether the DPU was asked for just this, in its journal's present life, by this process, and said yes."""

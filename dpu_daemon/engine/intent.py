@@ -75,15 +75,20 @@ def _refuse_taken(spec: AttachmentSpec, others: Collection[Attachment]) -> None:
             message = f"volume {spec.volume_id} is attached here as {name}"
             raise DpuError(Reason.IN_USE, message, field="spec.volume_id", remedy=f"detach {name} first")
         if has.serial == spec.serial:
-            raise _taken("spec.serial", f"serial {spec.serial} is that of {name}")
+            raise _taken("spec.serial", f"serial {spec.serial}", other)
         if has.nguid == spec.nguid:
-            raise _taken("spec.nguid", f"NGUID {spec.nguid} is that of {name}")
+            raise _taken("spec.nguid", f"NGUID {spec.nguid}", other)
         if spec.boot_order and has.boot_order == spec.boot_order:
-            raise _taken("spec.boot_order", f"boot order {spec.boot_order} is that of {name}")
+            raise _taken("spec.boot_order", f"boot order {spec.boot_order}", other)
 
 
-def _taken(field: str, message: str) -> DpuError:
-    return DpuError(Reason.ALREADY_EXISTS, message, field=field, remedy="choose another one")
+def _taken(field: str, what: str, other: Attachment) -> DpuError:
+    """Another disk has it; one that is being taken away gives it back by itself."""
+    if other.wanted:
+        message = f"{what} is that of {other.attachment_id}"
+        return DpuError(Reason.ALREADY_EXISTS, message, field=field, remedy="choose another one")
+    message = f"{what} is that of {other.attachment_id}, which is still being taken away"
+    return DpuError(Reason.IN_FLIGHT, message, field=field, remedy="repeat the call")
 
 
 def refuse_other_disk(asked: AskedDisk, record: Attachment) -> None:

@@ -53,14 +53,20 @@ class FakeDpu:
         self._open(spec.volume_id, generation)
         known = self.disks.get(attachment_id)
         if known is not None:
-            if replace(known[0], target=spec.target, size_bytes=spec.size_bytes) != spec:
+            if replace(known[0], target=spec.target, size_bytes=spec.size_bytes, qos=spec.qos) != spec:
                 raise DpuError(Reason.ALREADY_EXISTS, f"attachment {attachment_id} is another disk", field="spec")
+            if spec.qos != known[0].qos:
+                raise DpuError(Reason.ALREADY_EXISTS, "use SetQos", field="spec.qos")
             if spec.size_bytes > known[0].size_bytes:
                 raise DpuError(Reason.ALREADY_EXISTS, "use Resize", field="spec.size_bytes")
             return known[1]
         volume = self.backend.volumes.get(spec.volume_id)
         if volume is None or spec.target.export != f"{spec.volume_id}-{volume.generation}" or not volume.exported_to:
             raise DpuError(Reason.UNAVAILABLE, f"no export {spec.target.export}", remedy="see the storage node")
+        for key, (other, _) in self.disks.items():
+            if spec.boot_order and other.boot_order == spec.boot_order:
+                message = f"boot order {spec.boot_order} is that of {key}"
+                raise DpuError(Reason.ALREADY_EXISTS, message, field="spec.boot_order", remedy="choose another one")
         used = {disk.slot for _, disk in self.disks.values()}
         disk = Disk(
             attachment_id=attachment_id,

@@ -1,6 +1,8 @@
 """Images, volumes and attachments by themselves."""
 
 from coordinator.core.objects.kinds import Kind
+from proto.errors import DpuError
+from proto.reasons import Reason
 from tests.fakes.plant import Plant, condition, coordinator, phase
 
 
@@ -161,3 +163,37 @@ async def test_a_claim_of_a_machine_that_is_no_more_is_taken_off() -> None:
     await plant.change(Kind.HOST, "host-1", {"spec": {"claimRef": claim}})
     async with coordinator(plant.api, plant):
         await plant.until(Kind.HOST, "host-1", lambda one: not one["spec"].get("claimRef"))
+
+
+async def test_a_clash_of_boot_orders_is_told_as_it_is() -> None:
+    plant = Plant()
+    await plant.furnish()
+    boots = {"hostRef": {"name": "host-1"}, "bootOrder": 1}
+    async with coordinator(plant.api, plant):
+        for name in ("one", "two"):
+            await plant.make(Kind.VOLUME, name, {"size": "16Mi"})
+        await plant.make(Kind.ATTACHMENT, "one", boots | {"volumeRef": {"name": "one"}})
+        await plant.until(Kind.ATTACHMENT, "one", lambda one: phase(one) == "Attached")
+        await plant.make(Kind.ATTACHMENT, "two", boots | {"volumeRef": {"name": "two"}})
+        found = await plant.until(Kind.ATTACHMENT, "two", lambda one: phase(one) == "Failed")
+    assert "spec.boot_order: boot order 1 is that of" in condition(found)["message"]
+
+
+async def test_a_clash_with_an_attachment_that_leaves_is_waited_for() -> None:
+    plant = Plant()
+    await plant.furnish()
+    boots = {"hostRef": {"name": "host-1"}, "bootOrder": 1}
+    dpu = plant.dpus["dpu-1"]
+    async with coordinator(plant.api, plant):
+        for name in ("one", "two"):
+            await plant.make(Kind.VOLUME, name, {"size": "16Mi"})
+        await plant.make(Kind.ATTACHMENT, "one", boots | {"volumeRef": {"name": "one"}})
+        await plant.until(Kind.ATTACHMENT, "one", lambda one: phase(one) == "Attached")
+        dpu.stuck = DpuError(Reason.UNAVAILABLE, "disk waits for its target", remedy="repeat it")
+        await plant.delete(Kind.ATTACHMENT, "one")
+        await plant.make(Kind.ATTACHMENT, "two", boots | {"volumeRef": {"name": "two"}})
+        found = await plant.until(Kind.ATTACHMENT, "two", lambda one: condition(one).get("reason") == "AlreadyExists")
+        assert phase(found) == "Attaching"
+        assert "on its way out" in condition(found)["message"]
+        dpu.stuck = None
+        await plant.until(Kind.ATTACHMENT, "two", lambda one: phase(one) == "Attached")
