@@ -1,8 +1,8 @@
 # noqa: INP001  (a script; `packaging` is no package of ours)
 """Makes dist/dpu-cni, the CNI plug-in as one executable file, from the modules of cni_plugin.
 
-`python packaging/cni/bundle.py [TARGET]`. Modules are joined in the order of their imports. Docstrings and
-comments stay behind, because the interpreter compiles the file at every call.
+`python packaging/cni/bundle.py [TARGET]`. Modules are joined in the order of their imports. Docstrings,
+comments and annotations stay behind, because the interpreter compiles the file at every call.
 """
 
 import ast
@@ -56,7 +56,7 @@ def write(text: str, target: Path) -> None:
 
 
 class _Joined(ast.NodeTransformer):
-    """A module without its docstrings and without imports of its siblings."""
+    """A module without its docstrings, its functions' annotations and its imports of siblings."""
 
     def __init__(self, package: str, module: str, owners: dict[str, str]) -> None:
         self._package = package
@@ -75,6 +75,16 @@ class _Joined(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
         return None if isinstance(node.value, ast.Constant) else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        self.generic_visit(node)
+        node.returns = None
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         self.generic_visit(node)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -39,6 +40,17 @@ def test_docstrings_and_imports_of_siblings_stay_behind(bundler: ModuleType, pac
     (package / "main.py").write_text("import posix\nfrom cni_plugin.codes import Broken\nraise Broken\n")
     text = bundler.bundle(package)
     assert text.splitlines()[2:] == ["import posix", "class Broken(Exception):", "    pass", "raise Broken"]
+
+
+def test_annotations_stay_behind_and_meaning_does_not(bundler: ModuleType, package: Path) -> None:
+    (package / "main.py").write_text(
+        "def add(a: int, *more: int, by: int = 1) -> int:\n  return a + by + sum(more)\n"
+    )
+    text = bundler.bundle(package)
+    assert "int" not in text
+    names: dict[str, Callable[..., int]] = {}
+    exec(text, names)  # noqa: S102  (what the interpreter does with it)
+    assert names["add"](1, 10, by=100) == 111
 
 
 def test_one_name_with_two_meanings_is_refused(bundler: ModuleType, package: Path) -> None:
