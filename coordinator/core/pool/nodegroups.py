@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, IntEnum
 from functools import cached_property
 
 from coordinator.core.machine.names import count
@@ -20,6 +19,7 @@ from coordinator.core.objects.pool import (
     PoolUse,
     provider_id,
 )
+from coordinator.core.pool.instances import Fault, Instance, InstanceState, NodeRef
 from coordinator.core.pool.stock import QUARANTINE, fits, machine_name, template_node
 
 GPU_LABEL = "dpupool.io/gpu"
@@ -29,56 +29,6 @@ KUBELET_LABELS = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
 """What every kubelet says of itself, so that pods may select on it before there is a node."""
 
 _FREE_SOON = {HostPhase.AVAILABLE, HostPhase.RELEASING}
-
-
-class ErrorClass(IntEnum):
-    """What kept an instance from coming, in the numbers of the protocol."""
-
-    OUT_OF_RESOURCES = 1
-    OTHER = 99
-
-
-class Fault(Enum):
-    """Error codes of instances."""
-
-    NO_SERVER = "NoServerAvailable"
-    GIVEN_UP = "ProvisioningFailed"
-
-
-class InstanceState(Enum):
-    """Where an instance is in its life."""
-
-    CREATING = "Creating"
-    RUNNING = "Running"
-    DELETING = "Deleting"
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One node of a group, or one that is to come.
-
-    Attributes:
-        id: provider ID of its node.
-        fault: why it will not come; None while nothing is wrong.
-    """
-
-    id: str
-    state: InstanceState
-    fault: Fault | None = None
-    message: str = ""
-
-    @property
-    def error_class(self) -> ErrorClass:
-        """The class of its fault."""
-        return ErrorClass.OUT_OF_RESOURCES if self.fault is Fault.NO_SERVER else ErrorClass.OTHER
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRef:
-    """A node by what an autoscaler tells of it."""
-
-    provider_id: str = ""
-    name: str = ""
 
 
 @dataclass(frozen=True)

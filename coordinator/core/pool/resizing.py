@@ -10,7 +10,8 @@ import msgspec
 from coordinator.core.machine.names import count
 from coordinator.core.objects.meta import Json, second
 from coordinator.core.objects.pool import RemovalEntry
-from coordinator.core.pool.nodegroups import NodeGroup, NodeRef
+from coordinator.core.pool.instances import NodeRef
+from coordinator.core.pool.nodegroups import NodeGroup
 from proto.errors import DpuError
 from proto.reasons import Reason
 

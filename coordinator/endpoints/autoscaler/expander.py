@@ -25,7 +25,7 @@ class Expander(pb_grpc.ExpanderServicer):
     The one option that is answered is the same for the same question: what the chain leaves open, the name decides.
 
     Args:
-        groups: pools, for priorities and prices.
+        groups: pools, for priorities and prices; of its own, since it looks anew for each question.
         chain: expanders in the order in which they narrow the options.
     """
 
@@ -34,6 +34,7 @@ class Expander(pb_grpc.ExpanderServicer):
         self._chain = chain_of(chain)
 
     async def BestOptions(self, request: pb.BestOptionsRequest, _context: Any) -> pb.BestOptionsResponse:  # noqa: N802
+        await self._groups.refresh()
         pools = {name: group.pool for name, group in (await self._groups.all()).items()}
         prices = {name: pool.spec.price_per_hour for name, pool in pools.items()}
         options = [_option(option, request.nodeBytesMap, prices.get(option.nodeGroupId)) for option in request.options]

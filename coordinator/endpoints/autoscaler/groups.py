@@ -13,7 +13,8 @@ from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json, Wire
 from coordinator.core.objects.pool import Pool
-from coordinator.core.pool.nodegroups import NodeGroup, NodeRef, group_nodes, group_of
+from coordinator.core.pool.instances import NodeRef
+from coordinator.core.pool.nodegroups import NodeGroup, group_nodes, group_of
 from coordinator.core.pool.resizing import Request, Resize, decrease, increase, last_request, remove
 from proto.errors import DpuError
 from proto.reasons import Reason

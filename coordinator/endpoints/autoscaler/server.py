@@ -68,7 +68,8 @@ class AutoscalerServers:
     """
 
     def __init__(self, api: Api, clock: Callable[[], datetime], chain: Sequence[ExpanderName] = DEFAULT_CHAIN) -> None:
-        self._groups = Groups(api, clock)
+        self._api = api
+        self._clock = clock
         self._chain = chain
         self._servers: list[grpc.aio.Server] = []
 
@@ -79,7 +80,7 @@ class AutoscalerServers:
             DpuError: UNAVAILABLE, the address cannot be had; INVALID, a file cannot be used.
         """
         server = _server(Gate(identified=True))
-        externalgrpc_pb2_grpc.add_CloudProviderServicer_to_server(CloudProvider(self._groups), server)
+        externalgrpc_pb2_grpc.add_CloudProviderServicer_to_server(CloudProvider(Groups(self._api, self._clock)), server)
         return await self._start(server, listen, tls, "autoscaler.listen")
 
     async def serve_expander(self, listen: str, tls: ServerTls) -> int:
@@ -90,7 +91,7 @@ class AutoscalerServers:
             DpuError: UNAVAILABLE, the address cannot be had; INVALID, a file cannot be used.
         """
         server = _server(Gate(identified=False))
-        expander_pb2_grpc.add_ExpanderServicer_to_server(Expander(self._groups, self._chain), server)
+        expander_pb2_grpc.add_ExpanderServicer_to_server(Expander(Groups(self._api, self._clock), self._chain), server)
         anybody = ServerTls(cert=tls.cert, key=tls.key)
         return await self._start(server, listen, anybody, "autoscaler.expander_listen")
 

@@ -7,7 +7,8 @@ from google.protobuf import duration_pb2
 from google.protobuf.message import DecodeError
 
 from coordinator.core.objects.meta import Json
-from coordinator.core.pool.nodegroups import Instance, InstanceState, NodeGroup, NodeRef
+from coordinator.core.pool.instances import Instance, InstanceState, NodeRef
+from coordinator.core.pool.nodegroups import NodeGroup
 from proto.clusterautoscaler.externalgrpc import externalgrpc_pb2 as pb
 from proto.clusterautoscaler.kubernetes import core_pb2
 from proto.errors import DpuError

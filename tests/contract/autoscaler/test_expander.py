@@ -4,6 +4,7 @@ import random
 
 from grpc import StatusCode
 
+from coordinator.core.objects.kinds import Kind
 from proto.clusterautoscaler.expander import expander_pb2 as pb
 from proto.clusterautoscaler.kubernetes import core_pb2
 from tests.contract.autoscaler.rig import Rig
@@ -48,6 +49,8 @@ async def test_pools_of_higher_priority_come_first(rig: Rig) -> None:
     await rig.fleet.pool("big", priority=7)
     await rig.fleet.pool("small")
     assert await best(rig, question(["big", "small"])) == ["big"]
+    await rig.fleet.api.patch(Kind.POOL, "small", {"spec": {"priority": 9}})
+    assert await best(rig, question(["big", "small"])) == ["small"]
 
 
 async def test_no_options_have_no_best(rig: Rig) -> None:

@@ -8,7 +8,8 @@ import pytest
 from coordinator.core.objects.fleet import Host
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.pool import Pool
-from coordinator.core.pool.nodegroups import Fault, InstanceState, NodeGroup, NodeRef, group_nodes, group_of
+from coordinator.core.pool.instances import Fault, InstanceState, NodeRef
+from coordinator.core.pool.nodegroups import NodeGroup, group_nodes, group_of
 from coordinator.core.pool.stock import machine_name
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.pool import Pool
-from coordinator.core.pool.nodegroups import NodeGroup, NodeRef
+from coordinator.core.pool.instances import NodeRef
+from coordinator.core.pool.nodegroups import NodeGroup
 from coordinator.core.pool.resizing import (
     REQUEST_ANNOTATION,
     Request,
