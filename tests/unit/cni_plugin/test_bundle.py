@@ -43,9 +43,7 @@ def test_docstrings_and_imports_of_siblings_stay_behind(bundler: ModuleType, pac
 
 
 def test_annotations_stay_behind_and_meaning_does_not(bundler: ModuleType, package: Path) -> None:
-    (package / "main.py").write_text(
-        "def add(a: int, *more: int, by: int = 1) -> int:\n  return a + by + sum(more)\n"
-    )
+    (package / "main.py").write_text("def add(a: int, *more: int, by: int = 1) -> int:\n  return a + by + sum(more)\n")
     text = bundler.bundle(package)
     assert "int" not in text
     names: dict[str, Callable[..., int]] = {}
