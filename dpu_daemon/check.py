@@ -1,5 +1,6 @@
 """What a machine lacks for this daemon, and how to get it."""
 
+import errno
 import io
 import os
 import shutil
@@ -22,6 +23,7 @@ from proto.reasons import Reason
 
 EXPIRY_WARNING = timedelta(days=14)
 FREE_BYTES = 64 << 20
+IN_USE = "is in use by a running daemon"
 
 
 class CheckFormat(Enum):
@@ -55,13 +57,15 @@ def examine(config: Config) -> tuple[Finding, ...]:
 
 def _examine(config: Config) -> Iterator[Finding]:
     yield _directory("journal", config.journal.parent)
-    yield _journal(config.journal)
+    journal = _journal(config.journal)
+    yield journal
+    running = journal.says.endswith(IN_USE)
     if config.tls is not None:
         yield from _certificates(config.tls)
     if not config.listen.startswith("unix:"):
-        yield _port("listen", config.listen)
+        yield _port("listen", config.listen, running=running)
     if config.metrics.listen:
-        yield _port("metrics.listen", config.metrics.listen)
+        yield _port("metrics.listen", config.metrics.listen, running=running)
     if isinstance(config, DpuConfig):
         yield from _dpu(config)
     else:
@@ -124,7 +128,7 @@ def _journal(path: Path) -> Finding:
         journal = Journal(path)
     except DpuError as error:
         if error.reason is Reason.UNAVAILABLE and "another process" in error.message:
-            return Finding("journal", passed=True, says=f"{path} is in use by a running daemon")
+            return Finding("journal", passed=True, says=f"{path} {IN_USE}")
         return Finding("journal", passed=False, says=error.message, remedy=error.remedy)
     try:
         count = len(journal.read().records)
@@ -160,7 +164,8 @@ def _certificate(subject: str, path: Path) -> Finding:
     return Finding(subject, passed=True, says=says)
 
 
-def _port(subject: str, text: str) -> Finding:
+def _port(subject: str, text: str, *, running: bool) -> Finding:
+    """Whether the daemon can listen there; beside a running one (`running`) the address is its own."""
     where = endpoint(text, subject, Path())
     family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -168,9 +173,19 @@ def _port(subject: str, text: str) -> Finding:
         try:
             probe.bind((where.host, where.port))
         except OSError as error:
-            remedy = "stop what listens there (it may be this daemon), or choose another address"
-            return Finding(subject, passed=False, says=f"{text}: {error.strerror or error}", remedy=remedy)
+            if running and error.errno == errno.EADDRINUSE:
+                return Finding(subject, passed=True, says=f"{text} is held by the running daemon")
+            return Finding(subject, passed=False, says=f"{text}: {error.strerror or error}", remedy=_way(error))
     return Finding(subject, passed=True, says=f"{text} is free")
+
+
+def _way(error: OSError) -> str:
+    """What helps when an address cannot be listened on."""
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "no interface here has this address: correct it, or run the check in the network namespace that has it"
+    if error.errno == errno.EACCES:
+        return "choose a port above 1023, or give the daemon CAP_NET_BIND_SERVICE"
+    return "stop what listens there, or choose another address"
 
 
 def render(findings: Sequence[Finding], form: CheckFormat) -> str:

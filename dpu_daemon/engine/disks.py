@@ -99,7 +99,7 @@ class Disks:
         async with self._ledger.allocation:
             record = self._chosen(asked, foreign | self._refused_slots)
             said = self._said(
-                record, "Attaching", f"{record.handle} gets slot {record.slot}, serial {record.spec.serial}"
+                record, "Attaching", f"{_named(record)} gets slot {record.slot}, serial {record.spec.serial}"
             )
             await self._ledger.commit(Change(put=(record,), fences=self._fences(record, closed=False), events=(said,)))
         return record
@@ -138,7 +138,7 @@ class Disks:
         record = self._ledger.attachments[attachment_id]
         if not record.established:
             record = replace(record, established=True)
-            said = self._said(record, "Attached", f"{record.handle} is in slot {record.slot}")
+            said = self._said(record, "Attached", f"{_named(record)} is in slot {record.slot}")
             await self._ledger.commit(Change(put=(record,), events=(said,)))
         return record
 
@@ -194,7 +194,7 @@ class Disks:
                 await self._ledger.commit(Change(fences=(closed,)))
             return f"attachment {attachment_id} was absent"
         record = replace(record, wanted=False, force=force or record.force, generation=generation)
-        said = self._said(record, "Detaching", f"{record.handle} leaves slot {record.slot}")
+        said = self._said(record, "Detaching", f"{_named(record)} leaves slot {record.slot}")
         await self._ledger.commit(Change(put=(record,), fences=self._fences(record, closed=True), events=(said,)))
         return await self.finish(record)
 
@@ -204,7 +204,7 @@ class Disks:
         if seen.block is None or seen.functions is None:
             silent = "host's bus" if seen.functions is None else "block layer"
             return f"{record.handle} is cut off; the rest goes when the {silent} answers again"
-        said = self._said(record, "Detached", f"{record.handle} is gone, slot {record.slot} is free")
+        said = self._said(record, "Detached", f"{_named(record)} is gone, slot {record.slot} is free")
         drop = ((RecordKind.ATTACHMENT, record.attachment_id),)
         await self._ledger.commit(Change(drop=drop, events=(said,)))
         return f"{record.handle} detached from slot {record.slot}"
@@ -258,3 +258,11 @@ class Disks:
     def _said(record: Attachment, reason: str, message: str, *, warning: bool = False) -> Said:
         kind = EventKind.SEED if isinstance(record.spec.source, SeedFile) else EventKind.ATTACHMENT
         return Said(kind=kind, subject=record.attachment_id, reason=reason, message=message, warning=warning)
+
+
+def _named(record: Attachment) -> str:
+    """A disk for a reader who knows volumes and machines, not handles."""
+    spec = record.spec
+    owners = [f"volume {spec.volume_id}"] if spec.volume_id else []
+    owners += [f"machine {spec.machine_id}"] if spec.machine_id else []
+    return f"{record.handle} ({', '.join(owners)})" if owners else record.handle

@@ -21,6 +21,10 @@ DEFAULT_DEADLINE_S = 60.0
 MARGIN_S = 0.1
 """Kept back from the caller's deadline so that the answer, with its reason, still reaches it."""
 _IDS = ("attachment_id", "port_id", "machine_id", "volume_id", "image_id", "generation", "dpu", "since")
+_POLLS = frozenset({"/dpu.v1.HostService/GetDaemon", "/dpu.v1.HostService/GetUsage", "/grpc.health.v1.Health/Check"})
+"""Asked every few seconds for as long as a daemon lives; only a refusal of these is news."""
+_NOBODY = Peer("unknown", None)
+"""Who calls, before and unless a certificate says it."""
 
 _log = structlog.get_logger("dpu_daemon.rpc")
 
@@ -69,7 +73,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             ticket = _Ticket(method, request, self._metrics)
             try:
-                ticket.peer = self._admit(method, context)
+                ticket.peer = self._peer(context)
+                admit(ticket.peer, method)
                 answer = await inner(request, context)
             except DpuError as error:
                 await ticket.refuse(context, error)
@@ -88,7 +93,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             ticket = _Ticket(method, request, self._metrics)
             try:
-                ticket.peer = self._admit(method, context)
+                ticket.peer = self._peer(context)
+                admit(ticket.peer, method)
                 async for answer in inner(request, context):
                     yield answer
             except DpuError as error:
@@ -102,10 +108,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
 
         return call
 
-    def _admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
-        peer = LOCAL if self._trusted else peer_of(context.auth_context())
-        admit(peer, method)
-        return peer
+    def _peer(self, context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
+        return LOCAL if self._trusted else peer_of(context.auth_context())
 
 
 def _bug(error: Exception) -> DpuError:
@@ -118,7 +122,7 @@ class _Ticket:
     """One call, from its beginning to its log line."""
 
     def __init__(self, method: str, request: Any, metrics: Metrics) -> None:
-        self.peer = Peer("unknown", None)
+        self.peer = _NOBODY
         self._method = method
         self._metrics = metrics
         self._began = time.perf_counter()
@@ -128,8 +132,9 @@ class _Ticket:
         """Count and log."""
         took_s = time.perf_counter() - self._began
         self._metrics.count_call(self._method, reason, took_s)
-        role = self.peer.role.value if self.peer.role else "local"
-        say = _log.info if reason == "OK" else _log.warning
+        unnamed = "none" if self.peer is _NOBODY else "local"
+        role = self.peer.role.value if self.peer.role else unnamed
+        say = self._voice(reason)
         extra = {"message": message} if message else {}
         say(
             self._method.rpartition("/")[2],
@@ -140,6 +145,11 @@ class _Ticket:
             **self._ids,
             **extra,
         )
+
+    def _voice(self, reason: str) -> Callable[..., Any]:
+        if reason != "OK":
+            return _log.warning  # type: ignore[no-any-return]  # structlog's loggers are made at run time
+        return _log.debug if self._method in _POLLS else _log.info  # type: ignore[no-any-return]
 
     async def refuse(self, context: grpc.aio.ServicerContext[Any, Any], error: DpuError) -> None:
         """End the call with this error."""

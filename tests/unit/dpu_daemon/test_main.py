@@ -100,6 +100,32 @@ def test_check_passes_when_everything_is_there(tmp_path: Path) -> None:
     assert [found.subject for found in wrong] in ([], ["metrics.listen"]), "port 1 may need a right of its own"
 
 
+def _listening(folder: Path, where: str) -> Path:
+    path = _storage(folder)
+    path.write_text(path.read_text(encoding="utf-8").replace('127.0.0.1:1"', f'{where}"'), encoding="utf-8")
+    return path
+
+
+def test_check_beside_the_running_daemon_finds_its_address_well(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        config = load(_listening(tmp_path, f"127.0.0.1:{listener.getsockname()[1]}"))
+        taken = {found.subject: found for found in examine(config)}["metrics.listen"]
+        journal = Journal(config.journal)
+        try:
+            own = {found.subject: found for found in examine(config)}["metrics.listen"]
+        finally:
+            journal.close()
+    assert (taken.passed, taken.remedy) == (False, "stop what listens there, or choose another address")
+    assert (own.passed, own.says.endswith("is held by the running daemon")) == (True, True)
+
+
+def test_check_tells_of_an_address_that_is_not_here(tmp_path: Path) -> None:
+    config = load(_listening(tmp_path, "192.0.2.1:7443"))
+    found = {found.subject: found for found in examine(config)}["metrics.listen"]
+    assert not found.passed
+    assert "network namespace" in found.remedy
+
+
 def test_check_looks_at_certificates_and_their_keys(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     pair = authority.issue(Identity("dpu-1", Role.DPU, ("127.0.0.1",)))

@@ -102,6 +102,23 @@ async def test_what_the_host_would_confuse_is_refused_by_field(dpu: DpuEngine, w
     assert set(dpu.core.ledger.attachments) == {"att-a"}
 
 
+async def test_what_a_leaving_disk_still_has_is_worth_asking_for_again(dpu: DpuEngine, world: World) -> None:
+    await dpu.disks.attach(disk(world, boot_order=1), soon())
+    world.faults.down.add("block")
+    with pytest.raises(DpuError):
+        await dpu.disks.detach("att-a", 1, soon(), force=False)
+    with pytest.raises(DpuError) as refused:
+        await dpu.disks.attach(disk(world, "b", boot_order=1), soon())
+    assert (refused.value.reason, refused.value.field, refused.value.retry) == (
+        Reason.IN_FLIGHT,
+        "spec.boot_order",
+        True,
+    )
+    world.faults.down.clear()
+    await dpu.disks.detach("att-a", 1, soon(), force=False)
+    assert (await dpu.disks.attach(disk(world, "b", boot_order=1), soon())).state is AttachmentState.ATTACHED
+
+
 async def test_when_all_slots_are_taken_the_limit_is_named(dpu: DpuEngine, world: World) -> None:
     for n in range(8):
         await dpu.disks.attach(disk(world, f"n{n}"), soon())

@@ -186,3 +186,11 @@ async def test_the_daemon_answers_while_nothing_beneath_it_does(tmp_path: Path, 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await StorageServiceStub(dpu.channel()).Attach(attach())
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_polls_are_logged_for_those_who_debug_and_other_calls_for_all(dpu: RunningDaemon) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await HostServiceStub(dpu.channel()).GetDaemon(host_pb2.GetDaemonRequest())
+        await StorageServiceStub(dpu.channel()).ListAttachments(storage_pb2.ListAttachmentsRequest())
+    levels = {line["event"]: line["log_level"] for line in lines}
+    assert (levels["GetDaemon"], levels["ListAttachments"]) == ("debug", "info")

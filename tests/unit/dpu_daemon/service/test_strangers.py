@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+import structlog
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -63,6 +64,16 @@ async def test_the_coordinator_may_call(authority: Authority, dpu: RunningDaemon
     channel = _caller(authority, dpu, "coordinator", CertificateRole.COORDINATOR)
     listed = await StorageServiceStub(channel).ListAttachments(storage_pb2.ListAttachmentsRequest())
     assert list(listed.attachments) == []
+
+
+async def test_a_refused_caller_is_logged_by_name_and_role(authority: Authority, dpu: RunningDaemon) -> None:
+    stub = StorageServiceStub(_caller(authority, dpu, "dpu-2", CertificateRole.DPU))
+    with structlog.testing.capture_logs() as lines, pytest.raises(grpc.aio.AioRpcError):
+        await stub.ListAttachments(storage_pb2.ListAttachmentsRequest())
+    refusals = [line for line in lines if line["event"] == "ListAttachments"]
+    assert [(line["peer"], line["role"], line["reason"]) for line in refusals] == [
+        ("dpu-2", "dpupool:dpu", "Forbidden")
+    ]
 
 
 @pytest.mark.parametrize(
