@@ -120,6 +120,7 @@ class PoolLoop:
             "decision", says=made.decision.sentence, grow=len(made.decision.grow), remove=len(made.decision.remove)
         )
         await steps.wish(view, made.decision)
+        await steps.guard(look())
         await steps.dismiss(look())
         planned = await steps.lend(look())
         await steps.make(look())

@@ -21,7 +21,7 @@ from coordinator.controllers.pool.view import Member, View
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
-from coordinator.core.objects.pool import POOL_LABEL, PROVIDER_SCHEME, Pool, RemovalEntry
+from coordinator.core.objects.pool import POOL_FINALIZER, POOL_LABEL, PROVIDER_SCHEME, Pool, RemovalEntry
 from coordinator.core.pool.decide import Decision, Departure
 from coordinator.core.pool.lending import LendingPlan
 from coordinator.core.pool.options import PoolOptions
@@ -66,6 +66,18 @@ class Steps:
             if leave:
                 self.state = after_deleted(self.state, now_s)
 
+    async def guard(self, view: View) -> None:
+        """Keep deleted pools until they are empty: what nobody asks for any more must be given back all the same."""
+        writes = []
+        for pool in view.pools:
+            raw, kept = self._raw(pool), [one for one in pool.metadata.finalizers if one != POOL_FINALIZER]
+            guarded = len(kept) < len(pool.metadata.finalizers)
+            if raw is None or guarded != pool.metadata.deleting or (guarded and not _empty(pool, view)):
+                continue
+            finalizers = kept if guarded else [*kept, POOL_FINALIZER]
+            writes.append(partial(self.hands.amend, Kind.POOL, raw, {"metadata": {"finalizers": finalizers}}))
+        await self.hands.each(writes)
+
     async def dismiss(self, view: View) -> None:
         """Write down which machines are to go for other reasons than the decision's."""
         for pool in view.pools:
@@ -101,11 +113,11 @@ class Steps:
         )
 
     async def welcome(self, view: View) -> None:
-        """Give nodes that have joined what their pool wants of them."""
+        """Give nodes that have joined what their pool wants; those that go too, so that they are found later."""
         found = []
         for member in view.members:
             pool = view.by_name.get(member.pool)
-            body = dressing(pool, member) if pool is not None and not member.leaving else {}
+            body = dressing(pool, member) if pool is not None else {}
             if body and member.node is not None:
                 found.append(partial(self.hands.amend, Foreign.NODE, member.node, body))
         await self.hands.each(found)
@@ -146,7 +158,8 @@ class Steps:
         log.info("removal", pool=member.pool, machine=member.name, step=progress.step.value, says=progress.sentence)
         host, pool = view.hosts.get(member.server), view.by_name.get(member.pool)
         kept = host is not None and host.spec.lease.pool == member.pool and not host.spec.lease.recalled_for
-        if progress.step in {Step.LATE, Step.BLOCKED} and kept and pool is not None and pool.autoscaled:
+        returns = kept and pool is not None and pool.autoscaled and not pool.metadata.deleting
+        if progress.step in {Step.LATE, Step.BLOCKED} and returns:
             node = self.sight[Foreign.NODE].get(member.node["metadata"]["name"]) if member.node is not None else None
             if node is not None:
                 await drain.put_back(node)
@@ -213,6 +226,14 @@ def shortage(pool: Pool, planned: LendingPlan) -> int:
     coming = sum(lease.recalled_for == name for lease in ledger.leases.values())
     coming += sum(waiting == name for waiting in ledger.reserved.values())
     return max(pool.spec.replicas - held - coming, 0)
+
+
+def _empty(pool: Pool, view: View) -> bool:
+    """Whether a pool has no machine, no node and no server."""
+    name = pool.metadata.name
+    nodes = [node for node in view.nodes.values() if (node["metadata"].get("labels") or {}).get(POOL_LABEL) == name]
+    ours = any(not _unnamed(node) for node in nodes)
+    return not view.crews[name] and not ours and all(host.spec.lease.pool != name for host in view.hosts.values())
 
 
 def _unnamed(node: Json) -> bool:

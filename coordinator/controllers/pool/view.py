@@ -130,7 +130,7 @@ class View:
 
 def _removal(pool: Pool | None, machine: Machine) -> RemovalEntry | None:
     """Why a machine is to go; without its pool, every one is."""
-    if pool is None:
+    if pool is None or pool.metadata.deleting:
         return RemovalEntry(machine=machine.metadata.name, reason="its pool was deleted")
     if pool.spec.template.namespace != machine.metadata.namespace:
         return RemovalEntry(machine=machine.metadata.name, reason="the pool's machines are in another namespace now")

@@ -10,6 +10,9 @@ from coordinator.core.objects.meta import Condition, Metadata, Ref, Wire
 POOL_LABEL = "dpupool.io/pool"
 """On machines and nodes: the pool that they belong to."""
 
+POOL_FINALIZER = "dpupool.io/pool"
+"""Keeps a deleted pool until its machines are gone and its servers are given back."""
+
 PROVIDER_SCHEME = "dpupool://"
 
 
