@@ -11,13 +11,15 @@ from coordinator.controllers.bmcs import bmc_of
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
-from coordinator.core.machine.claims import is_stray
+from coordinator.core.machine.claims import is_stray, users
 from coordinator.core.objects.fleet import BmcAccess, DpuPhase, Host, HostPhase, HostStatus, PowerState
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Condition
 from proto.errors import DpuError
 
 UNREACHABLE_POLL_S = 3.0
+FINALIZER = "dpupool.io/host"
+"""Keeps a host that is deleted in use: its server must be powered off and its DPU told before it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,15 @@ class HostController:
         if host is None:
             self._looks.pop(key, None)
             return NEVER
+        if FINALIZER not in host.metadata.finalizers:
+            if host.metadata.deleting:
+                return NEVER
+            await self._context.set_finalizer(Kind.HOST, host.metadata, FINALIZER, present=True)
+            host = self._context.caches.hosts.get(key) or host
         await self._drop_stray_claim(host)
         host = self._context.caches.hosts.get(key) or host
+        if host.metadata.deleting and await self._let_go(host):
+            return NEVER
         look = self._looks.get(key)
         if look is None or look.access != host.spec.bmc or look.due <= time.monotonic():
             power, identity, error = await self._ask(host)
@@ -70,6 +79,16 @@ class HostController:
             return power, known if known.system_uuid else await bmc.identity(), None
         except DpuError as error:
             return PowerState.UNKNOWN, known, error
+
+    async def _let_go(self, host: Host) -> bool:
+        """End a host that is to go, once nobody has it; whether it has ended."""
+        holders = users(host, self._context.caches.machines.all())
+        if holders:
+            says = f"the host stays until machine {', '.join(holders)} is gone: delete that first"
+            self._context.events.tell(Kind.HOST, host.metadata, "InUse", says, warning=True)
+            return False
+        await self._context.set_finalizer(Kind.HOST, host.metadata, FINALIZER, present=False)
+        return True
 
     async def _drop_stray_claim(self, host: Host) -> None:
         claim = host.spec.claim_ref

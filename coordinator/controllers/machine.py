@@ -10,7 +10,7 @@ from coordinator.controllers.context import Context
 from coordinator.controllers.jobs import Jobs
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.metrics import ControllerMetrics
-from coordinator.controllers.work import MachineWork
+from coordinator.controllers.work import POWER_STEPS, MachineWork
 from coordinator.core.conditions import Aspect, find, holds
 from coordinator.core.ipam.allocate import leases_of
 from coordinator.core.machine.claims import claimed_host
@@ -61,12 +61,11 @@ class MachineController:
         """Do what a plan says; whether another look at once may find more to do."""
         machine = seen.machine
         self._start(seen, plan)
+        for notice in notices(seen, plan):
+            self._tell(machine, notice.reason, notice.message, warning=notice.warning)
         if any(isinstance(change, Finalizer) for change in plan.changes):
             await self._changes.apply(seen, plan.changes)
             return True
-        if plan.phase is not seen.machine.status.phase:
-            for notice in notices(seen, plan):
-                self._tell(machine, notice.reason, notice.message, warning=notice.warning)
         written, changed = await asyncio.gather(
             self._write(seen, new_status(seen, plan)), self._changes.apply(seen, plan.changes)
         )
@@ -99,7 +98,7 @@ class MachineController:
             machine=machine,
             now=self._context.clock(),
             host=host,
-            dpu=caches.dpus.get(host.spec.dpu_ref.name) if host else None,
+            dpu=caches.dpus.get(self._dpu_of(machine, host)),
             image=caches.images.get(machine.spec.image),
             volumes=self._volumes(machine),
             attachments=self._attachments(machine),
@@ -111,6 +110,16 @@ class MachineController:
             machines=caches.machines.all(),
             steps=self._jobs.of(uid),
         )
+
+    def _dpu_of(self, machine: Machine, host: Host | None) -> str:
+        """Name of the DPU of the machine's host; of a host that is lost, as far as objects still tell it."""
+        ref = machine.status.host_ref
+        if host is None and ref is not None:
+            host = self._context.caches.hosts.get(ref.name)
+        if host is not None:
+            return host.spec.dpu_ref.name
+        own = self._context.caches.attachments.by("machine", machine.metadata.uid) if ref is not None else []
+        return next((one.status.dpu for one in own if one.status.dpu), "")
 
     def _volumes(self, machine: Machine) -> dict[str, Volume]:
         """The machine's own, those that its disks name, and strangers that have a name it wants."""
@@ -140,6 +149,7 @@ class MachineController:
         if reachable is None or not holds(host.status.conditions, Aspect.BMC_REACHABLE):
             return
         since = moment(reachable.last_transition_time)
-        failed = [one for one in self._jobs.of(uid).values() if one.state is StepState.FAILED and one.ended_at]
+        tried = [one for one in self._jobs.of(uid).values() if one.step.kind in POWER_STEPS]
+        failed = [one for one in tried if one.state is StepState.FAILED and one.ended_at]
         if any(one.ended_at is not None and one.ended_at.replace(microsecond=0) <= since for one in failed):
             self._jobs.forget_failures(uid)

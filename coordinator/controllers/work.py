@@ -13,13 +13,16 @@ from coordinator.controllers.context import Context
 from coordinator.controllers.fences import first_fence, last_fence, rising
 from coordinator.controllers.jobs import Work
 from coordinator.core.ipam.plan import parse_subnet
+from coordinator.core.machine.leftovers import Held, sort_out
 from coordinator.core.machine.names import port_id
 from coordinator.core.machine.ports import configs
 from coordinator.core.machine.seed import NicConfig, seed_documents
 from coordinator.core.machine.seen import Seen
 from coordinator.core.machine.steps import Step, StepKind
 from coordinator.core.objects.fleet import Host, PowerState
+from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.meta import Json
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -44,6 +47,7 @@ class MachineWork:
         self._context = context
         self._doubt = doubt
         self._untargeted: dict[StepKind, Callable[[Seen], Work]] = {
+            StepKind.CLEAR: self._clear,
             StepKind.SEED: self._seed,
             StepKind.POWER_ON: self._power_on,
             StepKind.SHUT_DOWN: self._shut_down,
@@ -179,6 +183,35 @@ class MachineWork:
             remedy="look at the console; check the image and spec.userData",
         )
 
+    async def _clear(self, seen: Seen) -> str:
+        """Make sure that the DPU holds nothing of others; what machines that are no more have left is taken away.
+
+        Raises:
+            DpuError: WRONG_STATE; something stays, which the message names.
+        """
+        client, uid = self._dpu(seen), seen.machine.metadata.uid
+        name = _host(seen).spec.dpu_ref.name
+        alive = {one["metadata"]["uid"]: _key(one) for one in (await self._context.api.list(Kind.MACHINE))[0]}
+        for _ in range(2):
+            held, unnamed = await _held(client)
+            attachments = {one["metadata"]["uid"] for one in (await self._context.api.list(Kind.ATTACHMENT))[0]}
+            found = sort_out(uid, held, alive, attachments, unnamed)
+            for orphan, generation in sorted(found.orphans.items()):
+                released = await client.release_machine(orphan, generation, force=True)
+                log.warning("leftovers taken away", dpu=name, machine=orphan, things=released)
+            if not found.orphans:
+                break
+        if not found.orphans and not found.kept:
+            return "clear"
+        raise DpuError(
+            Reason.WRONG_STATE,
+            f"DPU {name} still holds {'; '.join(found.kept) or 'what a machine that is no more has left'}",
+            field="spec.dpuRef.name of the host",
+            remedy="delete the machine or the VolumeAttachment that it belongs to; what belongs to nobody an"
+            " administrator takes away with ReleaseMachine or Detach at the DPU; this machine goes on by itself",
+            retry=True,
+        )
+
     async def _release(self, seen: Seen) -> str:
         meta = seen.machine.metadata
         released = await self._dpu(seen).release_machine(meta.uid, last_fence(seen.machine))
@@ -190,6 +223,23 @@ class MachineWork:
             name = _host(seen).spec.dpu_ref.name
             raise DpuError(Reason.NOT_FOUND, f"DPU {name} is not registered", remedy="create the Dpu object")
         return self._context.dpu(seen.dpu)
+
+
+async def _held(client: Dpu) -> tuple[list[Held], int]:
+    """What a DPU shows to its host, and how many slots of disks are used by what it does not list: seeds."""
+    info, disks, ports = await client.daemon(), await client.list_disks(), await client.list_ports()
+    held = [
+        Held(what=f"disk {d.attachment_id}", id=d.attachment_id, machine_id=d.machine_id, generation=d.generation)
+        for d in disks
+    ]
+    held += [
+        Held(what=f"port {p.port_id}", id=p.port_id, machine_id=p.machine_id, generation=p.generation) for p in ports
+    ]
+    return held, info.disk_slots_used - len(disks)
+
+
+def _key(raw: Json) -> str:
+    return f"{raw['metadata']['namespace']}/{raw['metadata']['name']}"
 
 
 def _port_spec(uid: str, config: NicConfig) -> PortSpec:

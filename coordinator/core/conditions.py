@@ -25,6 +25,7 @@ class Aspect(Enum):
     NETWORK_READY = "NetworkReady"
     BMC_REACHABLE = "BmcReachable"
     DPU_ONLINE = "DpuOnline"
+    DPU_CLEAR = "DpuClear"
     ATTACHED_SPEC = "SpecApplied"
 
 

@@ -196,7 +196,7 @@ class FakeDpu:
             ready=True,
             message="",
             disk_slots=64,
-            disk_slots_used=len(self.disks),
+            disk_slots_used=len(self.disks) + len(self.seeds),
             nic_slots=64,
             nic_slots_used=len(self.ports),
             event_sequence=len(self.event_log),

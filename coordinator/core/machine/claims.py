@@ -15,6 +15,15 @@ def claimed_host(machine: Machine, held: Iterable[Host]) -> Host | None:
     return by_name[min(by_name)] if by_name else None
 
 
+def users(host: Host, machines: Iterable[Machine]) -> list[str]:
+    """Who stands in the way of a host's removal: its claim, and machines that say that they have it."""
+    claim = host.spec.claim_ref
+    found = {f"{claim.namespace}/{claim.name}"} if claim else set()
+    name = host.metadata.name
+    found |= {one.metadata.key for one in machines if one.status.host_ref and one.status.host_ref.name == name}
+    return sorted(found)
+
+
 def is_stray(host: Host, machine: Machine | None) -> bool:
     """Whether a host's claim is not of a machine that has it: that is gone, made anew, or has another host."""
     if machine is None or machine.metadata.uid != host.holder:

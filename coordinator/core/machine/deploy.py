@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from coordinator.core.machine.disks import attach_area, clone_area
-from coordinator.core.machine.hosts import choose_host
 from coordinator.core.machine.names import ROOT, owned_name
 from coordinator.core.machine.ports import address_area, plug_area, seed_area
-from coordinator.core.machine.seen import Area, Claim, Seen
+from coordinator.core.machine.seen import Area, Seen
+from coordinator.core.machine.server import clear_area, dpu_area, host_area, is_cleared
 from coordinator.core.machine.wanted import Origin, WantedDisk, made_origin, origin_of, wanted_disks
 from coordinator.core.objects.machine import Machine, Phase
 from coordinator.core.objects.storage import ImagePhase
@@ -21,6 +21,8 @@ class Topic(Enum):
 
     SPEC = "spec"
     HOST = "host"
+    DPU = "dpu"
+    CLEAR = "clear"
     ADDRESSES = "addresses"
     VOLUMES = "volumes"
     DISKS = "disks"
@@ -31,6 +33,8 @@ class Topic(Enum):
 PHASE_OF: dict[Topic, Phase] = {
     Topic.SPEC: Phase.PENDING,
     Topic.HOST: Phase.PENDING,
+    Topic.DPU: Phase.ALLOCATING,
+    Topic.CLEAR: Phase.ALLOCATING,
     Topic.ADDRESSES: Phase.ALLOCATING,
     Topic.VOLUMES: Phase.CLONING,
     Topic.DISKS: Phase.ATTACHING,
@@ -65,39 +69,21 @@ def outfit(seen: Seen, *, with_seed: bool) -> Outfit:
     spec, disks = _spec_area(seen)
     if not spec.ready:
         return Outfit(areas={Topic.SPEC: spec})
-    host = host_area(seen)
+    host = host_area(seen, disks)
     if not host.ready:
         return Outfit(areas={Topic.SPEC: spec, Topic.HOST: host})
-    addresses = address_area(seen)
-    areas = {Topic.SPEC: spec, Topic.HOST: host, Topic.ADDRESSES: addresses}
+    addresses, dpu, clear = address_area(seen), dpu_area(seen), clear_area(seen)
+    areas = {Topic.SPEC: spec, Topic.HOST: host, Topic.DPU: dpu, Topic.CLEAR: clear, Topic.ADDRESSES: addresses}
     areas |= _disk_areas(seen, disks)
-    if addresses.ready:
+    if not dpu.ready:
+        return Outfit(areas=areas)
+    if not is_cleared(seen):
+        # Shown only once it is written down: from then on, what the DPU holds is this machine's own.
+        areas[Topic.DISKS] = Area(ready=False, says="disks are attached when the DPU is known to be clear")
+    elif addresses.ready:
         areas[Topic.PORTS] = plug_area(seen)
         areas[Topic.SEED] = seed_area(seen) if with_seed else Area(ready=True, says="seed was read")
     return Outfit(areas=areas)
-
-
-def host_area(seen: Seen) -> Area:
-    """Whether the machine has a server, or which ones it may take."""
-    if seen.host is not None:
-        if seen.dpu is None:
-            problem = DpuError(
-                Reason.NOT_FOUND,
-                f"DPU {seen.host.spec.dpu_ref.name} of host {seen.host.metadata.name} is not registered",
-                field="spec.dpuRef.name of the host",
-                remedy="create the Dpu object, or delete the machine",
-            )
-            return Area(ready=False, says="the host's DPU is missing", problem=problem)
-        return Area(ready=True, says=f"host {seen.host.metadata.name} claimed")
-    choice = choose_host(seen.machine, seen.hosts, seen.dpus)
-    if choice.fitting:
-        return Area(ready=False, says="a host is being claimed", changes=(Claim(hosts=choice.fitting),))
-    problem = DpuError(
-        Reason.EXHAUSTED,
-        choice.why,
-        remedy="free or add a host, or loosen spec.hostSelector and spec.resources; the machine goes on by itself",
-    )
-    return Area(ready=False, says=choice.why, problem=problem)
 
 
 def _spec_area(seen: Seen) -> tuple[Area, list[WantedDisk]]:

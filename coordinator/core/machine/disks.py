@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from coordinator.core.machine.names import count, owned_name
+from coordinator.core.machine.names import count, disk_name, owned_name
 from coordinator.core.machine.seen import Amend, Area, Change, Create, Delete, Seen
-from coordinator.core.machine.wanted import WantedDisk, attachment_body, is_own, volume_body
+from coordinator.core.machine.wanted import ASKED_SIZE, WantedDisk, asked_size, attachment_body, is_own, volume_body
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.storage import Attachment, AttachmentPhase, DeletionPolicy, Volume
 from coordinator.core.storage.size import parse_size, spell_size
@@ -61,14 +61,16 @@ def attach_area(seen: Seen, disks: list[WantedDisk]) -> Area:
             if not attachment.ready:
                 waiting.append(disk.name)
                 problem = problem or _refused(attachment, disk)
-    leaving = [
+    leaving = sorted(
         name for name, one in seen.attachments.items() if name not in wanted and is_own(seen.machine, one.metadata)
-    ]
+    )
     changes += [Delete(kind=Kind.ATTACHMENT, name=n) for n in leaving if not seen.attachments[n].metadata.deleting]
     changes += _unwanted_volumes(seen, disks)
-    if waiting:
-        says = f"disk {', '.join(waiting)} is being attached"
-        return Area(ready=False, says=says, changes=tuple(changes), problem=problem)
+    if waiting or leaving:
+        parts = [f"disk {', '.join(waiting)} is being attached"] if waiting else []
+        parts += [f"disk {', '.join(disk_name(seen.machine, n) for n in leaving)} is being detached"] if leaving else []
+        problem = problem or next(filter(None, (_lingers(seen, seen.attachments[n]) for n in leaving)), None)
+        return Area(ready=False, says="; ".join(parts), changes=tuple(changes), problem=problem)
     return Area(ready=True, says=f"{count(len(disks), 'disk')} attached", changes=tuple(changes))
 
 
@@ -83,10 +85,12 @@ def _unwanted_volumes(seen: Seen, disks: list[WantedDisk]) -> Iterator[Change]:
 
 
 def _growth(disk: WantedDisk, volume: Volume) -> Iterator[Change]:
+    """Grow with the spec. A volume that somebody else made larger is no wish to shrink: only a smaller spec is."""
     have = parse_size(volume.spec.size, "spec.size")
+    asked = volume.metadata.annotations.get(ASKED_SIZE, "")
     if disk.size_bytes > have:
-        yield Amend(kind=Kind.VOLUME, name=disk.volume, body={"spec": {"size": spell_size(disk.size_bytes)}})
-    elif disk.size_bytes < have:
+        yield Amend(kind=Kind.VOLUME, name=disk.volume, body=asked_size(disk.size_bytes))
+    elif asked and disk.size_bytes < parse_size(asked, ASKED_SIZE):
         raise DpuError(
             Reason.INVALID,
             f"a disk cannot shrink: {spell_size(disk.size_bytes)} is less than the {spell_size(have)} that it has",
@@ -144,4 +148,18 @@ def _refused(attachment: Attachment, disk: WantedDisk) -> DpuError | None:
         field=disk.field,
         remedy=f"`kubectl describe volumeattachment {attachment.metadata.name}` says more",
         retry=not final,
+    )
+
+
+def _lingers(seen: Seen, attachment: Attachment) -> DpuError | None:
+    """The complaint of an attachment that cannot go."""
+    complaint = next((e for e in attachment.status.conditions if e.type == "Ready" and e.status == "False"), None)
+    if complaint is None or not complaint.message or not attachment.metadata.deleting:
+        return None
+    return DpuError(
+        Reason.WRONG_STATE,
+        f"disk {disk_name(seen.machine, attachment.metadata.name)} is being detached: {complaint.message}",
+        field="spec.disks",
+        remedy=f"`kubectl describe volumeattachment {attachment.metadata.name}` says more",
+        retry=True,
     )

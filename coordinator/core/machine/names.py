@@ -16,6 +16,11 @@ def owned_name(machine: Machine, disk: str) -> str:
     return f"{machine.metadata.name}-{disk}"
 
 
+def disk_name(machine: Machine, owned: str) -> str:
+    """Name of the disk whose Volume or VolumeAttachment is called `owned`."""
+    return owned.removeprefix(f"{machine.metadata.name}-")
+
+
 def port_id(machine_uid: str, nic: str) -> str:
     """Id of a NIC's port on the DPU and on the switch."""
     return str(uuid5(UUID(machine_uid), nic))

@@ -5,9 +5,10 @@ from dataclasses import replace
 from coordinator.core.machine.deadlines import REMEDY, Deadlines, time_left
 from coordinator.core.machine.deploy import PHASE_OF, Outfit, Topic, outfit
 from coordinator.core.machine.names import FINALIZER
-from coordinator.core.machine.power import answer_area, off_area, on_area, stop_area
+from coordinator.core.machine.power import answer_area, heard, off_area, on_area, stop_area
 from coordinator.core.machine.remove import plan_removal
 from coordinator.core.machine.seen import Area, Change, Finalizer, Plan, Seen, soonest
+from coordinator.core.machine.server import dpu_trouble, is_lost, lost_area
 from coordinator.core.machine.steps import Step
 from coordinator.core.objects.fleet import PowerState
 from coordinator.core.objects.machine import Phase
@@ -26,19 +27,13 @@ def plan_machine(seen: Seen, deadlines: Deadlines = DEFAULTS) -> Plan:
         return plan_removal(seen, deadlines)
     if FINALIZER not in seen.machine.metadata.finalizers:
         return Plan(phase=Phase.PENDING, says="seen", changes=(Finalizer(present=True),))
-    phase = resumed_phase(seen)
+    phase = seen.resumed
+    if is_lost(seen):
+        return _of(Phase.FAILED, lost_area(seen), Outfit(areas={Topic.HOST: lost_area(seen)}))
     up = seen.power is PowerState.ON and phase in WITH_POWER
     kit = outfit(seen, with_seed=not up)
     plan = _live(seen, kit, phase, deadlines) if phase in WITH_POWER else _prepare(seen, kit, phase)
     return _in_time(seen, plan, phase, deadlines)
-
-
-def resumed_phase(seen: Seen) -> Phase:
-    """The phase to go on from: the one written down, or the one that a failed machine failed in."""
-    if seen.phase is not Phase.FAILED:
-        return seen.phase
-    before = [entry.phase for entry in seen.machine.status.timeline if entry.phase is not Phase.FAILED]
-    return before[-1] if before else Phase.PENDING
 
 
 def _prepare(seen: Seen, kit: Outfit, phase: Phase) -> Plan:
@@ -117,11 +112,11 @@ def _go_down(seen: Seen, kit: Outfit, phase: Phase, deadlines: Deadlines) -> Pla
 def _run(seen: Seen, kit: Outfit) -> Plan:
     """It answers; disks and NICs come and go while it runs, and what is wrong with one does not stop it."""
     lacking = kit.lacking
-    if lacking is None:
-        where = ", ".join(lease.allocation.address for lease in seen.leases.values())
-        return _with_kit(Plan(phase=Phase.RUNNING, says=f"answers on {where}" if where else "runs"), kit)
-    area = kit.areas[lacking]
-    return _of(Phase.RUNNING, Area(ready=True, says=f"runs; {area.problem or area.says}", problem=area.problem), kit)
+    area = kit.areas[lacking] if lacking else Area(ready=True, says="")
+    problem = area.problem or dpu_trouble(seen)
+    told = str(problem or area.says)
+    says = f"{'runs' if area.problem or area.says else heard(seen)}; {told}" if told else heard(seen)
+    return _of(Phase.RUNNING, Area(ready=True, says=says, problem=problem), kit)
 
 
 def _in_time(seen: Seen, plan: Plan, phase: Phase, deadlines: Deadlines) -> Plan:

@@ -2,6 +2,8 @@
 
 from hashlib import sha256
 
+import msgspec
+
 from coordinator.core.ipam.allocate import lease_fits, settle
 from coordinator.core.machine.names import count, port_id
 from coordinator.core.machine.seed import NicConfig, nic_configs, seed_documents
@@ -17,7 +19,7 @@ def address_area(seen: Seen) -> Area:
     wanted = {nic.name for nic in seen.machine.spec.nics}
     settled = all(lease_fits(nic, seen.leases.get(nic.name)) for nic in seen.machine.spec.nics)
     if settled and seen.leases.keys() <= wanted:
-        problem = _no_network(seen)
+        problem = no_network(seen)
         given = ", ".join(lease.allocation.address for lease in seen.leases.values()) or "no NIC, no address"
         return Area(ready=problem is None, says=f"address {given}" if wanted else given, problem=problem)
     try:
@@ -27,7 +29,8 @@ def address_area(seen: Seen) -> Area:
     return Area(ready=False, says="addresses are being allocated", changes=(WriteLedgers(ledgers=ledgers),))
 
 
-def _no_network(seen: Seen) -> DpuError | None:
+def no_network(seen: Seen) -> DpuError | None:
+    """The complaint about a NIC whose subnet, which exists, has no network."""
     for index, nic in enumerate(seen.machine.spec.nics):
         subnet = seen.subnets[nic.subnet_ref.name]
         if subnet.spec.network_ref.name not in seen.networks:
@@ -48,10 +51,10 @@ def configs(seen: Seen) -> list[NicConfig]:
 def plug_area(seen: Seen) -> Area:
     """How the NICs stand: each one forwards on the DPU, and none is there that is no longer wanted."""
     steps = [plug_step(seen, config) for config in configs(seen)]
-    steps += unplug_steps(seen)
-    return _from_steps(
-        seen, steps, done=f"{count(len(seen.machine.spec.nics), 'NIC')} plugged", doing="NICs are being plugged"
-    )
+    going = unplug_steps(seen)
+    leaving = [nic.name for nic in seen.machine.status.nics if nic.port_id in {step.target for step in going}]
+    doing = f"NIC {', '.join(leaving)} is being unplugged" if leaving else "NICs are being plugged"
+    return _from_steps(seen, steps + going, done=f"{count(len(seen.machine.spec.nics), 'NIC')} plugged", doing=doing)
 
 
 def seed_area(seen: Seen) -> Area:
@@ -69,7 +72,7 @@ def plug_step(seen: Seen, config: NicConfig) -> Step:
         network.spec.bridge,
         network.spec.vlan,
         config.mtu,
-        _where(seen),
+        where(seen),
     )
     return Step(kind=StepKind.PLUG, target=config.nic.name, fingerprint=_digest(*whole))
 
@@ -78,7 +81,7 @@ def unplug_steps(seen: Seen) -> list[Step]:
     """Steps for the ports that the status still lists and the spec no longer has."""
     wanted = {nic.name for nic in seen.machine.spec.nics}
     return [
-        Step(kind=StepKind.UNPLUG, target=nic.port_id, fingerprint=_where(seen))
+        Step(kind=StepKind.UNPLUG, target=nic.port_id, fingerprint=where(seen))
         for nic in seen.machine.status.nics
         if nic.name not in wanted and nic.port_id
     ]
@@ -89,7 +92,7 @@ def seed_step(seen: Seen) -> Step:
     spec = seen.machine.spec
     documents = seed_documents(seen.machine, spec.user_data, configs(seen))
     secret = spec.user_data_secret_ref.name if spec.user_data_secret_ref else ""
-    return Step(kind=StepKind.SEED, fingerprint=_digest(documents.digest, secret, _where(seen)))
+    return Step(kind=StepKind.SEED, fingerprint=_digest(documents.digest, secret, where(seen)))
 
 
 def nic_statuses(seen: Seen) -> list[NicStatus]:
@@ -97,7 +100,7 @@ def nic_statuses(seen: Seen) -> list[NicStatus]:
     before = {nic.name: nic for nic in seen.machine.status.nics}
     shown = [_nic_status(seen, config, before.get(config.nic.name)) for config in configs(seen)]
     going = {step.target: step for step in unplug_steps(seen)}
-    leaving = [nic for nic in before.values() if nic.port_id in going]
+    leaving = [msgspec.structs.replace(nic, state="Unplugging") for nic in before.values() if nic.port_id in going]
     return shown + [nic for nic in leaving if not judge(seen.steps, going[nic.port_id], seen.now).done]
 
 
@@ -131,7 +134,7 @@ def _from_steps(seen: Seen, steps: list[Step], *, done: str, doing: str) -> Area
     )
 
 
-def _where(seen: Seen) -> str:
+def where(seen: Seen) -> str:
     """The DPU, and which life of its journal."""
     return f"{seen.dpu.metadata.name}/{seen.dpu.status.instance_id}" if seen.dpu else ""
 

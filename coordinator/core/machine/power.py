@@ -8,6 +8,7 @@ from coordinator.core.machine.seen import Area, Seen, soonest
 from coordinator.core.machine.steps import Step, StepKind, Verdict, judge
 from coordinator.core.machine.timeline import entered
 from coordinator.core.objects.fleet import PowerState
+from coordinator.core.objects.machine import Phase
 
 
 def off_area(seen: Seen) -> Area:
@@ -51,6 +52,16 @@ def answer_area(seen: Seen) -> Area:
         attempts=max(verdict.attempts, 1),
         wake_s=verdict.wake_s,
     )
+
+
+def heard(seen: Seen) -> str:
+    """Where a machine that runs has answered after its last start; its other addresses are given to it, not asked."""
+    boots = [entry.message for entry in seen.machine.status.timeline if entry.phase is Phase.BOOTING]
+    addresses = [config.lease.allocation.address for config in configs(seen)]
+    answered = [address for address in addresses if boots and boots[-1] == f"answers on {address}"]
+    assigned = [address for address in addresses if address not in answered]
+    words = [f"answers on {answered[0]}" if answered else "runs"]
+    return "; ".join([*words, f"assigned: {', '.join(assigned)}"] if assigned else words)
 
 
 def probe_step(seen: Seen) -> Step:

@@ -15,6 +15,7 @@ from coordinator.core.objects.machine import Phase
 from coordinator.core.objects.storage import DeletionPolicy
 from coordinator.core.storage.attachment import FORCE_DETACH, dpu_is_gone
 from proto.errors import DpuError
+from proto.reasons import Reason
 
 
 def plan_removal(seen: Seen, deadlines: Deadlines) -> Plan:
@@ -39,15 +40,17 @@ def plan_removal(seen: Seen, deadlines: Deadlines) -> Plan:
 
 def _power(seen: Seen, deadlines: Deadlines) -> Area:
     """Off first: nobody writes to a disk that goes. Volumes that stay get a clean shutdown."""
-    if seen.host is None or seen.host.metadata.deleting or _forced(seen):
+    if seen.host is None:
+        return _lost_server(seen)
+    if _forced(seen):
         return Area(ready=True, says="no server to power off")
     kept = any(disk.volume_ref for disk in seen.machine.spec.disks)
     kept = kept or seen.machine.spec.root_disk.deletion_policy is DeletionPolicy.RETAIN
     if not kept or seen.power is not PowerState.ON:
-        return _or_force(off_area(seen))
+        return _or_force(off_area(seen), "BMC")
     if seen.phase is not Phase.DELETING:
         return Area(ready=False, says="its volumes that stay get a clean shutdown")
-    return _or_force(stop_area(seen, deadlines))
+    return _or_force(stop_area(seen, deadlines), "BMC")
 
 
 def _in_flight(seen: Seen, _: Deadlines) -> Area:
@@ -61,23 +64,24 @@ def _in_flight(seen: Seen, _: Deadlines) -> Area:
     return Area(ready=not running, says=f"waiting for {', '.join(sorted(running))} to end")
 
 
-def _or_force(area: Area) -> Area:
-    """`area` with the way out for when the BMC never answers."""
+def _or_force(area: Area, whom: str) -> Area:
+    """`area` with the way out for when `whom` never answers."""
     problem = area.problem
     if problem is None:
         return area
-    way_out = f"{problem.remedy}; to go on without the BMC annotate the machine with {FORCE_DETACH}"
+    known = f"{problem.remedy}; " if problem.remedy else ""
+    way_out = f"{known}to go on without the {whom} annotate the machine with {FORCE_DETACH}"
     told = DpuError(problem.reason, problem.message, field=problem.field, remedy=way_out, retry=problem.retry)
     return replace(area, problem=told)
 
 
 def _release(seen: Seen, _: Deadlines) -> Area:
     """The DPU forgets the machine: seed, ports, disks, whatever of it is there."""
-    if seen.host is None or dpu_is_gone(seen.dpu, seen.machine.metadata) or seen.dpu is None:
+    if seen.dpu is None or dpu_is_gone(seen.dpu, seen.machine.metadata):
         return Area(ready=True, says="no DPU to tell")
     step = Step(kind=StepKind.RELEASE, fingerprint=f"{seen.dpu.metadata.name}/{seen.dpu.status.instance_id}")
     verdict = judge(seen.steps, step, seen.now)
-    return Area(
+    area = Area(
         ready=verdict.done,
         says=f"DPU {seen.dpu.metadata.name} is taking disks, ports and seed away",
         steps=(step,) if verdict.start else (),
@@ -85,6 +89,7 @@ def _release(seen: Seen, _: Deadlines) -> Area:
         attempts=max(verdict.attempts, 1),
         wake_s=verdict.wake_s,
     )
+    return area if verdict.done else _or_force(area, "DPU, once it is offline,")
 
 
 def _attachments(seen: Seen, _: Deadlines) -> Area:
@@ -120,10 +125,43 @@ def _give_back(seen: Seen) -> Plan:
     if ledgers:
         changes: tuple[Change, ...] = (WriteLedgers(ledgers=ledgers),)
         return Plan(phase=Phase.DELETING, says="deleting: addresses are given back", changes=changes)
+    left = _left_behind(seen)
     if seen.host is not None:
-        changes = (Unclaim(host=seen.host.metadata.name),)
-        return Plan(phase=Phase.DELETING, says="deleting: the host is given back", changes=changes)
-    return Plan(phase=Phase.DELETING, says="gone", changes=(Finalizer(present=False),))
+        # A status that names a host without its claim means a lost server: the name goes first, then the claim.
+        named = seen.machine.status.host_ref is not None
+        changes = () if named else (Unclaim(host=seen.host.metadata.name),)
+        says = "deleting: the host is given back"
+        return Plan(phase=Phase.DELETING, says=says, changes=changes, forget_host=True, left=left)
+    return Plan(phase=Phase.DELETING, says="gone", changes=(Finalizer(present=False),), left=left)
+
+
+def _lost_server(seen: Seen) -> Area:
+    """A server that cannot be reached any more must not be forgotten while it may run on this machine's disks."""
+    if not seen.lost_host or seen.dpu is None or FORCE_DETACH in seen.machine.metadata.annotations:
+        return Area(ready=True, says="no server to power off")
+    problem = DpuError(
+        Reason.NOT_FOUND,
+        f"host {seen.lost_host} is gone or no longer claimed by this machine: its server cannot be powered off",
+        field="status.hostRef",
+        remedy=f"see that the server is off, then annotate the machine with {FORCE_DETACH}",
+    )
+    return Area(ready=False, says="", problem=problem)
+
+
+def _left_behind(seen: Seen) -> str:
+    """What a machine that goes leaves as it is, in a sentence."""
+    left = []
+    if seen.lost_host:
+        left.append(f"the server of host {seen.lost_host}, which is gone, was not powered off")
+    elif seen.host is not None and _forced(seen):
+        left.append(f"the server of host {seen.host.metadata.name}, whose BMC does not answer, was not powered off")
+    if seen.dpu is not None and dpu_is_gone(seen.dpu, seen.machine.metadata):
+        left.append(f"DPU {seen.dpu.metadata.name} was not told, and is swept when it comes back")
+    elif seen.dpu is None and seen.host is not None:
+        left.append(f"DPU {seen.host.spec.dpu_ref.name}, whose object is gone, was not told")
+    elif seen.dpu is None and seen.lost_host:
+        left.append("its DPU, whose object is gone, was not told")
+    return "; ".join(left)
 
 
 def _forced(seen: Seen) -> bool:

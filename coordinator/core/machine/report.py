@@ -6,10 +6,12 @@ import msgspec
 
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.machine.deploy import Topic
-from coordinator.core.machine.names import ROOT, owned_name
+from coordinator.core.machine.names import ROOT, disk_name, owned_name
 from coordinator.core.machine.ports import nic_statuses
-from coordinator.core.machine.seen import Area, Plan, Seen
+from coordinator.core.machine.seen import Area, Finalizer, Plan, Seen
+from coordinator.core.machine.server import EARLY, is_lost
 from coordinator.core.machine.timeline import advance, deployment, first_seen, passed_over
+from coordinator.core.machine.wanted import is_own
 from coordinator.core.objects.machine import (
     Deployment,
     DiskStatus,
@@ -19,6 +21,7 @@ from coordinator.core.objects.machine import (
     TimelineEntry,
 )
 from coordinator.core.objects.meta import Condition, Ref
+from coordinator.core.objects.storage import AttachmentPhase
 
 OUTCOMES: dict[Phase, tuple[Topic, ...]] = {
     Phase.ALLOCATING: (Topic.HOST, Topic.ADDRESSES),
@@ -29,6 +32,8 @@ OUTCOMES: dict[Phase, tuple[Topic, ...]] = {
 
 TOPICS: dict[Aspect, tuple[Topic, ...]] = {
     Aspect.HOST_CLAIMED: (Topic.HOST,),
+    Aspect.DPU_ONLINE: (Topic.DPU,),
+    Aspect.DPU_CLEAR: (Topic.CLEAR,),
     Aspect.ADDRESSES_ALLOCATED: (Topic.ADDRESSES,),
     Aspect.DISKS_ATTACHED: (Topic.VOLUMES, Topic.DISKS),
     Aspect.NETWORK_READY: (Topic.PORTS,),
@@ -54,7 +59,7 @@ def new_status(seen: Seen, plan: Plan) -> MachineStatus:
         observed_generation=seen.machine.metadata.generation,
         phase=plan.phase,
         message=plan.says,
-        host_ref=Ref(name=seen.host.metadata.name) if seen.host else None,
+        host_ref=_host_ref(seen, plan),
         power_state=seen.power if seen.host else None,
         conditions=_conditions(seen, plan),
         nics=nics,
@@ -66,9 +71,20 @@ def new_status(seen: Seen, plan: Plan) -> MachineStatus:
     )
 
 
+def _host_ref(seen: Seen, plan: Plan) -> Ref | None:
+    """The host held; one that is lost stays named until the machine is gone or, early on, takes another."""
+    if plan.forget_host or (seen.lost_host and plan.phase in EARLY and not is_lost(seen)):
+        return None
+    return Ref(name=seen.host.metadata.name) if seen.host else seen.machine.status.host_ref
+
+
 def notices(seen: Seen, plan: Plan) -> list[Notice]:
-    """What is worth an Event: a new phase, a new problem."""
+    """What is worth an Event: a new phase, a new problem, something that a machine which goes leaves behind."""
     before = seen.machine.status
+    if plan.left:
+        return [Notice(reason="LeftBehind", message=plan.left, warning=True)]
+    if any(isinstance(change, Finalizer) for change in plan.changes):
+        return []
     if plan.problem is not None:
         old = next((entry.message for entry in before.conditions if entry.type == Aspect.READY.value), "")
         if plan.says != old:
@@ -115,11 +131,11 @@ def _conditions(seen: Seen, plan: Plan) -> list[Condition]:
     for aspect, topics in TOPICS.items():
         areas = [plan.areas[topic.value] for topic in topics if topic.value in plan.areas]
         if areas:
-            first = next((area for area in areas if not area.ready), areas[-1])
+            first = next((area for area in areas if not _good(area)), areas[-1])
             conditions = with_condition(
                 conditions,
                 aspect,
-                Truth.TRUE if first.ready else Truth.FALSE,
+                Truth.TRUE if _good(first) else Truth.FALSE,
                 reason=_reason(first),
                 message=_message(first),
                 generation=generation,
@@ -142,30 +158,39 @@ def _ready_reason(plan: Plan) -> str:
     return plan.problem.reason.value if plan.problem else plan.phase.value
 
 
+def _good(area: Area) -> bool:
+    """Whether an aspect is as it should be; a machine may go on with one that is not."""
+    return area.ready and area.problem is None
+
+
 def _reason(area: Area) -> str:
-    if area.ready:
+    if _good(area):
         return "Done"
     return area.problem.reason.value if area.problem else "InProgress"
 
 
 def _message(area: Area) -> str:
-    return str(area.problem) if area.problem and not area.ready else area.says
+    return str(area.problem) if area.problem else area.says
 
 
 def _disks(seen: Seen) -> list[DiskStatus]:
+    """Disks of the spec, and those that left it and are not gone yet."""
     shown = []
-    for name in [ROOT, *(disk.name for disk in seen.machine.spec.disks)]:
-        attachment = seen.attachments.get(owned_name(seen.machine, name))
+    wanted = [owned_name(seen.machine, name) for name in [ROOT, *(disk.name for disk in seen.machine.spec.disks)]]
+    own = sorted(name for name, one in seen.attachments.items() if is_own(seen.machine, one.metadata))
+    for owned in [*wanted, *(name for name in own if name not in wanted)]:
+        attachment = seen.attachments.get(owned)
         if attachment is None:
             continue
+        leaves = attachment.metadata.deleting or owned not in wanted
         shown.append(
             DiskStatus(
-                name=name,
+                name=disk_name(seen.machine, owned),
                 volume=attachment.spec.volume_ref.name,
                 attachment=attachment.metadata.name,
                 serial=attachment.status.serial,
                 slot=attachment.status.slot,
-                state=attachment.status.phase.value,
+                state=(AttachmentPhase.DETACHING if leaves else attachment.status.phase).value,
             )
         )
     return shown

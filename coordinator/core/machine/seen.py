@@ -21,7 +21,7 @@ class Seen:
 
     Attributes:
         host: the server that the machine's claim is written on; None when it has none.
-        dpu: of that server; None when its object is gone.
+        dpu: of that server, or of the one that the machine had when that is lost; None when its object is gone.
         attachments: by name, all that belong to this machine or are named as its own would be.
         volumes: by name, likewise, and those that its disks refer to.
         hosts, dpus, machines: all there are.
@@ -52,6 +52,20 @@ class Seen:
     def phase(self) -> Phase:
         """The phase that is written down."""
         return self.machine.status.phase or Phase.PENDING
+
+    @property
+    def resumed(self) -> Phase:
+        """The phase to go on from: the one written down, or the one that a failed machine failed in."""
+        if self.phase is not Phase.FAILED:
+            return self.phase
+        before = [entry.phase for entry in self.machine.status.timeline if entry.phase is not Phase.FAILED]
+        return before[-1] if before else Phase.PENDING
+
+    @property
+    def lost_host(self) -> str:
+        """Name of the server that the machine had and no longer holds; empty when it holds one or never had any."""
+        had = self.machine.status.host_ref
+        return had.name if had and self.host is None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +150,8 @@ class Plan:
     Attributes:
         problem: set when the phase is Failed, and when something is wrong with a machine that runs.
         restarted: the machine's wish for a restart counts as fulfilled.
+        forget_host: the status no longer names a server: the claim goes next.
+        left: sentence: what could not be cleaned up; empty when all was.
         areas: how each aspect stands, for the conditions.
     """
 
@@ -147,6 +163,8 @@ class Plan:
     attempts: int = 1
     wake_s: float | None = None
     restarted: bool = False
+    forget_host: bool = False
+    left: str = ""
     areas: Mapping[str, Area] = field(default_factory=dict)
 
 

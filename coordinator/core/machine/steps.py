@@ -12,10 +12,14 @@ SLOWEST_RETRY_S = 10.0
 FINAL_RETRY_S = 20.0
 """Pause after an error that will not go away by itself; somebody may have changed something by then."""
 
+SECRET_RETRY_S = 2.0
+"""Pause after a Secret was missing: the API is asked for that one name, which costs next to nothing."""
+
 
 class StepKind(Enum):
     """What a step does."""
 
+    CLEAR = "clear"
     SEED = "seed"
     PLUG = "plug"
     UNPLUG = "unplug"
@@ -111,5 +115,5 @@ def judge(seen: Steps, step: Step, now: datetime) -> Verdict:
 def pause_s(error: DpuError, attempts: int) -> float:
     """Seconds between a failed try and the next."""
     if not error.retry:
-        return FINAL_RETRY_S
+        return SECRET_RETRY_S if "SecretRef" in error.field else FINAL_RETRY_S
     return min(FIRST_RETRY_S * 2.0 ** min(attempts - 1, 10), SLOWEST_RETRY_S)

@@ -65,7 +65,7 @@ def first_seen(created: datetime | None, now: datetime) -> datetime:
 def deployment(timeline: Sequence[TimelineEntry], now: datetime) -> Deployment | None:
     """What the way to Running took, which ends `now`; None when the timeline no longer has its beginning.
 
-    Firmware and operating system run from PoweringOn to the answer; all else is ours.
+    Firmware and operating system run from PoweringOn to the answer; Failed waits for a correction; all else is ours.
     """
     if not timeline or timeline[0].phase is not Phase.PENDING:
         return None
@@ -73,7 +73,7 @@ def deployment(timeline: Sequence[TimelineEntry], now: datetime) -> Deployment |
     theirs = sum(
         entry.seconds if entry.seconds is not None else (now - moment(entry.started_at)).total_seconds()
         for entry in timeline
-        if entry.phase in {Phase.POWERING_ON, Phase.BOOTING}
+        if entry.phase in {Phase.POWERING_ON, Phase.BOOTING, Phase.FAILED}
     )
     return Deployment(total_seconds=round(total, 3), own_seconds=round(max(total - theirs, 0.0), 3))
 

@@ -14,6 +14,9 @@ from proto.reasons import Reason
 
 UNLIMITED = Qos()
 
+ASKED_SIZE = "dpupool.io/asked-size"
+"""Annotation of a volume: the size that its machine's spec asked for last; somebody else may make it larger."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedDisk:
@@ -122,13 +125,20 @@ def is_own(machine: Machine, meta: Metadata) -> bool:
 
 def volume_body(machine: Machine, disk: WantedDisk) -> Json:
     """The Volume of a disk."""
-    spec: Json = {"size": spell_size(disk.size_bytes).removesuffix(" bytes"), "deletionPolicy": disk.policy.value}
-    spec["backend"] = disk.backend
+    asked = asked_size(disk.size_bytes)
+    spec: Json = asked["spec"] | {"deletionPolicy": disk.policy.value, "backend": disk.backend}
     if disk.image:
         spec["source"] = {"imageRef": {"name": disk.image}}
     kept = disk.policy is DeletionPolicy.RETAIN
     metadata = _metadata(machine, disk.volume, finalizer="dpupool.io/volume", owned=not kept)
+    metadata |= asked["metadata"]
     return {"apiVersion": API_VERSION, "kind": Kind.VOLUME.value, "metadata": metadata, "spec": spec}
+
+
+def asked_size(size_bytes: int) -> Json:
+    """The part of a Volume that carries its size, and that it was the machine that asked for it."""
+    size = spell_size(size_bytes).removesuffix(" bytes")
+    return {"metadata": {"annotations": {ASKED_SIZE: size}}, "spec": {"size": size}}
 
 
 def attachment_body(machine: Machine, host: str, disk: WantedDisk) -> Json:

@@ -142,7 +142,7 @@ async def test_slots_are_told_when_the_dpu_tells_of_a_detach() -> None:
     before = dpu.listeners
     slow = replace(TIMING, dpu_poll_s=60.0, offline_after_s=60.0)
     async with coordinator(plant.api, plant, slow):
-        await plant.until(Kind.DPU, "dpu-1", lambda one: one["status"].get("diskSlots", {}).get("used") == 1)
+        await plant.until(Kind.DPU, "dpu-1", lambda one: one["status"].get("diskSlots", {}).get("used") == 2)
         await plant.until(Kind.DPU, "dpu-1", lambda _: dpu.listeners > before)
         dpu.disks["more"] = next(iter(dpu.disks.values()))
         dpu.tell(
@@ -150,7 +150,7 @@ async def test_slots_are_told_when_the_dpu_tells_of_a_detach() -> None:
                 sequence=0, subject=EventSubject.ATTACHMENT, id="more", reason="Attached", message="", warning=False
             )
         )
-        await plant.until(Kind.DPU, "dpu-1", lambda one: one["status"]["diskSlots"]["used"] == 2)
+        await plant.until(Kind.DPU, "dpu-1", lambda one: one["status"]["diskSlots"]["used"] == 3)
 
 
 async def test_the_sweep_also_happens_in_a_coordinator_that_knows_of_nothing() -> None:

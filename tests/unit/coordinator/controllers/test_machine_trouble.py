@@ -183,6 +183,7 @@ async def test_a_full_subnet_is_told_and_the_machine_goes_on_when_one_is_free() 
         await plant.running("bm-01")
         await plant.machine("bm-02", nics=nics)
         found = await plant.until(Kind.MACHINE, "bm-02", lambda one: "no free address" in says(one))
-        assert phase(found) == "Allocating"
+        assert phase(found) == "Pending"
+        assert "hostRef" not in found["status"]
         await plant.delete(Kind.MACHINE, "bm-01")
         await plant.running("bm-02")
