@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import structlog
 from lightkube.config.kubeconfig import KubeConfig
@@ -21,6 +24,8 @@ from coordinator.config import Config
 from coordinator.controllers.context import Caches, Context, Timing
 from coordinator.controllers.events import Recorder
 from coordinator.controllers.metrics import ControllerMetrics
+from coordinator.controllers.pool.loop import PoolLoop, PoolSettings
+from coordinator.controllers.pool.records import Records
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.embedded import Embedded
@@ -34,6 +39,7 @@ from coordinator.notify import notify, watchdog_pause_s
 log = structlog.get_logger(__name__)
 
 DRAIN_S = 5.0
+POOL_LOOPS = "pool-loops"
 
 
 async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
@@ -61,7 +67,8 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
         await _serve_autoscaler(settings, api, parts)
-        serving = asyncio.create_task(controllers.run(), name="controllers")
+        pools = _pools(settings, api)
+        serving = asyncio.create_task(_serve(controllers, pools), name="controllers")
         parts.push_async_callback(_end, serving)
         await _announce(controllers, serving, stop)
         notify("STOPPING=1", "STATUS=draining")
@@ -120,6 +127,22 @@ def _controllers(settings: Config, api: KubeApi, outside: RealOutside) -> Contro
         ),
     )
     return Controllers(context, ControllerMetrics(REGISTRY))
+
+
+def _pools(settings: Config, api: KubeApi) -> PoolLoop:
+    """The loop of the pools, which is idle while there is no ServerPool; its records lie beside the state."""
+    state = Path(settings.state).parent if settings.state else Path(os.environ.get("STATE_DIRECTORY", ""))
+    records = Records(state / POOL_LOOPS) if state != Path() else None
+    if records is None:
+        log.warning("loops of the pools are not recorded", remedy="write state, or set STATE_DIRECTORY")
+    identity = f"{socket.gethostname()}_{uuid4()}"
+    return PoolLoop(api, PoolSettings(identity=identity), clock=_now, monotonic=time.monotonic, records=records)
+
+
+async def _serve(controllers: Controllers, pools: PoolLoop) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(controllers.run(), name="controllers")
+        tasks.create_task(pools.run(), name="pools")
 
 
 def _serve_metrics(listen: str, parts: contextlib.AsyncExitStack) -> None:

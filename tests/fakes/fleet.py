@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +85,7 @@ class FleetApi(MemoryApi):
     async def evict(self, name: str, namespace: str) -> None:
         """Evictions succeed, and the pod comes back as another that is pending, as its controller would have it."""
         self.evictions += 1
-        found = self.objects.get((Foreign.POD, namespace, name))  # type: ignore[arg-type,call-overload]
+        found = self.objects.get((Foreign.POD, namespace, name))  # type: ignore[arg-type]
         await self.delete(Foreign.POD, name, namespace)
         if found is not None:
             await self.create(Foreign.POD, pending_pod(f"{name}x"))
@@ -326,7 +326,7 @@ def _open(found: Json) -> bool:
 
 
 @asynccontextmanager
-async def alive(*parts: Awaitable[None]) -> AsyncIterator[list["asyncio.Future[None]"]]:
+async def alive(*parts: Awaitable[None]) -> AsyncIterator[Sequence["asyncio.Future[None]"]]:
     """Tasks that run until the block ends."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
