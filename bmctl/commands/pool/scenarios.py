@@ -12,6 +12,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 PODS_A_NODE = 110
+HOLD_S = 3600.0
+"""How long pods that arrive all at once are watched: long enough for the machines to come and be judged."""
 _ENDED = {Phase.SUCCEEDED, Phase.FAILED}
 
 
@@ -60,7 +62,7 @@ def from_trace(
     if not arrivals:
         remedy = "widen --from, --until or --role"
         raise DpuError(Reason.INVALID, "no pod of the trace is left to be simulated", field="--pods", remedy=remedy)
-    until_s = None if window.at_once else window.until_s
+    until_s = window.until_s or HOLD_S if window.at_once else window.until_s
     return replace(base, arrivals=arrivals, groups=groups, until_s=until_s)
 
 

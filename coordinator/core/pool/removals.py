@@ -39,7 +39,7 @@ def simulate_removals(
     trying = [arena.index[name] for name in candidates if name in arena.index]
     stay_first = _stay_first(arena, trying)
     way: Way | None = None
-    if arena.size <= MOST_NODES and limit is None:
+    if trying and arena.size <= MOST_NODES and limit is None:
         order = [at for at in range(arena.size) if arena.open[at]]
         model = build(arena, predicates, context, trying, order)
         way = best_way(model, seed, always=tight) if model is not None else None

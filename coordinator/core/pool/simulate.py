@@ -37,7 +37,7 @@ class Scenario:
         start: nodes, pods, budgets and controllers at time 0, as read from a dump; nothing by default.
         boot_s: from the decision until a new node takes pods.
         loop_s: time between decisions; loops in which nothing can have changed are skipped.
-        until_s: when to stop, the last event by default.
+        until_s: when to stop, and until when the last state holds; the last event by default.
     """
 
     arrivals: Sequence[Arrival]
@@ -122,7 +122,7 @@ def simulate(scenario: Scenario, progress: Callable[[float], None] = lambda _: N
 
     Args:
         scenario: what is to be simulated.
-        progress: told the share that is done, between 0 and 1.
+        progress: told the share of the pods that have arrived, between 0 and 1.
 
     Raises:
         DpuError: INVALID when no group has a template, or a time is negative.
@@ -181,15 +181,17 @@ class _Simulation:
             self._push(arrival.at_s, _Event.ARRIVE, arrival)
         if self._pods or self._nodes:
             self._wake(0.0)
-        times = [arrival.at_s for arrival in self._scenario.arrivals]
-        first_s, last_s = min(times, default=0.0), self._end or max(times, default=0.0)
-        span_s = (last_s - first_s) or 1.0
+        total = len(self._scenario.arrivals)
         while self._queue:
             now_s, kind, _, what = heapq.heappop(self._queue)
             if self._end is not None and now_s > self._end:
                 break
             self._happen(now_s, kind, what)
-            self._progress(min(max(now_s - first_s, 0.0) / span_s, 1.0))
+            if kind is _Event.ARRIVE:
+                self._done["arrived"] += 1
+                self._progress(self._done["arrived"] / total)
+        if self._samples and self._end is not None and self._samples[-1].at_s < self._end:
+            self._samples.append(replace(self._samples[-1], at_s=self._end))
         never = tuple(sorted(pod.name for pod in self._pods.values() if _waits(pod)))
         return SimulationResult(
             samples=tuple(self._samples),
