@@ -106,7 +106,7 @@ def given(machine: str, field: str, item: str) -> Goal:
 
 
 def taken(machine: str, field: str, item: str) -> Goal:
-    """The machine does not have the disk or the NIC any more."""
+    """The machine does not have the disk or the NIC any more; one that is leaving is still in its status."""
 
     def reached(obj: Object | None) -> bool:
         return obj is None or (_acted_on(obj) and _entry(obj, field, item) is None)

@@ -6,9 +6,9 @@ from typing import TypeVar
 import click
 
 from bmctl.api import Api
-from bmctl.goals import Goal
+from bmctl.goals import Goal, gone
 from bmctl.kinds import Kind
-from bmctl.objects import Object, conditions, dig
+from bmctl.objects import Object, conditions, dig, name_of
 from bmctl.progress import view
 from bmctl.watching import states
 from proto.errors import DpuError
@@ -68,6 +68,16 @@ def wait_for(
     message = failure.message if failure is not None else f"the watch of {name} ended"
     reason = failure.reason if failure is not None else Reason.INTERNAL
     raise DpuError(reason, message, remedy=f"see `bmctl describe {kind.word} {name}`")
+
+
+def wait_until_gone(api: Api, kind: Kind, found: Object | None, timeout_s: float) -> None:
+    """Wait for the end of an object that was `found` before its end was asked for; None was none.
+
+    Raises:
+        DpuError: DEADLINE with what is in the way.
+    """
+    if found is not None:
+        wait_for(api, kind, name_of(found), gone(name_of(found), str(dig(found, "metadata.uid"))), timeout_s)
 
 
 def _late(kind: Kind, name: str, goal: Goal, timeout_s: float, last: Object | None) -> DpuError:

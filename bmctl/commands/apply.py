@@ -11,6 +11,8 @@ from bmctl.manifests import kind_of, read
 from bmctl.objects import Object, dig, name_of
 from bmctl.waiting import waitable
 
+BOOKS = frozenset({"resourceVersion", "managedFields"})
+
 
 @click.command()
 @click.option("-f", "--filename", "files", multiple=True, required=True, help="File, folder or - for standard input.")
@@ -34,9 +36,15 @@ def _apply(api: Api, kind: Kind, obj: Object, *, force: bool) -> Object:
     after = api.apply(kind, obj, force=force)
     if before is None:
         what = "created"
-    elif dig(before, "metadata.resourceVersion") == dig(after, "metadata.resourceVersion"):
+    elif _wanted(before) == _wanted(after):
         what = "unchanged"
     else:
         what = "configured"
     screen.out().print(f"{kind.word}/{name_of(after)} {what}")
     return after
+
+
+def _wanted(obj: Object) -> Object:
+    """What people decide of an object: not its status, which controllers write at any time, nor the API's books."""
+    metadata = {key: value for key, value in dig(obj, "metadata", {}).items() if key not in BOOKS}
+    return {key: value for key, value in obj.items() if key != "status"} | {"metadata": metadata}

@@ -1,5 +1,7 @@
 """bmctl disk attach and detach."""
 
+from time import monotonic
+
 import click
 
 from bmctl import screen
@@ -7,8 +9,10 @@ from bmctl.api import open_api
 from bmctl.completing import names_of
 from bmctl.goals import given, taken
 from bmctl.invocation import Invocation, current, namespaced
-from bmctl.kinds import MACHINE, VOLUME
-from bmctl.waiting import wait_for, waitable
+from bmctl.kinds import ATTACHMENT, MACHINE, VOLUME
+from bmctl.waiting import wait_for, wait_until_gone, waitable
+
+LEAST_WAIT_S = 0.1
 
 
 @click.group()
@@ -62,8 +66,12 @@ def attach(
 @current
 def detach(invocation: Invocation, machine: str, name: str, wait: bool, timeout_s: float) -> None:
     """Take the data disk NAME from a machine; a volume made for it goes, an existing one stays."""
+    end = monotonic() + timeout_s
     with open_api(invocation) as api:
+        attachment = api.find(ATTACHMENT, f"{machine}-{name}") if wait else None
         asked = api.act("DELETE", machine, f"disks/{name}")
         if wait:
             wait_for(api, MACHINE, machine, taken(machine, "disks", name), timeout_s, asked)
+            # The machine may tell of its new spec before its DPU has let the old disk go.
+            wait_until_gone(api, ATTACHMENT, attachment, max(LEAST_WAIT_S, end - monotonic()))
     screen.out().print(f"disk {name} of machine/{machine} {'detached' if wait else 'is being detached'}")

@@ -25,6 +25,8 @@ READ_S = 20
 CALL_S = 45.0
 """For one question with all requests that sushy makes of it; slow controllers take seconds for each."""
 
+CAUSE_LETTERS = 120
+
 STATES = {sushy.POWER_STATE_ON: PowerState.ON, sushy.POWER_STATE_OFF: PowerState.OFF}
 ACTIONS = {
     PowerAction.ON: sushy.RESET_ON,
@@ -118,7 +120,7 @@ class RedfishBmc:
                 remedy="correct the path; GET /redfish/v1/Systems lists the systems",
             )
         if isinstance(error, exceptions.ConnectionError):
-            return self._silent(str(error))
+            return self._silent(_cause(error))
         return DpuError(
             Reason.UNAVAILABLE, f"BMC {address}: {error}", field="spec.bmc.address", remedy="look at the BMC's log"
         )
@@ -129,8 +131,22 @@ class RedfishBmc:
             Reason.UNAVAILABLE,
             f"BMC {self._endpoint.address} does not answer: {cause}",
             field="spec.bmc.caSecretRef" if certificate else "spec.bmc.address",
-            remedy="give the authority that signed its certificate" if certificate else "see that it is reachable",
+            remedy="give the authority that signed its certificate"
+            if certificate
+            else "see that it is on, and that its address and port are right and reachable from the coordinator",
         )
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, below all that the HTTP libraries wrap around it; short enough for a condition."""
+    innermost, seen = error, {id(error)}
+    while (below := innermost.__cause__ or innermost.__context__) is not None and id(below) not in seen:
+        seen.add(id(below))
+        innermost = below
+    if isinstance(innermost, TimeoutError):
+        return f"no answer in {CONNECT_S} s"
+    told = innermost.strerror if isinstance(innermost, OSError) else None
+    return (told or str(innermost) or type(innermost).__name__)[:CAUSE_LETTERS]
 
 
 def _boot_from_disk(system: Any) -> None:

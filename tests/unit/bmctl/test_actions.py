@@ -4,11 +4,12 @@ from typing import Any
 
 from tests.unit.bmctl.stage import Stage, a_timeline
 
+ATTACHMENTS = "/apis/dpupool.io/v1alpha1/namespaces/default/volumeattachments"
 NOW = "2026-01-01T12:00:00Z"
 
 
-def soon(act: Callable[[], Any]) -> Thread:
-    timer = Timer(0.4, act)
+def soon(act: Callable[[], Any], after_s: float = 0.4) -> Thread:
+    timer = Timer(after_s, act)
     timer.start()
     return timer
 
@@ -78,6 +79,40 @@ def test_a_disk_is_detached_and_waited_for(stage: Stage) -> None:
     assert stage.ok("disk", "detach", "bm-01", "data", "--wait") == "disk data of machine/bm-01 detached\n"
     actor.join()
     assert stage.read()["spec"]["disks"] == []
+
+
+def test_a_disk_is_detached_when_its_attachment_is_gone(stage: Stage) -> None:
+    stage.machine(disks=[{"name": "data", "size": "1Gi"}])
+    body = {
+        "apiVersion": "dpupool.io/v1alpha1",
+        "kind": "VolumeAttachment",
+        "metadata": {"name": "bm-01-data", "finalizers": ["dpupool.io/attachment"]},
+        "spec": {"volumeRef": {"name": "bm-01-data"}, "hostRef": {"name": "host-1"}},
+    }
+    stage.ask("POST", ATTACHMENTS, body)
+    stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Attached"}]})
+    steps: list[str] = []
+
+    def leave() -> None:
+        stage.status({"phase": "Running", "disks": []})
+        stage.ask("DELETE", f"{ATTACHMENTS}/bm-01-data")
+
+    def let_go() -> None:
+        steps.append("gone")
+        stage.ask("PATCH", f"{ATTACHMENTS}/bm-01-data", {"metadata": {"finalizers": None}})
+
+    actors = [soon(leave), soon(let_go, 0.9)]
+    stage.ok("disk", "detach", "bm-01", "data", "--wait")
+    assert steps == ["gone"]
+    for actor in actors:
+        actor.join()
+
+
+def test_a_disk_that_is_still_detaching_is_waited_for(stage: Stage) -> None:
+    stage.machine(disks=[{"name": "data", "size": "1Gi"}])
+    actor = soon(lambda: stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Detaching"}]}))
+    stage.fails(7, "disk", "detach", "bm-01", "data", "--wait", "--timeout", "1")
+    actor.join()
 
 
 def test_a_disk_needs_either_a_size_or_a_volume(stage: Stage) -> None:

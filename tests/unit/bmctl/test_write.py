@@ -1,5 +1,9 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from bmctl.api import Api
 from tests.unit.bmctl.stage import Stage
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "bm-01.yaml"
@@ -68,6 +72,20 @@ def test_apply_creates_then_changes_then_leaves_alone(stage: Stage) -> None:
     assert stage.ok("apply", "-f", "-", stdin=MANIFEST) == "machine/bm-01 unchanged\n"
     assert stage.ok("apply", "-f", "-", stdin=MANIFEST.replace("1Gi", "2Gi")) == "machine/bm-01 configured\n"
     assert stage.read()["spec"]["rootDisk"]["size"] == "2Gi"
+
+
+def test_what_a_controller_writes_meanwhile_does_not_make_an_apply_a_change(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.ok("apply", "-f", "-", stdin=MANIFEST)
+    apply_alone = Api.apply
+
+    def apply_late(api: Api, *arguments: Any, **options: Any) -> Any:
+        stage.status({"phase": "Running"})
+        return apply_alone(api, *arguments, **options)
+
+    monkeypatch.setattr(Api, "apply", apply_late)
+    assert stage.ok("apply", "-f", "-", stdin=MANIFEST) == "machine/bm-01 unchanged\n"
 
 
 def test_apply_does_not_undo_what_somebody_else_has_set_unless_forced(stage: Stage) -> None:

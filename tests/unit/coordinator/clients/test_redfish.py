@@ -84,6 +84,9 @@ async def test_nobody_there_is_told_at_once_and_may_be_tried_again() -> None:
         await client("redfish+http://127.0.0.1:9/redfish/v1/Systems/one", threads).power()
     assert caught.value.reason is Reason.UNAVAILABLE
     assert caught.value.retry
+    address = "redfish+http://127.0.0.1:9/redfish/v1/Systems/one"
+    assert caught.value.message == f"BMC {address} does not answer: Connection refused"
+    assert "reachable" in caught.value.remedy
 
 
 async def test_a_fault_of_the_service_is_asked_twice_and_not_ten_times(service: FakeRedfish, bmc: RedfishBmc) -> None:
