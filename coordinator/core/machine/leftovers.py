@@ -64,5 +64,5 @@ def sort_out(
         else:
             orphans[thing.machine_id] = max(thing.generation, orphans.get(thing.machine_id, 0))
     if unnamed > 0 and not orphans:
-        kept.append(f"{unnamed} seed disk{'s' if unnamed > 1 else ''} of another machine")
+        kept.append(f"{unnamed} seed disk{'s' if unnamed > 1 else ''}")
     return Leftovers(orphans=orphans, kept=tuple(kept))
