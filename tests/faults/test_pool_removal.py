@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 
 async def remove_one(fleet: Fleet) -> str:
     """Ask for one machine less, by name, in one write."""
-    name = min(one["metadata"]["name"] for one in fleet.machines())
+    name: str = min(one["metadata"]["name"] for one in fleet.machines())
     wish = {"replicas": 2, "removals": [{"machine": name, "reason": "test", "drain": True}]}
     await fleet.api.patch(Kind.POOL, "work", {"spec": wish})
     return name
