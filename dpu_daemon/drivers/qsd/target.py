@@ -2,7 +2,7 @@
 
 An image is a read-only node; a volume ``H`` is the file ``H.qcow2`` and, when open, node ``H``; its export for
 generation N is called ``H-gN``. A DPU that was cut off reconnects by itself for a minute, under the name it knows: as
-no two generations share a name, it finds nothing.
+no two generations share a name, it finds errors, then nothing (see `barred`).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from dpu_daemon.drivers.qsd.barred import BarredNames
 from dpu_daemon.drivers.qsd.files import VolumeFiles
 from dpu_daemon.drivers.qsd.graph import NBD_TCP, Export, Node, nodes_in
 from dpu_daemon.drivers.qsd.images import IMAGE_NODE, image_id_of, locate, node_name, qcow2_size, virtual_size
@@ -46,6 +47,7 @@ class QsdTarget:
         self._session = QmpSession(qmp)
         self._address = TcpAddress(nbd_host, nbd_port)
         self._server = NbdServer(self._session, self._address)
+        self._barred = BarredNames(self._session, self._server)
         self._maker = Qcow2Maker(self._session)
         self._files = VolumeFiles(Path(volume_dir).absolute())
         self._image_dir = Path(image_dir).absolute()
@@ -66,6 +68,7 @@ class QsdTarget:
         """Volumes by their files and nodes; what a kill left half-made is cleared away on the way."""
         nodes, exports = await asyncio.gather(self._nodes(), self._server.exports())
         await self._clear_unfinished(nodes)
+        await self._barred.expire()
         files = self._files.handles()
         # Jobs that make files have nodes of their own for a moment; those names are no handles.
         handles = {name for name, node in nodes.items() if node.driver == "qcow2" and HANDLE.fullmatch(name)}
@@ -178,7 +181,8 @@ class QsdTarget:
         export_id = f"{name}-{READ_ONLY if read_only else READ_WRITE}"
         for other in await self._exports_of(volume.handle):
             if other.id != export_id:
-                await self._server.withdraw(other.id)
+                await self._fence_off(other, bar=not other.id.startswith(f"{name}-"))
+        await self._barred.lift(name)
         # Write-through: a killed daemon would lose acknowledged writes that only its qcow2 tables in memory know of.
         await self._server.offer(
             export_id, node=volume.handle, name=name, writable=not read_only, writethrough=not read_only
@@ -187,7 +191,12 @@ class QsdTarget:
 
     async def unexport(self, volume: Volume) -> None:
         for export in await self._exports_of(volume.handle):
-            await self._server.withdraw(export.id)
+            await self._fence_off(export, bar=True)
+
+    async def _fence_off(self, export: Export, *, bar: bool) -> None:
+        await self._server.withdraw(export.id)
+        if bar:
+            await self._barred.bar(export.id.rpartition("-")[0])
 
     async def resize(self, volume: Volume, size_bytes: int) -> None:
         """Grows an open volume; clients of its export wait a few milliseconds and reconnect.
@@ -202,7 +211,8 @@ class QsdTarget:
             message = f"volume {volume.handle} has {node.size_bytes} bytes and cannot shrink"
             raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
         exports = [export for export in await self._exports_of(volume.handle) if not export.closing]
-        await self.unexport(volume)
+        for export in await self._exports_of(volume.handle):
+            await self._fence_off(export, bar=False)
         try:
             await self._session.execute("block_resize", {"node-name": volume.handle, "size": size_bytes})
         finally:
