@@ -8,7 +8,11 @@ from coordinator.core.conditions import Aspect, find
 from coordinator.core.objects.fleet import Dpu, DpuPhase, Host, HostPhase
 from coordinator.core.objects.machine import Machine
 
-DPU_WORDS = {DpuPhase.OFFLINE: "is offline", DpuPhase.PENDING: "has not answered yet"}
+DPU_WORDS = {
+    DpuPhase.OFFLINE: "is offline",
+    DpuPhase.PENDING: "has not answered yet",
+    DpuPhase.DEGRADED: "is being put in order",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ def test_labels_memory_and_the_named_host_are_filters() -> None:
 
 def test_hosts_without_health_are_no_choice() -> None:
     assert "whose DPU dpu-1 is offline" in choose_host(machine(), [host("a")], dpu("Offline")).why
+    assert "whose DPU dpu-1 is being put in order" in choose_host(machine(), [host("a")], dpu("Degraded")).why
     assert "whose DPU dpu-1 is not registered" in choose_host(machine(), [host("a")], {}).why
     assert "not looked at yet" in choose_host(machine(), [host("a", phase="Pending")], dpu()).why
     assert "unhealthy" in choose_host(machine(), [host("a", phase="Unhealthy")], dpu()).why
