@@ -326,7 +326,7 @@ class _Simulation:
             again += [since + options.down.unneeded_s for since in self._state.unneeded_since.values()]
             waits = ((self._state.added_s, options.down.delay_after_add_s),)
             again += [since + wait for since, wait in waits if since is not None]
-        again += self._rechecks() if self._queue else []
+        again += self._rechecks()
         newest = [pod.created_s for pod in self._pods.values() if not pod.node and pod.created_s is not None]
         again += [min(newest) + options.up.new_pod_age_s] if newest else []
         later = [at for at in again if at > now_s]

@@ -55,3 +55,13 @@ def test_a_life_keeps_its_promises(
         assert found.never_started == ()
     if all(arrival.stays_s is not None for arrival in coming) and not found.never_started:
         assert found.samples[-1].machines == 0
+
+
+def test_a_machine_goes_although_nothing_else_is_to_come() -> None:
+    """The last pod leaves while its machine is held back from another look."""
+    amounts = {"cpu": 4000, "memory": 16 * GIB, "pods": 20}
+    group = NodeGroup("g", 0, 1, 0, Node("t", amounts, amounts))
+    options = PoolOptions(down=ScaleDownOptions(delay_after_add_s=60))
+    coming = [Arrival("p", shape(1, 1), 0.0, 51.0)]
+    found = simulate(Scenario(coming, [group], options, boot_s=0.0, until_s=40_000))
+    assert found.samples[-1].machines == 0
