@@ -11,6 +11,8 @@ from proto.reasons import Reason
 
 GREETING_TIMEOUT_S = 2.0
 
+RETIRE_TRIES = 3
+RETIRE_PAUSE_S = 0.1
 WITHDRAW_TIMEOUT_S = 8.0
 """Below a step's deadline; requests that wait for a dead target hold an export longer, up to the reconnect delay."""
 
@@ -59,6 +61,26 @@ class NbdServer:
         """Cuts off the export's clients and waits until it is gone; none there is fine."""
         if await self.close(export_id):
             await self._until_gone(export_id)
+
+    async def retire(self, export_id: str) -> bool:
+        """Removes an export that nobody is connected to; False when somebody is, and nothing was done.
+
+        A client that has just left is still counted for a moment, so it is asked more than once.
+        """
+        for _ in range(RETIRE_TRIES):
+            known = (await self.exports()).get(export_id)
+            if known is None:
+                return True
+            if known.closing:
+                return False
+            try:
+                await self._session.execute("block-export-del", {"id": export_id, "mode": "safe"})
+            except RefusedError:
+                await asyncio.sleep(RETIRE_PAUSE_S)
+            else:
+                await self._until_gone(export_id)
+                return True
+        return False
 
     async def close(self, export_id: str) -> bool:
         """Cuts off the export's clients; whether it still was there. It goes when their last request has ended."""

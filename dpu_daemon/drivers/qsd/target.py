@@ -194,6 +194,9 @@ class QsdTarget:
             await self._fence_off(export, bar=True)
 
     async def _fence_off(self, export: Export, *, bar: bool) -> None:
+        """Cuts an export off; its name is barred when a client was cut off with it, else nobody would ask for it."""
+        if bar and await self._server.retire(export.id):
+            return
         await self._server.withdraw(export.id)
         if bar:
             await self._barred.bar(export.id.rpartition("-")[0])
