@@ -15,7 +15,7 @@ TIERS := unit property contract real faults
 demo: deps venv  ## the story, live: a machine boots from the disk that its DPU gives it
 	$(BIN)/python -m lab.demo --image $(IMAGE)
 
-test: lint $(TIERS:%=test-%)  ## everything; each tier also runs alone
+test: deps lint $(TIERS:%=test-%)  ## everything; each tier also runs alone
 
 lint: venv
 	$(BIN)/ruff check .
@@ -23,10 +23,7 @@ lint: venv
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-test-unit test-property: test-%: venv
-	$(PYTEST) tests/$*
-
-test-contract test-real test-faults: test-%: deps venv
+$(TIERS:%=test-%): test-%: deps venv
 	$(PYTEST) tests/$*
 
 bench: deps venv  ## prints figures, asserts nothing about time
