@@ -45,6 +45,7 @@ class _AttachmentRow(msgspec.Struct, frozen=True, kw_only=True):
     boot_order: int
     qos: Qos
     machine_id: str
+    encryption: str = ""
 
 
 def kind_of(record: Record) -> RecordKind:
@@ -134,6 +135,7 @@ def _attachment_row(record: Attachment) -> _AttachmentRow:
         boot_order=spec.boot_order,
         qos=spec.qos,
         machine_id=spec.machine_id,
+        encryption=spec.encryption,
     )
 
 
@@ -152,6 +154,7 @@ def _attachment(row: _AttachmentRow) -> Attachment:
         boot_order=row.boot_order,
         qos=row.qos,
         machine_id=row.machine_id,
+        encryption=row.encryption,
     )
     return Attachment(
         attachment_id=row.attachment_id,

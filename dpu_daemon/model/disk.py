@@ -22,13 +22,34 @@ class AttachmentState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPath:
+    """One more way to a target."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetAddress:
-    """Where a volume is reached on the storage network; `transport` is ``nbd+tcp`` or a later one."""
+    """Where a volume is reached on the storage network.
+
+    Attributes:
+        transport: ``nbd+tcp``, ``nvme+tcp``, ``nvme+rdma`` or ``rbd``.
+        host: numeric address.
+        port: of the host.
+        export: NBD export name, NVMe subsystem NQN, or POOL/IMAGE of rbd.
+        credentials: name of the set to authenticate with; empty for none.
+        paths: besides host and port: multipath.
+        nsid: namespace of the subsystem; 0 is its only one.
+    """
 
     transport: str
     host: str
     port: int
     export: str
+    credentials: str = ""
+    paths: tuple[TargetPath, ...] = ()
+    nsid: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +76,10 @@ UNLIMITED = Qos()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentSpec:
-    """A disk as asked for; `source` is a remote volume or the seed file."""
+    """A disk as asked for; `source` is a remote volume or the seed file.
+
+    `encryption` names the credentials whose volume key encrypts the disk on this DPU; empty for none.
+    """
 
     volume_id: str
     size_bytes: int
@@ -67,6 +91,7 @@ class AttachmentSpec:
     boot_order: int = 0
     qos: Qos = UNLIMITED
     machine_id: str = ""
+    encryption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +147,7 @@ class FunctionSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskStats:
-    """Counters since the disk was connected; 64 bit."""
+    """Counters since the disk was connected; 64 bit. Latencies are sums over all requests of the kind."""
 
     read_ops: int = 0
     read_bytes: int = 0
@@ -130,6 +155,10 @@ class DiskStats:
     write_bytes: int = 0
     flush_ops: int = 0
     failed_ops: int = 0
+    read_latency_us: int = 0
+    write_latency_us: int = 0
+    unmap_ops: int = 0
+    unmap_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
