@@ -28,6 +28,7 @@ class BusKind(Enum):
     """Host buses that there is a driver for."""
 
     LAB = "lab"
+    FUSE = "fuse"
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,15 +94,26 @@ class TargetBlockSection(_Section, frozen=True):
 
 
 class BusSection(_Section, frozen=True):
-    """The PCIe link to the host.
+    """The link to the host: an emulated PCIe bus, or a folder of this machine where disks appear as files.
 
     Attributes:
-        socket: of the emulated link.
-        driver: ``lab``.
+        socket: of the emulated PCIe link; ``lab`` needs it.
+        directory: where disks appear; ``fuse`` needs it.
+        qmp: monitor socket of the qemu-storage-daemon that plays the host; ``.host.qmp`` in the folder when not given.
+        slots: for disks; ``fuse`` has no bus that would tell.
+        driver: ``lab`` or ``fuse``.
     """
 
-    socket: Path
+    socket: Path = Path()
+    directory: Path = Path()
+    qmp: Path = Path()
+    slots: int = 32
     driver: BusKind = BusKind.LAB
+
+    @property
+    def host_qmp(self) -> Path:
+        """Where the daemon that plays the host is spoken to."""
+        return self.qmp if self.qmp != Path() else self.directory / ".host.qmp"
 
 
 class SwitchSection(_Section, frozen=True):
@@ -155,6 +167,7 @@ class DpuConfig(_Section, frozen=True):
         journal: the daemon's only memory; keep it on a disk that survives.
         listen: ``address:port`` on the management network, or ``unix:PATH``.
         tls: needed unless `listen` is a Unix socket.
+        credentials_dir: where secrets of storage clients lie, mode 0700; ``credentials`` beside the journal when empty.
     """
 
     name: str
@@ -168,6 +181,7 @@ class DpuConfig(_Section, frozen=True):
     metrics: MetricsSection = MetricsSection()
     times: TimesSection = TimesSection()
     tls: TlsSection | None = None
+    credentials_dir: Path | None = None
 
 
 class StorageConfig(_Section, frozen=True):
@@ -181,9 +195,15 @@ class StorageConfig(_Section, frozen=True):
     metrics: MetricsSection = MetricsSection()
     times: TimesSection = TimesSection()
     tls: TlsSection | None = None
+    credentials_dir: Path | None = None
 
 
 Config = DpuConfig | StorageConfig
+
+
+def credentials_dir(config: Config) -> Path:
+    """Where this daemon keeps the secrets of storage clients."""
+    return config.credentials_dir or config.journal.parent / "credentials"
 
 
 class _ModeOnly(msgspec.Struct):
@@ -233,12 +253,24 @@ def _check(path: Path, config: Config) -> None:
         endpoint(config.listen, "listen", path)
     if config.metrics.listen:
         endpoint(config.metrics.listen, "metrics.listen", path)
+    if isinstance(config, DpuConfig):
+        _check_bus(path, config.bus)
     if isinstance(config, StorageConfig):
         endpoint(config.block.nbd_listen, "block.nbd_listen", path)
     elif "{n}" not in config.network.vf_pattern:
         raise _wrong(path, "network.vf_pattern", "has no {n} for the index of the function")
     elif len(config.switch.probe_port) > 15 or not config.switch.probe_port:
         raise _wrong(path, "switch.probe_port", "is not a device name of 1 to 15 characters")
+
+
+def _check_bus(path: Path, bus: BusSection) -> None:
+    key = "socket" if bus.driver is BusKind.LAB else "directory"
+    if getattr(bus, key) == Path():
+        raise _wrong(path, f"bus.{key}", f"the driver {bus.driver.value} needs it")
+    if bus.driver is BusKind.FUSE and not bus.directory.is_absolute():
+        raise _wrong(path, "bus.directory", f"{bus.directory} is not absolute")
+    if not 0 < bus.slots <= 4096:
+        raise _wrong(path, "bus.slots", f"{bus.slots} is not between 1 and 4096")
 
 
 def endpoint(text: str, key: str, path: Path) -> Endpoint:

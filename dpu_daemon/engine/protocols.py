@@ -8,6 +8,7 @@ already done succeeds. `look` is the judge: the engine looks, acts, and looks ag
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
+from dpu_daemon.model.credentials import Credentials
 from dpu_daemon.model.disk import BlockSeen, DiskProtocol, DiskStats, FunctionSeen, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.port import LinkSeen, NicSeen, ProbeResult, SwitchSeen
 from dpu_daemon.model.volume import Image, ImageFormat, TargetSeen, Volume
@@ -168,3 +169,21 @@ class TargetDriver(Driver, Protocol):
     async def capacity(self) -> tuple[int, int]:
         """Total and available bytes."""
         ...
+
+
+class CredentialStore(Protocol):
+    """Secrets by name, kept outside the journal; never in a log or an error."""
+
+    def put(self, credentials: Credentials) -> None:
+        """Keep or replace a set; connections made from then on use it."""
+        ...
+
+    def get(self, name: str) -> Credentials:
+        """A set; NOT_FOUND without one."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget a set; absent is fine."""
+        ...
+
+    def names(self) -> frozenset[str]: ...

@@ -27,11 +27,18 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """One generation's access to a volume over the storage network."""
+    """One generation's access to a volume over the storage network.
+
+    Attributes:
+        host_nqn: what the DPU calls itself; needed where the export is NVMe.
+        credentials: name of the set that the DPU must know; empty for an unguarded export.
+    """
 
     generation: int
     dpu: str
     read_only: bool = False
+    host_nqn: str = ""
+    credentials: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +55,11 @@ class Volume:
 
     Attributes:
         handle: name in the block layer and of its file; at most 20 characters, begins with a letter.
-        source_image_id: empty for a blank disk.
+        source_image_id: empty for a blank disk or another source.
+        source_snapshot_id: of the snapshot that it was cloned from; also set, to one nobody sees, when a volume was.
+        source_volume_id: of the volume that it was cloned from.
+        base_image_id: image at the bottom of its chain of copies, when its source is not that image itself.
+        cuts: number of its last snapshot; 0 before the first.
         export: who may reach it now; None for nobody.
         wanted: False once a delete is journalled.
         shred: overwrite allocated blocks before the file goes.
@@ -60,11 +71,50 @@ class Volume:
     handle: str
     size_bytes: int
     source_image_id: str = ""
+    source_snapshot_id: str = ""
+    source_volume_id: str = ""
+    base_image_id: str = ""
+    cuts: int = 0
     export: Export | None = None
     wanted: bool = True
     shred: bool = False
     created: bool = False
     served: Served | None = None
+
+    @property
+    def root_image_id(self) -> str:
+        """The image that must be open before the volume can be; empty for none."""
+        return self.source_image_id or self.base_image_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A volume's content at one instant, as journalled before its first step.
+
+    Attributes:
+        handle: name in the block layer: the volume's handle, a dot, `number`.
+        volume_handle: of its volume, which may be gone.
+        number: counts the snapshots of a volume, from 1.
+        group: snapshots with the same one are cut at one instant.
+        size_bytes: of the volume when it was cut.
+        base_image_id: image at the bottom of its chain of copies; empty for none.
+        created: the cut happened.
+        wanted: False once its delete is journalled; it stays as long as clones need it.
+        shred: overwrite what it alone holds before that goes.
+    """
+
+    snapshot_id: str
+    volume_id: str
+    handle: str
+    volume_handle: str
+    number: int
+    group: str
+    size_bytes: int
+    created_unix_ms: int = 0
+    base_image_id: str = ""
+    created: bool = False
+    wanted: bool = True
+    shred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +131,25 @@ class VolumeSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSeen:
+    """A snapshot as the storage node's block layer and file system show it now.
+
+    Attributes:
+        users: volumes and snapshots that stand directly on it, its own volume among them.
+        merging: its content is being moved into its only user.
+    """
+
+    handle: str
+    size_bytes: int
+    allocated_bytes: int
+    users: int = 0
+    merging: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSeen:
     """One look at a storage node; keys are handles. `images` are the open base nodes, by image id."""
 
     volumes: Mapping[str, VolumeSeen] = field(default_factory=dict)
     images: frozenset[str] = frozenset()
+    snapshots: Mapping[str, SnapshotSeen] = field(default_factory=dict)
