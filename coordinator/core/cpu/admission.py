@@ -41,6 +41,7 @@ class Refused(Enum):
     SHARED_LIMIT = "SharedLimit"
     MEMORY = "Memory"
     PER_APPLICATION = "PerApplication"
+    CPUS = "Cpus"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
