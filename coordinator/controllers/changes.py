@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from coordinator.controllers.context import Context
+from coordinator.core.machine.hosts import refusal
 from coordinator.core.machine.names import FINALIZER
 from coordinator.core.machine.seen import (
     Amend,
@@ -60,10 +61,10 @@ class Changes:
                 await self._context.set_finalizer(Kind.MACHINE, meta, FINALIZER, present=change.present)
 
     async def _claim(self, machine: Machine, names: tuple[str, ...]) -> None:
-        """Take the first host that is still free: the API refuses a claim on one that has changed meanwhile.
+        """Take the first host that is still for it: the API refuses a claim on one that has changed meanwhile.
 
         The hosts are listed anew first: a claim of ours that this process does not know of must be found, or the
-        machine would have two.
+        machine would have two; and a host that was leased to a pool since the choice was made is no longer free.
         """
         meta = machine.metadata
         listed, _ = await self._context.api.list(Kind.HOST)
@@ -74,7 +75,8 @@ class Changes:
         claim = {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid}
         for name in names:
             host = self._context.caches.hosts.get(name)
-            if host is None or host.spec.claim_ref is not None:
+            dpu = self._context.caches.dpus.get(host.spec.dpu_ref.name) if host else None
+            if host is None or host.spec.claim_ref is not None or refusal(machine, host, dpu):
                 continue
             try:
                 await self._context.amend(Kind.HOST, host.metadata, {"spec": {"claimRef": claim}}, exact=True)

@@ -236,4 +236,6 @@ class Controllers:
 
 
 def _availability(host: Host) -> tuple[object, ...]:
-    return (host.status.phase, host.spec.claim_ref, host.spec.unschedulable, host.metadata.labels, host.spec.hardware)
+    spec = host.spec
+    hands = (spec.claim_ref, spec.pool_ref, spec.lease.pool, spec.lease.reserved_for)
+    return (host.status.phase, *hands, spec.unschedulable, host.metadata.labels, spec.hardware)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from coordinator.core.conditions import Aspect, find
 from coordinator.core.objects.fleet import Dpu, DpuPhase, Host, HostPhase
 from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.pool import POOL_LABEL
+from coordinator.core.pool.stock import machine_name
 
 DPU_WORDS = {
     DpuPhase.OFFLINE: "is offline",
@@ -43,7 +45,26 @@ def choose_host(machine: Machine, hosts: Sequence[Host], dpus: Mapping[str, Dpu]
 
 def refusal(machine: Machine, host: Host, dpu: Dpu | None) -> str:
     """Why `host` is not for `machine`, worded to follow a number; empty when it is."""
-    return _mismatch(machine, host) or _unready(machine, host, dpu)
+    return _mismatch(machine, host) or _in_pools_hands(machine, host) or _unready(machine, host, dpu)
+
+
+def pool_of(machine: Machine, host: str) -> str:
+    """The pool whose loop made `machine` for this very server; empty for a machine that anybody else made."""
+    pool = machine.metadata.labels.get(POOL_LABEL, "")
+    pinned = machine.spec.host_ref is not None and machine.spec.host_ref.name == host
+    return pool if pool and pinned and machine.metadata.name == machine_name(pool, host) else ""
+
+
+def _in_pools_hands(machine: Machine, host: Host) -> str:
+    """Why the pools' ledger keeps a server from a machine: a server of a pool is had through that pool alone."""
+    mine, lease = pool_of(machine, host.metadata.name), host.spec.lease
+    if mine:
+        return "" if lease.pool == mine else f"not leased to pool {mine}, whose machine this is"
+    if lease.pool:
+        return f"leased to pool {lease.pool}"
+    if lease.reserved_for:
+        return f"kept for pool {lease.reserved_for}"
+    return f"owned by pool {host.spec.pool_ref.name} (spec.poolRef)" if host.spec.pool_ref else ""
 
 
 def _mismatch(machine: Machine, host: Host) -> str:

@@ -34,7 +34,8 @@ def host_area(seen: Seen, disks: list[WantedDisk]) -> Area:
     problem = DpuError(
         Reason.EXHAUSTED,
         choice.why,
-        remedy="free or add a host, or loosen spec.hostSelector and spec.resources; the machine goes on by itself",
+        remedy="free or add a host, or loosen spec.hostSelector and spec.resources; servers of a pool are had by "
+        "raising spec.replicas of the ServerPool; the machine goes on by itself",
     )
     return Area(ready=False, says=choice.why, problem=problem)
 

@@ -1,10 +1,13 @@
 """Which server a machine gets, and the sentence about the others."""
 
+import pytest
+
 from coordinator.core.machine.claims import claimed_host, is_stray
 from coordinator.core.machine.hosts import choose_host
 from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
+from coordinator.core.pool.stock import machine_name
 
 
 def host(name: str, *, phase: str = "Available", labels: Json | None = None, **spec: object) -> Host:
@@ -66,6 +69,36 @@ def test_hosts_without_health_are_no_choice() -> None:
     assert "whose DPU dpu-1 is not registered" in choose_host(machine(), [host("a")], {}).why
     assert "not looked at yet" in choose_host(machine(), [host("a", phase="Pending")], dpu()).why
     assert "unhealthy" in choose_host(machine(), [host("a", phase="Unhealthy")], dpu()).why
+
+
+def of_pool(pool: str, server: str, name: str = "") -> Machine:
+    """The machine that a pool's loop makes on a server."""
+    meta = {"namespace": "default", "uid": "u1", "labels": {"dpupool.io/pool": pool}}
+    meta["name"] = name or machine_name(pool, server)
+    return Machine.parse({"metadata": meta, "spec": {"image": "tiny", "hostRef": {"name": server}}})
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"lease": {"pool": "work", "generation": 3}}, "leased to pool work"),
+        ({"lease": {"reservedFor": "work", "generation": 3}}, "kept for pool work"),
+        ({"poolRef": {"name": "work"}}, "owned by pool work (spec.poolRef)"),
+    ],
+)
+def test_a_machine_that_a_person_made_gets_no_server_that_is_in_the_hands_of_a_pool(spec: Json, why: str) -> None:
+    for asked in (machine(), machine(hostRef={"name": "a"}), of_pool("work", "a", name="copied")):
+        assert choose_host(asked, [host("a", **spec)], dpu()).why == f"0/1 hosts are available: 1 {why}"
+
+
+def test_a_pools_machine_gets_the_server_that_is_leased_to_its_pool_and_no_other() -> None:
+    lease = {"pool": "work", "generation": 3}
+    assert choose_host(of_pool("work", "a"), [host("a", lease=lease)], dpu()).fitting == ("a",)
+    assert choose_host(of_pool("work", "a"), [host("a", lease=lease, poolRef={"name": "x"})], dpu()).fitting == ("a",)
+    assert choose_host(of_pool("work", "a"), [host("b", lease=lease)], dpu()).fitting == ()
+    for other in ({}, {"pool": "rest", "generation": 4}, {"reservedFor": "work", "generation": 4}):
+        choice = choose_host(of_pool("work", "a"), [host("a", lease=other)], dpu())
+        assert choice.why == "0/1 hosts are available: 1 not leased to pool work, whose machine this is"
 
 
 def test_an_empty_pool_and_a_host_that_does_not_exist_are_told_apart() -> None:
