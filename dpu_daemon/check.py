@@ -16,7 +16,7 @@ from cryptography import x509
 from rich.console import Console
 from rich.table import Table
 
-from dpu_daemon.config import Config, DpuConfig, StorageConfig, TlsSection, endpoint
+from dpu_daemon.config import BusKind, Config, DpuConfig, StorageConfig, TlsSection, endpoint
 from dpu_daemon.engine.journal import Journal
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -77,7 +77,10 @@ def _dpu(config: DpuConfig) -> Iterator[Finding]:
     yield _socket("block.qmp", config.block.qmp, storage)
     yield _directory("block.nbd_socket", config.block.nbd_socket.parent)
     yield _directory("block.seed_dir", config.block.seed_dir)
-    yield _socket("bus.socket", config.bus.socket, "start the host's chassis; in the lab: bmctl lab up")
+    if config.bus.driver is BusKind.LAB:
+        yield _socket("bus.socket", config.bus.socket, "start the host's chassis; in the lab: bmctl lab up")
+    else:
+        yield _socket("bus.qmp", config.bus.host_qmp, storage)
     switch = "start ovsdb-server and ovs-vswitchd (Debian: apt-get install openvswitch-switch)"
     yield _socket("switch.ovsdb", config.switch.ovsdb, switch)
     if config.switch.uplink:

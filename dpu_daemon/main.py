@@ -9,8 +9,9 @@ import click
 import structlog
 
 from dpu_daemon.check import CheckFormat, examine, render
-from dpu_daemon.config import Config, DpuConfig, StorageConfig, endpoint, load
+from dpu_daemon.config import BusKind, Config, DpuConfig, StorageConfig, endpoint, load
 from dpu_daemon.daemon import Parts, run
+from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.netlink import NetlinkLinks
 from dpu_daemon.drivers.ovsdb import OvsdbSwitch
@@ -18,7 +19,7 @@ from dpu_daemon.drivers.probe import FrameProber
 from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
 from dpu_daemon.drivers.seed import IsoSeedWriter
 from dpu_daemon.engine.dpu import DpuDrivers
-from dpu_daemon.engine.protocols import TargetDriver
+from dpu_daemon.engine.protocols import HostBus, TargetDriver
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -100,11 +101,21 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
     switch = OvsdbSwitch(socket=str(config.switch.ovsdb), datapath=config.switch.datapath)
     return DpuDrivers(
         block=QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)),
-        bus=LabBus(socket=str(config.bus.socket), nbd_socket=str(config.block.nbd_socket)),
+        bus=host_bus(config),
         switch=switch,
         links=NetlinkLinks(),
         prober=FrameProber(netdev=config.switch.probe_port, plug=switch.ensure_internal_port),
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
+    )
+
+
+def host_bus(config: DpuConfig) -> HostBus:
+    """The real link to the host."""
+    nbd_socket = str(config.block.nbd_socket)
+    if config.bus.driver is BusKind.LAB:
+        return LabBus(socket=str(config.bus.socket), nbd_socket=nbd_socket)
+    return FuseBus(
+        directory=str(config.bus.directory), qmp=str(config.bus.host_qmp), nbd_socket=nbd_socket, slots=config.bus.slots
     )
 
 

@@ -1,4 +1,4 @@
-"""What the engine believes of every HostBus, checked on the lab's chassis and on the fake."""
+"""What the engine believes of every HostBus, checked on the lab's chassis, on FUSE files and on the fake."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from dpu_daemon.model.disk import DiskProtocol, FunctionSeen
 from dpu_daemon.model.port import NicSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.contract.drivers.bus_rigs import BusRig, FakeBusRig, RealBusRig
+from tests.contract.drivers.bus_rigs import BusRig, FakeBusRig, FuseBusRig, RealBusRig
 
 DISK = FunctionSeen(
     slot=1,
@@ -27,11 +27,17 @@ DISK = FunctionSeen(
 NIC = NicSeen(vf=0, port_id="port-1", representor="pf0vf0", mac="02:00:00:00:00:05", present=False)
 
 
-@pytest.fixture(params=["real", "fake"])
+def _rig(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> BusRig:
+    if kind == "lab":
+        return RealBusRig(directory, monkeypatch)
+    return FuseBusRig(directory) if kind == "fuse" else FakeBusRig()
+
+
+@pytest.fixture(params=["lab", "fuse", "fake"])
 async def rig(
     request: pytest.FixtureRequest, short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[BusRig]:
-    chosen: BusRig = RealBusRig(short_dir, monkeypatch) if request.param == "real" else FakeBusRig()
+    chosen = _rig(request.param, short_dir, monkeypatch)
     try:
         await chosen.start()
         yield chosen
@@ -39,19 +45,24 @@ async def rig(
         await chosen.stop()
 
 
+with_nics = pytest.mark.parametrize("rig", ["lab", "fake"], indirect=True)
+"""A host that is a folder has no place for a NIC."""
+
+
 def _as_plugged(seen: FunctionSeen) -> FunctionSeen:
     return replace(seen, present=False, pci_address="")
 
 
 async def _plug(rig: BusRig, function: FunctionSeen = DISK) -> None:
-    rig.expose(function.handle)
+    await rig.expose(function.handle)
     await rig.bus.plug_disk(function)
+    await rig.plugged(function.serial)
 
 
 async def test_the_bus_tells_its_slots_and_an_idle_host(rig: BusRig) -> None:
     assert (await rig.bus.look_disks(), await rig.bus.look_nics()) == ({}, {})
-    assert not await rig.bus.host_is_on()
-    assert (rig.bus.disk_slots(), rig.bus.nic_slots()) == (8, 4)
+    assert await rig.bus.host_is_on() is rig.on_at_start
+    assert (rig.bus.disk_slots(), rig.bus.nic_slots()) == rig.slots
     assert rig.bus.version()
 
 
@@ -64,9 +75,10 @@ async def test_a_plugged_disk_is_seen_as_it_was_asked_for(rig: BusRig, on: bool)
     seen = (await rig.bus.look_disks())[DISK.slot]
     assert _as_plugged(seen) == DISK
     assert seen.present
-    assert await rig.bus.host_is_on() is on
+    assert await rig.bus.host_is_on() is (on or rig.on_at_start)
 
 
+@with_nics
 async def test_a_plugged_nic_is_seen_with_its_representor(rig: BusRig) -> None:
     for _ in range(2):
         await rig.bus.plug_nic(NIC, mtu=0)
@@ -79,14 +91,18 @@ async def test_a_plugged_nic_is_seen_with_its_representor(rig: BusRig) -> None:
 
 async def test_a_taken_slot_is_refused(rig: BusRig) -> None:
     await _plug(rig)
-    await rig.bus.plug_nic(NIC, mtu=1400)
     with pytest.raises(DpuError) as refused:
         await _plug(rig, replace(DISK, handle="d999", serial="d999"))
     assert refused.value.reason is Reason.IN_USE
+    assert (await rig.bus.look_disks())[DISK.slot].handle == DISK.handle
+
+
+@with_nics
+async def test_a_taken_slot_of_a_nic_is_refused(rig: BusRig) -> None:
+    await rig.bus.plug_nic(NIC, mtu=1400)
     with pytest.raises(DpuError) as refused:
         await rig.bus.plug_nic(replace(NIC, port_id="port-2"), mtu=0)
     assert refused.value.reason is Reason.IN_USE
-    assert (await rig.bus.look_disks())[DISK.slot].handle == DISK.handle
 
 
 async def test_unplugging_leaves_another_function_in_that_slot_alone(rig: BusRig) -> None:

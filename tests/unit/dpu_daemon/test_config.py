@@ -118,3 +118,30 @@ def test_the_lab_writes_settings_that_this_daemon_reads(tmp_path: Path) -> None:
     dpu, storage = programs.dpu(cast("Any", parts), 1), programs.storage(cast("Any", parts))
     assert isinstance(_load(tmp_path, tomli_w.dumps(dpu)), DpuConfig)
     assert isinstance(_load(tmp_path, tomli_w.dumps(storage)), StorageConfig)
+
+
+FUSE = DPU.replace('driver = "lab"\nsocket = "/run/pcie.sock"', 'driver = "fuse"\ndirectory = "/run/disks"\nslots = 8')
+
+
+def test_a_host_that_is_a_folder_has_its_monitor_there(tmp_path: Path) -> None:
+    config = _load(tmp_path, FUSE)
+    assert isinstance(config, DpuConfig)
+    assert (config.bus.host_qmp, config.bus.slots) == (Path("/run/disks/.host.qmp"), 8)
+    elsewhere = _load(tmp_path, FUSE.replace("slots = 8", 'qmp = "/run/host.qmp"'))
+    assert isinstance(elsewhere, DpuConfig)
+    assert elsewhere.bus.host_qmp == Path("/run/host.qmp")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (DPU.replace('socket = "/run/pcie.sock"\n', ""), "bus.socket"),
+        (FUSE.replace('directory = "/run/disks"\n', ""), "bus.directory"),
+        (FUSE.replace('"/run/disks"', '"disks"'), "bus.directory"),
+        (FUSE.replace("slots = 8", "slots = 0"), "bus.slots"),
+    ],
+)
+def test_a_bus_without_what_its_driver_needs_is_refused(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(DpuError) as refused:
+        _load(tmp_path, text)
+    assert (refused.value.reason, refused.value.field) == (Reason.INVALID, key)
