@@ -16,7 +16,7 @@ from dpu_daemon.model.event import Event, EventKind
 from dpu_daemon.model.fence import Fence, FenceScope
 from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
-from dpu_daemon.model.volume import Image, Volume
+from dpu_daemon.model.volume import Image, Snapshot, Volume
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -39,6 +39,7 @@ class Ledger:
         self._seeds: dict[str, Seed] = {}
         self._images: dict[str, Image] = {}
         self._volumes: dict[str, Volume] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self._fences: dict[tuple[FenceScope, str], Fence] = {}
         self._news = asyncio.Condition()
         self._log = structlog.get_logger("dpu_daemon.ledger")
@@ -90,6 +91,11 @@ class Ledger:
         """By volume id."""
         return MappingProxyType(self._volumes)
 
+    @property
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """By snapshot id; those that nobody sees any more, or ever saw, are among them."""
+        return MappingProxyType(self._snapshots)
+
     def _keep(self, record: Record) -> None:
         match record:
             case Attachment():
@@ -102,6 +108,8 @@ class Ledger:
                 self._images[record.image_id] = record
             case Volume():
                 self._volumes[record.volume_id] = record
+            case Snapshot():
+                self._snapshots[record.snapshot_id] = record
 
     def _forget(self, kind: RecordKind, key: str) -> None:
         match kind:
@@ -115,6 +123,8 @@ class Ledger:
                 self._images.pop(key, None)
             case RecordKind.VOLUME:
                 self._volumes.pop(key, None)
+            case RecordKind.SNAPSHOT:
+                self._snapshots.pop(key, None)
 
     def fence(self, scope: FenceScope, subject: str) -> Fence:
         """The fence before a subject; at 0 and open when there is none."""

@@ -5,11 +5,12 @@ from enum import Enum
 import msgspec
 
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Qos, SeedFile, TargetAddress
+from dpu_daemon.model.opi import SPECS, OpiKind, OpiObject
 from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
-from dpu_daemon.model.volume import Image, Volume
+from dpu_daemon.model.volume import Image, Snapshot, Volume
 
-Record = Attachment | Port | Seed | Image | Volume
+Record = Attachment | Port | Seed | Image | Volume | Snapshot
 """Everything that a daemon can be asked to keep."""
 
 
@@ -21,6 +22,7 @@ class RecordKind(Enum):
     SEED = "seed"
     IMAGE = "image"
     VOLUME = "volume"
+    SNAPSHOT = "snapshot"
 
 
 class _AttachmentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ def kind_of(record: Record) -> RecordKind:
             return RecordKind.IMAGE
         case Volume():
             return RecordKind.VOLUME
+        case Snapshot():
+            return RecordKind.SNAPSHOT
 
 
 def id_of(record: Record) -> str:
@@ -76,6 +80,8 @@ def id_of(record: Record) -> str:
             return record.image_id
         case Volume():
             return record.volume_id
+        case Snapshot():
+            return record.snapshot_id
 
 
 def place_of(record: Record) -> int | None:
@@ -85,7 +91,7 @@ def place_of(record: Record) -> int | None:
             return record.slot
         case Port():
             return record.vf
-        case Seed() | Image() | Volume():
+        case Seed() | Image() | Volume() | Snapshot():
             return None
 
 
@@ -111,6 +117,8 @@ def from_body(kind: RecordKind, body: bytes) -> Record:
             return msgspec.json.decode(body, type=Image)
         case RecordKind.VOLUME:
             return msgspec.json.decode(body, type=Volume)
+        case RecordKind.SNAPSHOT:
+            return msgspec.json.decode(body, type=Snapshot)
 
 
 def _attachment_row(record: Attachment) -> _AttachmentRow:
