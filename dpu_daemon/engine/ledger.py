@@ -14,6 +14,7 @@ from dpu_daemon.engine.rows import Record, RecordKind
 from dpu_daemon.model.disk import Attachment
 from dpu_daemon.model.event import Event, EventKind
 from dpu_daemon.model.fence import Fence, FenceScope
+from dpu_daemon.model.opi import OpiObject
 from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
 from dpu_daemon.model.volume import Image, Snapshot, Volume
@@ -39,6 +40,7 @@ class Ledger:
         self._seeds: dict[str, Seed] = {}
         self._images: dict[str, Image] = {}
         self._volumes: dict[str, Volume] = {}
+        self._opi: dict[str, OpiObject] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._fences: dict[tuple[FenceScope, str], Fence] = {}
         self._news = asyncio.Condition()
@@ -92,6 +94,11 @@ class Ledger:
         return MappingProxyType(self._volumes)
 
     @property
+    def opi(self) -> Mapping[str, OpiObject]:
+        """Objects of the OPI API by resource name."""
+        return MappingProxyType(self._opi)
+
+    @property
     def snapshots(self) -> Mapping[str, Snapshot]:
         """By snapshot id; those that nobody sees any more, or ever saw, are among them."""
         return MappingProxyType(self._snapshots)
@@ -108,6 +115,8 @@ class Ledger:
                 self._images[record.image_id] = record
             case Volume():
                 self._volumes[record.volume_id] = record
+            case OpiObject():
+                self._opi[record.name] = record
             case Snapshot():
                 self._snapshots[record.snapshot_id] = record
 
@@ -123,6 +132,8 @@ class Ledger:
                 self._images.pop(key, None)
             case RecordKind.VOLUME:
                 self._volumes.pop(key, None)
+            case RecordKind.OPI:
+                self._opi.pop(key, None)
             case RecordKind.SNAPSHOT:
                 self._snapshots.pop(key, None)
 

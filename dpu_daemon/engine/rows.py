@@ -10,7 +10,7 @@ from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
 from dpu_daemon.model.volume import Image, Snapshot, Volume
 
-Record = Attachment | Port | Seed | Image | Volume | Snapshot
+Record = Attachment | Port | Seed | Image | Volume | Snapshot | OpiObject
 """Everything that a daemon can be asked to keep."""
 
 
@@ -22,6 +22,7 @@ class RecordKind(Enum):
     SEED = "seed"
     IMAGE = "image"
     VOLUME = "volume"
+    OPI = "opi"
     SNAPSHOT = "snapshot"
 
 
@@ -50,6 +51,18 @@ class _AttachmentRow(msgspec.Struct, frozen=True, kw_only=True):
     encryption: str = ""
 
 
+class _OpiRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An object of the OPI API; which spec it has, its kind tells."""
+
+    name: str
+    kind: OpiKind
+    handle: str
+    generation: int
+    spec: msgspec.Raw
+    wanted: bool
+    established: bool
+
+
 def kind_of(record: Record) -> RecordKind:
     """Which kind of row keeps this record."""
     match record:
@@ -63,6 +76,8 @@ def kind_of(record: Record) -> RecordKind:
             return RecordKind.IMAGE
         case Volume():
             return RecordKind.VOLUME
+        case OpiObject():
+            return RecordKind.OPI
         case Snapshot():
             return RecordKind.SNAPSHOT
 
@@ -80,6 +95,8 @@ def id_of(record: Record) -> str:
             return record.image_id
         case Volume():
             return record.volume_id
+        case OpiObject():
+            return record.name
         case Snapshot():
             return record.snapshot_id
 
@@ -91,7 +108,7 @@ def place_of(record: Record) -> int | None:
             return record.slot
         case Port():
             return record.vf
-        case Seed() | Image() | Volume() | Snapshot():
+        case Seed() | Image() | Volume() | Snapshot() | OpiObject():
             return None
 
 
@@ -117,8 +134,22 @@ def from_body(kind: RecordKind, body: bytes) -> Record:
             return msgspec.json.decode(body, type=Image)
         case RecordKind.VOLUME:
             return msgspec.json.decode(body, type=Volume)
+        case RecordKind.OPI:
+            return _opi_object(msgspec.json.decode(body, type=_OpiRow))
         case RecordKind.SNAPSHOT:
             return msgspec.json.decode(body, type=Snapshot)
+
+
+def _opi_object(row: _OpiRow) -> OpiObject:
+    return OpiObject(
+        name=row.name,
+        kind=row.kind,
+        handle=row.handle,
+        generation=row.generation,
+        spec=msgspec.json.decode(row.spec, type=SPECS[row.kind]),
+        wanted=row.wanted,
+        established=row.established,
+    )
 
 
 def _attachment_row(record: Attachment) -> _AttachmentRow:

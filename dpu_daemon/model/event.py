@@ -14,6 +14,7 @@ class EventKind(Enum):
     IMAGE = "image"
     DRIVER = "driver"
     DAEMON = "daemon"
+    OPI = "opi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

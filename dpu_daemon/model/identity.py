@@ -12,10 +12,12 @@ class HandleKind(Enum):
     DISK = "d"
     SEED = "s"
     VOLUME = "v"
+    OPI = "o"
 
 
 _DIGITS = 12
 _OURS = re.compile(r"[ds][0-9a-f]{12}")
+_OPI = re.compile(r"o[0-9a-f]{12}")
 
 
 def handle_for(kind: HandleKind, subject: str, taken: Collection[str]) -> str:
@@ -32,6 +34,11 @@ def handle_for(kind: HandleKind, subject: str, taken: Collection[str]) -> str:
 def is_disk_handle(name: str) -> bool:
     """Whether a name in the block layer or on the bus is one that this daemon gives."""
     return _OURS.fullmatch(name) is not None
+
+
+def is_opi_handle(name: str) -> bool:
+    """Whether a name in the block layer is one that this daemon gives to objects of the OPI API."""
+    return _OPI.fullmatch(name) is not None
 
 
 def serial_for(handle: str) -> str:

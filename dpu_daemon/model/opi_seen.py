@@ -8,7 +8,7 @@ from dpu_daemon.model.opi import NO_LIMITS, Limits, Transport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BdevSeen:
-    """A block device; `nsid`, `nguid` and `eui64` are of a remote namespace, `base` is what an encrypted one lies on."""
+    """A block device; `nsid`, `nguid` and `eui64` are a remote namespace's, `base` is what an encrypted one lies on."""
 
     name: str
     block_size: int
