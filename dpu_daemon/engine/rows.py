@@ -63,23 +63,28 @@ class _OpiRow(msgspec.Struct, frozen=True, kw_only=True):
     established: bool
 
 
+_KINDS: dict[type[Record], RecordKind] = {
+    Attachment: RecordKind.ATTACHMENT,
+    Port: RecordKind.PORT,
+    Seed: RecordKind.SEED,
+    Image: RecordKind.IMAGE,
+    Volume: RecordKind.VOLUME,
+    Snapshot: RecordKind.SNAPSHOT,
+    OpiObject: RecordKind.OPI,
+}
+_AS_THEY_ARE: dict[RecordKind, type[Port | Seed | Image | Volume | Snapshot]] = {
+    RecordKind.PORT: Port,
+    RecordKind.SEED: Seed,
+    RecordKind.IMAGE: Image,
+    RecordKind.VOLUME: Volume,
+    RecordKind.SNAPSHOT: Snapshot,
+}
+"""Kinds whose body is their record's fields."""
+
+
 def kind_of(record: Record) -> RecordKind:
     """Which kind of row keeps this record."""
-    match record:
-        case Attachment():
-            return RecordKind.ATTACHMENT
-        case Port():
-            return RecordKind.PORT
-        case Seed():
-            return RecordKind.SEED
-        case Image():
-            return RecordKind.IMAGE
-        case Volume():
-            return RecordKind.VOLUME
-        case OpiObject():
-            return RecordKind.OPI
-        case Snapshot():
-            return RecordKind.SNAPSHOT
+    return _KINDS[type(record)]
 
 
 def id_of(record: Record) -> str:
@@ -91,12 +96,18 @@ def id_of(record: Record) -> str:
             return record.port_id
         case Seed():
             return record.machine_id
+        case OpiObject():
+            return record.name
+        case _:
+            return _stored_id(record)
+
+
+def _stored_id(record: Image | Volume | Snapshot) -> str:
+    match record:
         case Image():
             return record.image_id
         case Volume():
             return record.volume_id
-        case OpiObject():
-            return record.name
         case Snapshot():
             return record.snapshot_id
 
@@ -126,18 +137,10 @@ def from_body(kind: RecordKind, body: bytes) -> Record:
     match kind:
         case RecordKind.ATTACHMENT:
             return _attachment(msgspec.json.decode(body, type=_AttachmentRow))
-        case RecordKind.PORT:
-            return msgspec.json.decode(body, type=Port)
-        case RecordKind.SEED:
-            return msgspec.json.decode(body, type=Seed)
-        case RecordKind.IMAGE:
-            return msgspec.json.decode(body, type=Image)
-        case RecordKind.VOLUME:
-            return msgspec.json.decode(body, type=Volume)
         case RecordKind.OPI:
             return _opi_object(msgspec.json.decode(body, type=_OpiRow))
-        case RecordKind.SNAPSHOT:
-            return msgspec.json.decode(body, type=Snapshot)
+        case _:
+            return msgspec.json.decode(body, type=_AS_THEY_ARE[kind])
 
 
 def _opi_object(row: _OpiRow) -> OpiObject:
