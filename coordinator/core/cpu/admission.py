@@ -101,6 +101,34 @@ def sellable_exclusive(limits: NodeLimits, shared: Iterable[int]) -> int:
     return max(0, int(min(beside_largest, beside_all, EXCLUSIVE_CAP * total)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """The largest instance of each kind that may still come, and free memory; what a mode forbids has no room."""
+
+    exclusive_cpus: int
+    shared_cpus: int
+    memory_bytes: int
+
+
+def room(limits: NodeLimits, sold: Sequence[Instance]) -> Room:
+    """What is left of a node beside the instances sold; the same numbers that `refusals` judges by."""
+    shared = [instance.cpus for instance in sold if instance.kind is InstanceKind.SHARED]
+    exclusive = sum(instance.cpus for instance in sold if instance.kind is InstanceKind.EXCLUSIVE)
+    left = limits.memory_bytes - sum(instance.memory_bytes for instance in sold)
+    return Room(
+        exclusive_cpus=0 if limits.mode is NodeMode.SHARED else max(0, sellable_exclusive(limits, shared) - exclusive),
+        shared_cpus=0 if limits.mode is NodeMode.EXCLUSIVE else _shared_room(limits, exclusive, sum(shared)),
+        memory_bytes=max(0, left),
+    )
+
+
+def _shared_room(limits: NodeLimits, exclusive: int, shared: int) -> int:
+    """CPUs of the largest shared instance that may come beside `exclusive` and `shared` CPUs sold."""
+    free = limits.sellable_cpus - exclusive
+    alone = Fraction(free, LARGEST_SHARED_FACTOR if exclusive else 1)
+    return max(0, int(min(alone, free * limits.oversell - shared)))
+
+
 def refusals(limits: NodeLimits, sold: Sequence[Instance], new: Instance) -> list[Refusal]:
     """Every rule that `new` would break beside the instances sold; empty when it may come."""
     found = [
@@ -130,14 +158,11 @@ def _cpus(limits: NodeLimits, sold: Sequence[Instance], new: Instance) -> Refusa
             f"sellable CPUs allow beside {sum(shared)} shared ones "
             f"(largest {max(shared, default=0)}, oversell {limits.oversell})",
         )
-    room = min(
-        Fraction(limits.sellable_cpus - exclusive, LARGEST_SHARED_FACTOR if exclusive else 1),
-        (limits.sellable_cpus - exclusive) * limits.oversell - (sum(shared) - new.cpus),
-    )
-    if new.kind is InstanceKind.SHARED and new.cpus > room:
+    fitting = _shared_room(limits, exclusive, sum(shared) - new.cpus)
+    if new.kind is InstanceKind.SHARED and new.cpus > fitting:
         return Refusal(
             Refused.SHARED_LIMIT,
-            f"{new.cpus} more shared CPUs are over the {max(0, int(room))} that {limits.sellable_cpus} sellable CPUs "
+            f"{new.cpus} more shared CPUs are over the {fitting} that {limits.sellable_cpus} sellable CPUs "
             f"allow beside {exclusive} exclusive and {sum(shared) - new.cpus} shared ones (oversell {limits.oversell})",
         )
     return None

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from coordinator.core.cpu.admission import InstanceKind
-from coordinator.core.cpu.cpuset import Mask, parse, show
 from coordinator.core.cpu.node import NodeCpus
+from proto.cpuset import Mask, parse, show
 from proto.errors import DpuError
 from proto.reasons import Reason
 

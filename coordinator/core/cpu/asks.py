@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from coordinator.core.cpu.cpuset import Mask
 from coordinator.core.cpu.ioqueues import NO_QUEUES, QueueMap
 from coordinator.core.cpu.topology import Topology
+from proto.cpuset import Mask
 
 
 class CpuPolicy(Enum):

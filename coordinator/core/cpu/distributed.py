@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import pstdev
 
-from coordinator.core.cpu.cpuset import Mask
 from coordinator.core.cpu.kubelet import Picker, SortStrategy, take_packed
 from coordinator.core.cpu.topology import Level, Topology
+from proto.cpuset import Mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from coordinator.core.cpu.cpuset import Mask, members, parse, show
+from proto.cpuset import Mask, members, parse, show
 from proto.errors import DpuError
 from proto.reasons import Reason
 

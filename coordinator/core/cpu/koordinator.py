@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from coordinator.core.cpu.cpuset import Mask, members
 from coordinator.core.cpu.topology import Cpu, Level, Topology
+from proto.cpuset import Mask, members
 from proto.errors import DpuError
 from proto.reasons import Reason
 

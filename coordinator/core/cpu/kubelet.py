@@ -7,8 +7,8 @@ Source: behaviour of Kubernetes v1.36 cpumanager, recorded in tests/vectors/cpum
 from collections.abc import Iterable
 from enum import Enum
 
-from coordinator.core.cpu.cpuset import Mask, lowest, mask_of, members
 from coordinator.core.cpu.topology import Level, Topology
+from proto.cpuset import Mask, lowest, mask_of, members
 from proto.errors import DpuError
 from proto.reasons import Reason
 

@@ -9,10 +9,10 @@ from functools import cached_property
 
 from coordinator.core.cpu.admission import Instance, InstanceKind, NodeLimits, Refusal, Refused, refusals
 from coordinator.core.cpu.asks import Ask, CpuPolicy, Floor
-from coordinator.core.cpu.cpuset import Mask, show
 from coordinator.core.cpu.ioqueues import NO_QUEUES, QueueMap
 from coordinator.core.cpu.pick import pick
 from coordinator.core.cpu.topology import Topology
+from proto.cpuset import Mask, show
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -84,10 +84,14 @@ class NodeCpus:
         """Name of the instance that holds a CPU alone; empty for nobody."""
         return next((name for name, holding in self.holdings.items() if holding.cpuset >> cpu & 1), "")
 
+    @property
+    def sold(self) -> list[Instance]:
+        """The instances here."""
+        return [held.instance for held in self.holdings.values()]
+
     def refusals(self, instance: Instance, ask: Ask) -> list[Refusal]:
         """Every reason why an instance may not come; empty when it may. Numbers are in the sentences."""
-        sold = [holding.instance for holding in self.holdings.values()]
-        found = refusals(self.limits, sold, instance)
+        found = refusals(self.limits, self.sold, instance)
         if not found:
             try:
                 self._picked(instance, ask)
@@ -108,7 +112,7 @@ class NodeCpus:
                 field="name",
                 remedy="use another name, or resize that one",
             )
-        found = self.refusals(instance, ask)
+        found = refusals(self.limits, self.sold, instance)
         if found:
             raise self._refused(found)
         held = Holding(instance=instance, ask=ask, cpuset=self._picked(instance, ask))
@@ -137,7 +141,7 @@ class NodeCpus:
         """What is here may always shrink, and stays when the node's mode or the limit per application changed."""
         if new.cpus <= old.cpus and new.memory_bytes <= old.memory_bytes:
             return
-        found = refusals(self.limits, [held.instance for held in others.holdings.values()], new)
+        found = refusals(self.limits, others.sold, new)
         hindering = [refusal for refusal in found if refusal.rule in SIZE_RULES]
         if hindering:
             raise self._refused(hindering)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from coordinator.core.cpu import koordinator
 from coordinator.core.cpu.asks import Ask, CpuPolicy, Floor
-from coordinator.core.cpu.cpuset import Mask
 from coordinator.core.cpu.distributed import take_distributed
 from coordinator.core.cpu.koordinator import BindPolicy
 from coordinator.core.cpu.kubelet import take_packed
 from coordinator.core.cpu.spreading import pick_own
+from proto.cpuset import Mask
 from proto.errors import DpuError
 from proto.reasons import Reason
 

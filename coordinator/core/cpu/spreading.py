@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 
 from coordinator.core.cpu.asks import Ask, CpuPolicy, Floor, NumaRule
-from coordinator.core.cpu.cpuset import Mask, lowest, members
 from coordinator.core.cpu.topology import Level, Topology
+from proto.cpuset import Mask, lowest, members
 from proto.errors import DpuError
 from proto.reasons import Reason
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
-from coordinator.core.cpu.cpuset import Mask, mask_of
+from proto.cpuset import Mask, mask_of
 from proto.errors import DpuError
 from proto.reasons import Reason
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from coordinator.core.cpu.cpuset import parse
 from coordinator.core.cpu.koordinator import (
     BindPolicy,
     ExclusivePolicy,
@@ -14,6 +13,7 @@ from coordinator.core.cpu.koordinator import (
     take_cpus,
 )
 from coordinator.core.cpu.topology import Cpu, Topology
+from proto.cpuset import parse
 from tests.contract.vectors_cpu.vectors import cases, judge, load
 
 CHOICES = cases("koordinator_*.json")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from coordinator.core.cpu.cpuset import Mask, members, parse
 from coordinator.core.cpu.distributed import take_distributed
 from coordinator.core.cpu.kubelet import Picker, SortStrategy, take_packed
 from coordinator.core.cpu.topology import Cpu, Level, Topology
+from proto.cpuset import Mask, members, parse
 from tests.contract.vectors_cpu.vectors import cases, judge, load
 
 LEVELS = {"freeSockets": Level.SOCKET, "freeNUMANodes": Level.NUMA, "freeCores": Level.CORE}

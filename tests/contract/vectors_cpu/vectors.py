@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.core.cpu.cpuset import Mask, show
+from proto.cpuset import Mask, show
 from proto.errors import DpuError
 
 DIRECTORY = Path(os.environ.get("DPUPOOL_VECTORS", Path(__file__).parents[2] / "vectors"))

@@ -3,10 +3,10 @@
 from fractions import Fraction
 
 from coordinator.core.cpu.admission import Instance, InstanceKind, NodeLimits, NodeMode
-from coordinator.core.cpu.cpuset import mask_of
 from coordinator.core.cpu.ioqueues import NO_QUEUES, QueueMap
 from coordinator.core.cpu.node import NodeCpus
 from coordinator.core.cpu.topology import Cpu, Topology
+from proto.cpuset import mask_of
 
 GIB = 1 << 30
 

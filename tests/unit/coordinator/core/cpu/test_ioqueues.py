@@ -1,7 +1,7 @@
 import pytest
 
-from coordinator.core.cpu.cpuset import mask_of
 from coordinator.core.cpu.ioqueues import QueueMap, accept_update, parse_queue_map, render_queue_map
+from proto.cpuset import mask_of
 from proto.errors import DpuError
 from proto.reasons import Reason
 

@@ -5,8 +5,8 @@ import pytest
 from coordinator.core.cpu.admission import NodeMode
 from coordinator.core.cpu.annotations import bound_cpus, differences, node_annotations, pod_annotations, wants_release
 from coordinator.core.cpu.asks import Ask, CpuPolicy
-from coordinator.core.cpu.cpuset import parse, show
 from coordinator.core.cpu.node import NodeCpus
+from proto.cpuset import parse, show
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.unit.coordinator.core.cpu.servers import GIB, exclusive, server, shared

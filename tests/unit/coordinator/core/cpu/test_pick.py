@@ -1,11 +1,11 @@
 import pytest
 
 from coordinator.core.cpu.asks import Ask, CpuPolicy, Floor, NumaRule
-from coordinator.core.cpu.cpuset import mask_of, members, parse, show
 from coordinator.core.cpu.distributed import take_distributed
 from coordinator.core.cpu.ioqueues import QueueMap
 from coordinator.core.cpu.kubelet import take_packed
 from coordinator.core.cpu.pick import pick
+from proto.cpuset import mask_of, members, parse, show
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.unit.coordinator.core.cpu.servers import topology
