@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from coordinator.clients.backends.settings import Storage, with_driver
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -45,17 +46,6 @@ class Client(Section, frozen=True, kw_only=True):
     key: str
 
 
-class Storage(Section, frozen=True, kw_only=True):
-    """A storage backend by name.
-
-    Attributes:
-        server_name: name in the node's certificate; the address's host when absent.
-    """
-
-    address: str
-    server_name: str = ""
-
-
 class Metrics(Section, frozen=True, kw_only=True):
     """Where metrics are served besides the API's /metrics: ``ADDRESS:PORT``, loopback or a trusted network only."""
 
@@ -92,7 +82,12 @@ class Timing(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """The whole file. `state` is the database of the embedded API."""
+    """The whole file.
+
+    Attributes:
+        state: database of the embedded API.
+        secrets_namespace: where Secrets that the coordinator makes are.
+    """
 
     api: Api = Api()
     client: Client | None = None
@@ -101,6 +96,7 @@ class Config(Section, frozen=True, kw_only=True):
     autoscaler: Autoscaler = Autoscaler()
     timing: Timing = Timing()
     state: str = ""
+    secrets_namespace: str = "dpupool-system"
     log_level: str = "info"
 
 
@@ -112,7 +108,7 @@ def load(path: Path) -> Config:
     """
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        found = msgspec.convert(table, Config)
+        found = msgspec.convert(with_driver(table), Config)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise DpuError(Reason.INVALID, f"{path}: {error}", field=_key(str(error)), remedy="correct the file") from error
     _check(found, path)

@@ -19,7 +19,7 @@ from coordinator import config
 from coordinator.api.routes import RouteGroup
 from coordinator.clients.channel import ClientTls
 from coordinator.clients.kube import KubeApi
-from coordinator.clients.outside import Backend, RealOutside
+from coordinator.clients.outside import RealOutside
 from coordinator.config import Config
 from coordinator.controllers.context import Caches, Context, Timing
 from coordinator.controllers.events import Recorder
@@ -103,11 +103,7 @@ async def _serve_behind(settings: config.Api, bm_api: BmApi, checks: Checks, par
 def _outside(settings: Config) -> RealOutside:
     client = settings.client
     tls = ClientTls(ca=Path(client.ca), cert=Path(client.cert), key=Path(client.key)) if client else None
-    backends = {
-        name: Backend(address=found.address, server_name=found.server_name or found.address.rpartition(":")[0])
-        for name, found in settings.storage.items()
-    }
-    return RealOutside(tls, backends)
+    return RealOutside(tls, settings.storage)
 
 
 def _controllers(settings: Config, api: KubeApi, outside: RealOutside) -> Controllers:
@@ -117,6 +113,7 @@ def _controllers(settings: Config, api: KubeApi, outside: RealOutside) -> Contro
         api=api,
         outside=outside,
         caches=Caches(),
+        secrets_namespace=settings.secrets_namespace,
         events=Recorder(api, _now),
         clock=_now,
         timing=Timing(

@@ -17,7 +17,8 @@ from coordinator.clients.model import (
     ProbeReport,
     SeedSpec,
 )
-from coordinator.clients.wire import disk_from, disk_spec_to, port_from, qos_to
+from coordinator.clients.storage import StorageSecrets
+from coordinator.clients.wire import disk_from, disk_spec_to, port_from, qos_to, secrets_to
 from coordinator.core.objects.storage import Qos
 from proto.dpu.v1 import (
     host_pb2,
@@ -66,6 +67,13 @@ class GrpcDpu:
     async def set_qos(self, attachment_id: str, qos: Qos) -> Disk:
         request = storage_pb2.SetQosRequest(attachment_id=attachment_id, qos=qos_to(qos))
         return disk_from(await call(self._who, self._storage.SetQos(request, timeout=ACT_S)))
+
+    async def put_credentials(self, secrets: StorageSecrets) -> None:
+        await call(self._who, self._storage.PutCredentials(secrets_to(secrets), timeout=ACT_S))
+
+    async def delete_credentials(self, name: str) -> None:
+        request = storage_pb2.DeleteCredentialsRequest(name=name)
+        await call(self._who, self._storage.DeleteCredentials(request, timeout=ACT_S))
 
     async def plug_port(self, port_id: str, generation: int, spec: PortSpec) -> Port:
         wanted = network_pb2.PortSpec(
@@ -132,6 +140,7 @@ class GrpcDpu:
             nic_slots_used=answer.nic_slots_used,
             queue_depth=answer.queue_depth,
             event_sequence=answer.event_sequence,
+            host_nqn=answer.host_nqn,
         )
 
     async def usage(self) -> DaemonUsage:

@@ -145,6 +145,23 @@ class KubeApi:
             raise translate(error, f"Secret {namespace}/{name}") from error
         return {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
 
+    async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
+        values = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        meta = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER}}
+        secret: Any = core_v1.Secret.from_dict({"metadata": meta, "data": values, "type": "Opaque", "immutable": True})
+        try:
+            await self._client.create(secret)
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"Secret {namespace}/{name}") from error
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        try:
+            await self._client.delete(core_v1.Secret, name, namespace=namespace)
+        except (httpx.HTTPError, ApiError) as error:
+            told = translate(error, f"Secret {namespace}/{name}")
+            if not isinstance(told, DpuError) or told.reason is not Reason.NOT_FOUND:
+                raise told from error
+
     async def put_event(self, body: Json, *, known: bool) -> None:
         event: Any = core_v1.Event.from_dict(body)
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]

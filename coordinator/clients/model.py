@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from coordinator.clients.storage import TargetAddress
 from coordinator.core.objects.storage import DiskProtocol, Qos
 
 
@@ -14,16 +15,6 @@ class LinkState(Enum):
     READY = "Ready"
     DEGRADED = "Degraded"
     LEAVING = "Leaving"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetAddress:
-    """Where a volume is reached on the storage network."""
-
-    transport: str
-    host: str
-    port: int
-    export: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +31,7 @@ class DiskSpec:
     boot_order: int = 0
     qos: Qos = Qos()  # noqa: RUF009  (immutable)
     machine_id: str = ""
+    encryption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +115,7 @@ class DaemonInfo:
     nic_slots_used: int = 0
     queue_depth: int = 0
     event_sequence: int = 0
+    host_nqn: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,25 +149,6 @@ class DaemonEvent:
     reason: str
     message: str
     warning: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInfo:
-    """An image at its backend."""
-
-    image_id: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeInfo:
-    """A volume at its backend."""
-
-    volume_id: str
-    size_bytes: int
-    allocated_bytes: int
-    exported: bool = False
-    export_generation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

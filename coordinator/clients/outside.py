@@ -5,29 +5,22 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
 
+from coordinator.clients.backends.node import NodeBackend
+from coordinator.clients.backends.settings import Node, Storage
 from coordinator.clients.channel import ClientTls, open_channel
 from coordinator.clients.dpu import GrpcDpu
 from coordinator.clients.ipmi import IpmiBmc
 from coordinator.clients.model import BmcEndpoint
+from coordinator.clients.protocols import Backend
 from coordinator.clients.redfish import RedfishBmc
-from coordinator.clients.target import GrpcTarget
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 REDFISH_THREADS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """A storage node."""
-
-    address: str
-    server_name: str
 
 
 class RealOutside:
@@ -37,12 +30,12 @@ class RealOutside:
         tls: who we are to daemons; None only for tests on loopback.
     """
 
-    def __init__(self, tls: ClientTls | None, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, tls: ClientTls | None, backends: Mapping[str, Storage]) -> None:
         self._tls = tls
-        self._backends = backends
+        self._settings = dict(backends)
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         self._dpus: dict[str, tuple[tuple[str, str], GrpcDpu]] = {}
-        self._targets: dict[str, GrpcTarget] = {}
+        self._backends: dict[str, Backend] = {}
         self._bmcs: dict[str, tuple[BmcEndpoint, RedfishBmc | IpmiBmc]] = {}
         self._redfish = ThreadPoolExecutor(REDFISH_THREADS, thread_name_prefix="redfish")
         self._ipmi = ThreadPoolExecutor(1, thread_name_prefix="ipmi")
@@ -57,19 +50,21 @@ class RealOutside:
             self._dpus[name] = known
         return known[1]
 
-    def target(self, backend: str) -> GrpcTarget:
-        if backend not in self._backends:
-            known = ", ".join(sorted(self._backends)) or "none"
+    def backend(self, name: str) -> Backend:
+        if name not in self._settings:
+            known = ", ".join(sorted(self._settings)) or "none"
             raise DpuError(
                 Reason.NOT_FOUND,
-                f"storage backend {backend} is not configured (known: {known})",
+                f"storage backend {name} is not configured (known: {known})",
                 field="spec.backend",
-                remedy=f"use a known one, or add [storage.{backend}] to the coordinator's configuration",
+                remedy=f"use a known one, or add [storage.{name}] to the coordinator's configuration",
             )
-        if backend not in self._targets:
-            found = self._backends[backend]
-            self._targets[backend] = GrpcTarget(backend, self._channel((found.address, found.server_name)))
-        return self._targets[backend]
+        if name not in self._backends:
+            self._backends[name] = self._make(name, self._settings[name])
+        return self._backends[name]
+
+    def backends(self) -> tuple[str, ...]:
+        return tuple(sorted(self._settings))
 
     def bmc(self, endpoint: BmcEndpoint) -> RedfishBmc | IpmiBmc:
         known = self._bmcs.get(endpoint.address)
@@ -95,6 +90,11 @@ class RealOutside:
         self._redfish.shutdown(wait=False, cancel_futures=True)
         self._ipmi.shutdown(wait=False, cancel_futures=True)
         self._folder.cleanup()
+
+    def _make(self, name: str, settings: Storage) -> Backend:
+        if isinstance(settings, Node):
+            return NodeBackend(name, settings, self._channel((settings.address, settings.name_shown)))
+        raise DpuError(Reason.UNSUPPORTED, f"backend {name}", field=f"storage.{name}.driver", remedy="write file")
 
     def _channel(self, where: tuple[str, str]) -> grpc.aio.Channel:
         if where not in self._channels:

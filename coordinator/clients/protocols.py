@@ -1,6 +1,6 @@
 """What controllers ask of the outside. Every call has a deadline of its own and fails with DpuError."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -12,14 +12,23 @@ from coordinator.clients.model import (
     DaemonUsage,
     Disk,
     DiskSpec,
-    ImageInfo,
     Port,
     PortSpec,
     PowerAction,
     ProbeReport,
     SeedSpec,
+)
+from coordinator.clients.storage import (
+    Capacity,
+    ExportWish,
+    ImageInfo,
+    SnapshotInfo,
+    SnapshotWish,
+    StorageSecrets,
     TargetAddress,
+    Traits,
     VolumeInfo,
+    VolumeWish,
 )
 from coordinator.core.objects.fleet import PowerState
 from coordinator.core.objects.kinds import Kind
@@ -70,6 +79,18 @@ class Api(Protocol):
         """The content of a Secret."""
         ...
 
+    async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
+        """Make a Secret that cannot be changed afterwards.
+
+        Raises:
+            DpuError: ALREADY_EXISTS.
+        """
+        ...
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        """Have a Secret go; absent is good."""
+        ...
+
     async def put_event(self, body: Json, *, known: bool) -> None:
         """Write an Event of the core group; `known` when it was written before."""
         ...
@@ -87,6 +108,12 @@ class Dpu(Protocol):
     async def resize(self, attachment_id: str, size_bytes: int) -> Disk: ...
 
     async def set_qos(self, attachment_id: str, qos: Qos) -> Disk: ...
+
+    async def put_credentials(self, secrets: StorageSecrets) -> None: ...
+
+    async def delete_credentials(self, name: str) -> None:
+        """Have a set go; absent is good."""
+        ...
 
     async def plug_port(self, port_id: str, generation: int, spec: PortSpec) -> Port: ...
 
@@ -107,22 +134,64 @@ class Dpu(Protocol):
     def events(self, since: int) -> AsyncIterator[DaemonEvent]: ...
 
 
-class Target(Protocol):
-    """The daemon of a storage node."""
+class Backend(Protocol):
+    """A storage backend. Creates and deletes can be repeated: the same wish gives the same thing, absent is good.
+
+    Handles are the backend's ids, as it gave them. What it cannot do fails with UNSUPPORTED and changes nothing.
+    Errors that may be worth a repeat say so (`retry`); all others mean that nothing is going on any more.
+    """
+
+    async def traits(self) -> Traits:
+        """What it can; known without a call where it is always the same."""
+        ...
 
     async def import_image(self, image_id: str, source: str, image_format: str) -> ImageInfo: ...
 
     async def delete_image(self, image_id: str) -> None: ...
 
-    async def create_volume(self, volume_id: str, size_bytes: int, source_image_id: str) -> VolumeInfo: ...
+    async def create_volume(self, wish: VolumeWish) -> VolumeInfo: ...
 
-    async def resize_volume(self, volume_id: str, size_bytes: int) -> VolumeInfo: ...
+    async def find_volume(self, wish: VolumeWish) -> str:
+        """Handle of what a create with this wish has made or may still be making; empty when there is nothing."""
+        ...
 
-    async def delete_volume(self, volume_id: str, *, shred: bool) -> None: ...
+    async def resize_volume(self, volume: str, size_bytes: int) -> VolumeInfo: ...
 
-    async def export_volume(self, volume_id: str, dpu: str, generation: int, *, read_only: bool) -> TargetAddress: ...
+    async def delete_volume(self, volume: str, *, erase: bool) -> None: ...
 
-    async def unexport_volume(self, volume_id: str, generation: int) -> None: ...
+    async def list_volumes(self) -> list[VolumeInfo]: ...
+
+    async def export_volume(self, wish: ExportWish) -> TargetAddress:
+        """Give one generation access and take it from every other one.
+
+        Raises:
+            DpuError: STALE_GENERATION; a newer generation had it, or this one's access was ended.
+        """
+        ...
+
+    async def unexport_volume(self, wish: ExportWish) -> None:
+        """End the access of a generation; nothing happens when a newer one has it."""
+        ...
+
+    async def create_snapshots(self, wishes: Sequence[SnapshotWish]) -> list[SnapshotInfo]:
+        """Cut snapshots, several of them at one instant; one may not be ready to use yet: ask again."""
+        ...
+
+    async def find_snapshot(self, wish: SnapshotWish) -> str:
+        """Handle of what a cut with this wish has made; empty when there is nothing."""
+        ...
+
+    async def delete_snapshot(self, snapshot: str) -> None: ...
+
+    async def list_snapshots(self) -> list[SnapshotInfo]: ...
+
+    async def capacity(self) -> Capacity: ...
+
+    async def put_credentials(self, secrets: StorageSecrets) -> None:
+        """Have it know a client's secrets, before an export names them."""
+        ...
+
+    async def delete_credentials(self, name: str) -> None: ...
 
 
 class Bmc(Protocol):
@@ -144,12 +213,16 @@ class Outside(Protocol):
 
     def dpu(self, name: str, address: str, server_name: str) -> Dpu: ...
 
-    def target(self, backend: str) -> Target:
-        """The storage node of a backend.
+    def backend(self, name: str) -> Backend:
+        """A storage backend.
 
         Raises:
             DpuError: NOT_FOUND; no such backend is configured.
         """
+        ...
+
+    def backends(self) -> tuple[str, ...]:
+        """Names of the configured ones."""
         ...
 
     def bmc(self, endpoint: BmcEndpoint) -> Bmc: ...

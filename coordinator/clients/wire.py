@@ -1,6 +1,7 @@
 """Disks and ports between the wire and the controllers."""
 
-from coordinator.clients.model import Disk, DiskSpec, LinkState, Port, TargetAddress
+from coordinator.clients.model import Disk, DiskSpec, LinkState, Port
+from coordinator.clients.storage import StorageSecrets, TargetAddress, TargetPath
 from coordinator.core.objects.storage import DiskProtocol, Qos
 from proto.dpu.v1 import network_pb2, storage_pb2
 
@@ -39,6 +40,7 @@ def disk_spec_to(spec: DiskSpec) -> storage_pb2.AttachmentSpec:
         boot_order=spec.boot_order,
         qos=qos_to(spec.qos),
         machine_id=spec.machine_id,
+        encryption=spec.encryption,
     )
 
 
@@ -78,13 +80,41 @@ def port_from(found: network_pb2.Port) -> Port:
 def target_to(target: TargetAddress) -> storage_pb2.TargetAddress:
     """An export's address for the wire."""
     return storage_pb2.TargetAddress(
-        transport=target.transport, host=target.host, port=target.port, export=target.export
+        transport=target.transport,
+        host=target.host,
+        port=target.port,
+        export=target.export,
+        credentials=target.credentials,
+        paths=[storage_pb2.TargetPath(host=path.host, port=path.port) for path in target.paths],
+        nsid=target.nsid,
     )
 
 
 def target_from(target: storage_pb2.TargetAddress) -> TargetAddress:
     """An export's address from the wire."""
-    return TargetAddress(transport=target.transport, host=target.host, port=target.port, export=target.export)
+    return TargetAddress(
+        transport=target.transport,
+        host=target.host,
+        port=target.port,
+        export=target.export,
+        credentials=target.credentials,
+        paths=tuple(TargetPath(host=path.host, port=path.port) for path in target.paths),
+        nsid=target.nsid,
+    )
+
+
+def secrets_to(secrets: StorageSecrets) -> storage_pb2.PutCredentialsRequest:
+    """Secrets for the wire."""
+    return storage_pb2.PutCredentialsRequest(
+        credentials=storage_pb2.StorageCredentials(
+            name=secrets.name,
+            dhchap_key=secrets.dhchap_key,
+            dhchap_controller_key=secrets.dhchap_controller_key,
+            tls_psk=secrets.tls_psk,
+            volume_key=secrets.volume_key,
+            cephx_key=secrets.cephx_key,
+        )
+    )
 
 
 def qos_to(qos: Qos) -> storage_pb2.Qos:

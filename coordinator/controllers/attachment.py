@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 
 from coordinator.clients.model import Disk, DiskSpec, LinkState
+from coordinator.clients.storage import ExportWish
 from coordinator.controllers.context import Context
 from coordinator.controllers.detach import Detacher
 from coordinator.controllers.loop import NEVER, Again
@@ -13,7 +14,7 @@ from coordinator.core.objects.fleet import Dpu, DpuPhase
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import UidRef
 from coordinator.core.objects.storage import Attachment, AttachmentPhase, Volume, VolumePhase
-from coordinator.core.storage.attachment import claim_volume, disk_identity
+from coordinator.core.storage.attachment import claim_volume, disk_identity, effective_qos
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -112,10 +113,11 @@ class AttachmentController:
 
     async def _show(self, attachment: Attachment, volume: Volume, dpu: Dpu, generation: int) -> Disk:
         spec = attachment.spec
-        target = self._context.outside.target(volume.spec.backend)
-        address = await target.export_volume(
-            volume.status.handle, dpu.metadata.name, generation, read_only=spec.read_only
+        backend = self._context.outside.backend(volume.spec.backend)
+        wish = ExportWish(
+            volume=volume.status.handle, dpu=dpu.metadata.name, generation=generation, read_only=spec.read_only
         )
+        address = await backend.export_volume(wish)
         serial, nguid = disk_identity(volume.metadata.uid)
         asked = DiskSpec(
             volume_id=volume.status.handle,
@@ -126,7 +128,7 @@ class AttachmentController:
             protocol=spec.protocol,
             read_only=spec.read_only,
             boot_order=spec.boot_order,
-            qos=spec.qos,
+            qos=effective_qos(volume, attachment),
             machine_id=spec.machine_ref.uid if spec.machine_ref else "",
         )
         client = self._context.dpu(dpu)
@@ -136,7 +138,7 @@ class AttachmentController:
         except DpuError as error:
             if error.reason is not Reason.ALREADY_EXISTS or error.field not in FOLLOWABLE:
                 raise self._judged(error, dpu) from error
-            disk = await client.set_qos(uid, spec.qos)
+            disk = await client.set_qos(uid, asked.qos)
             disk = await client.attach(uid, generation, replace(asked, size_bytes=disk.size_bytes))
         if disk.size_bytes < volume.status.size_bytes:
             disk = await client.resize(attachment.metadata.uid, volume.status.size_bytes)
@@ -159,7 +161,8 @@ class AttachmentController:
         return whole and same and holds(attachment.status.conditions, Aspect.READY)
 
     def _mark(self, attachment: Attachment, volume: Volume, dpu: Dpu) -> str:
-        wanted = (attachment.metadata.generation, volume.status.size_bytes, dpu.status.instance_id)
+        limits = effective_qos(volume, attachment)
+        wanted = (attachment.metadata.generation, volume.status.size_bytes, limits, dpu.status.instance_id)
         return repr(wanted)
 
     def _volume(self, attachment: Attachment) -> Volume:

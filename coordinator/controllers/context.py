@@ -51,7 +51,22 @@ class Caches:
         )
         self.images: Cache[storage.Image] = Cache(Kind.IMAGE)
         self.volumes: Cache[storage.Volume] = Cache(
-            Kind.VOLUME, {"machine": _machine_of, "image": _image_of, "uid": lambda one: [one.metadata.uid]}
+            Kind.VOLUME,
+            {
+                "machine": _machine_of,
+                "image": _image_of,
+                "snapshot": lambda one: _near(one, one.spec.source.snapshot_ref),
+                "volume": lambda one: _near(one, one.spec.source.volume_ref),
+                "backend": lambda one: [one.spec.backend],
+                "uid": lambda one: [one.metadata.uid],
+            },
+        )
+        self.snapshots: Cache[storage.Snapshot] = Cache(
+            Kind.SNAPSHOT,
+            {
+                "volume": lambda one: _near(one, one.spec.volume_ref),
+                "group": lambda one: [f"{one.metadata.namespace}/{one.spec.group_id}"] if one.spec.group_id else [],
+            },
         )
         self.attachments: Cache[storage.Attachment] = Cache(
             Kind.ATTACHMENT,
@@ -73,6 +88,7 @@ class Caches:
                 self.hosts,
                 self.images,
                 self.volumes,
+                self.snapshots,
                 self.attachments,
                 self.dpus,
                 self.networks,
@@ -90,6 +106,11 @@ def _image_of(one: storage.Volume) -> list[str]:
     return [ref.name] if ref else []
 
 
+def _near(one: storage.Volume | storage.Snapshot, ref: meta.Ref | None) -> list[str]:
+    """Key of an object that another one of its namespace names."""
+    return [f"{one.metadata.namespace}/{ref.name}"] if ref else []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Shared by all controllers of a process."""
@@ -100,6 +121,7 @@ class Context:
     events: Recorder
     clock: Callable[[], datetime]
     timing: Timing = field(default_factory=Timing)
+    secrets_namespace: str = "dpupool-system"
 
     def dpu(self, found: fleet.Dpu) -> Dpu:
         """A client of a DPU."""

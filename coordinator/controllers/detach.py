@@ -3,6 +3,7 @@
 import msgspec
 import structlog
 
+from coordinator.clients.storage import ExportWish
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
@@ -64,11 +65,13 @@ class Detacher:
         log.info("detached", attachment=attachment.metadata.key, dpu=dpu.metadata.name, outcome=outcome)
 
     def _dpu(self, attachment: Attachment) -> Dpu | None:
-        name = attachment.status.dpu
-        if not name:
-            host = self._context.caches.hosts.get(attachment.spec.host_ref.name)
-            name = host.spec.dpu_ref.name if host else ""
-        return self._context.caches.dpus.get(name)
+        return self._context.caches.dpus.get(self._dpu_name(attachment))
+
+    def _dpu_name(self, attachment: Attachment) -> str:
+        if attachment.status.dpu:
+            return attachment.status.dpu
+        host = self._context.caches.hosts.get(attachment.spec.host_ref.name)
+        return host.spec.dpu_ref.name if host else ""
 
     async def _from_volume(self, attachment: Attachment, volume: Volume | None, generation: int) -> None:
         """Close the export and give the volume back, or hand both to the next reader of the same generation."""
@@ -77,7 +80,7 @@ class Detacher:
         others = {one.metadata.uid: one for one in self._context.caches.attachments.by("volume", volume.metadata.key)}
         holder = next_holder(volume, attachment, others)
         if holder is None and volume.status.handle:
-            await self._unexport(volume, generation)
+            await self._unexport(volume, self._dpu_name(attachment), generation)
         ours = volume.status.attachment_ref
         if ours is None or ours.uid != attachment.metadata.uid:
             return
@@ -86,10 +89,11 @@ class Detacher:
             status = msgspec.structs.replace(newest.status, attachment_ref=holder)
             await self._context.write_status(Kind.VOLUME, newest, status)
 
-    async def _unexport(self, volume: Volume, generation: int) -> None:
-        target = self._context.outside.target(volume.spec.backend)
+    async def _unexport(self, volume: Volume, dpu: str, generation: int) -> None:
+        backend = self._context.outside.backend(volume.spec.backend)
+        wish = ExportWish(volume=volume.status.handle, dpu=dpu, generation=generation, context=volume.status.context)
         try:
-            await target.unexport_volume(volume.status.handle, generation)
+            await backend.unexport_volume(wish)
         except DpuError as error:
             if error.reason not in {Reason.NOT_FOUND, Reason.STALE_GENERATION}:
                 raise

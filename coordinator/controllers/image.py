@@ -38,7 +38,7 @@ class ImageController:
     async def _import(self, image: Image) -> Again:
         spec = image.spec
         try:
-            found = await self._context.outside.target(spec.backend).import_image(
+            found = await self._context.outside.backend(spec.backend).import_image(
                 image.metadata.uid, spec.source, spec.format
             )
         except DpuError as error:
@@ -66,7 +66,7 @@ class ImageController:
             await self._report(image, ImagePhase.DELETING, Reason.IN_USE.value, says)
             return NEVER
         try:
-            await self._context.outside.target(image.spec.backend).delete_image(image.metadata.uid)
+            await self._context.outside.backend(image.spec.backend).delete_image(image.metadata.uid)
         except DpuError as error:
             if error.reason is not Reason.NOT_FOUND:
                 await self._report(image, ImagePhase.DELETING, error.reason.value, str(error))

@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from coordinator.clients.model import VolumeInfo
+from coordinator.clients.storage import Source, SourceKind, VolumeInfo, VolumeWish
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
@@ -46,21 +46,21 @@ class VolumeController:
             return Again(after_s=HOPELESS_S)
 
     async def _carry_out(self, volume: Volume, plan: VolumePlan) -> Again:
-        target = self._context.outside.target(volume.spec.backend)
+        backend = self._context.outside.backend(volume.spec.backend)
         uid = volume.metadata.uid
         match plan.step:
             case VolumeStep.CREATE:
                 began = time.monotonic()
-                made = await target.create_volume(uid, plan.size_bytes, plan.image_uid)
+                made = await backend.create_volume(self._wish(uid, plan))
                 spent = round(time.monotonic() - began, 4)
                 await self._settle(volume, plan.why, made, clone_seconds=spent)
                 self._context.events.tell(Kind.VOLUME, volume.metadata, "Created", f"{plan.why}, in {spent} s")
             case VolumeStep.RESIZE:
-                await self._settle(volume, plan.why, await target.resize_volume(uid, plan.size_bytes))
+                await self._settle(volume, plan.why, await backend.resize_volume(volume.status.handle, plan.size_bytes))
                 self._context.events.tell(Kind.VOLUME, volume.metadata, "Resized", plan.why)
             case VolumeStep.DELETE | VolumeStep.SHRED:
                 await self._report(volume, VolumePhase.DELETING, "Deleting", plan.why)
-                await target.delete_volume(uid, shred=plan.step is VolumeStep.SHRED)
+                await backend.delete_volume(volume.status.handle or uid, erase=plan.step is VolumeStep.SHRED)
                 await self._forget(volume)
             case VolumeStep.FORGET:
                 self._context.events.tell(Kind.VOLUME, volume.metadata, "Retained", plan.why)
@@ -71,6 +71,10 @@ class VolumeController:
             case VolumeStep.NONE:
                 await self._report(volume, settled_phase(volume), "Ready", plan.why, ready=True)
         return NEVER
+
+    def _wish(self, uid: str, plan: VolumePlan) -> VolumeWish:
+        source = Source(kind=SourceKind.IMAGE, handle=plan.image_uid) if plan.image_uid else None
+        return VolumeWish(volume_id=uid, size_bytes=plan.size_bytes, source=source)
 
     async def _forget(self, volume: Volume) -> None:
         newest = self._context.caches.volumes.get(volume.metadata.key) or volume

@@ -16,6 +16,7 @@ from coordinator.clients.model import (
     ProbeReport,
     SeedSpec,
 )
+from coordinator.clients.storage import StorageSecrets
 from coordinator.core.objects.storage import DiskProtocol, Qos
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -45,6 +46,7 @@ class FakeDpu:
     silent_attempts: int = 1
     listeners: int = 0
     stuck: DpuError | None = None
+    secrets: dict[str, StorageSecrets] = field(default_factory=dict)
     event_log: list[DaemonEvent] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,6 +62,9 @@ class FakeDpu:
             if spec.size_bytes > known[0].size_bytes:
                 raise DpuError(Reason.ALREADY_EXISTS, "use Resize", field="spec.size_bytes")
             return known[1]
+        for name in (spec.target.credentials, spec.encryption):
+            if name and name not in self.secrets:
+                raise DpuError(Reason.NOT_FOUND, f"no credentials {name}", field="credentials")
         volume = self.backend.volumes.get(spec.volume_id)
         if volume is None or spec.target.export != f"{spec.volume_id}-{volume.generation}" or not volume.exported_to:
             raise DpuError(Reason.UNAVAILABLE, f"no export {spec.target.export}", remedy="see the storage node")
@@ -115,6 +120,14 @@ class FakeDpu:
         spec, disk = self._disk(attachment_id)
         self.disks[attachment_id] = (replace(spec, qos=qos), replace(disk, qos=qos))
         return self.disks[attachment_id][1]
+
+    async def put_credentials(self, secrets: StorageSecrets) -> None:
+        await self._reach()
+        self.secrets[secrets.name] = secrets
+
+    async def delete_credentials(self, name: str) -> None:
+        await self._reach()
+        self.secrets.pop(name, None)
 
     async def plug_port(self, port_id: str, generation: int, spec: PortSpec) -> Port:
         await self._reach()
@@ -200,6 +213,7 @@ class FakeDpu:
             nic_slots=64,
             nic_slots_used=len(self.ports),
             event_sequence=len(self.event_log),
+            host_nqn="nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001",
         )
 
     async def usage(self) -> DaemonUsage:

@@ -64,8 +64,11 @@ class MortalOutside:
     def dpu(self, name: str, address: str, server_name: str) -> Any:
         return Mortal(self._plant.dpu(name, address, server_name), self._fate)
 
-    def target(self, backend: str) -> Any:
-        return Mortal(self._plant.target(backend), self._fate)
+    def backend(self, name: str) -> Any:
+        return Mortal(self._plant.backend(name), self._fate)
+
+    def backends(self) -> tuple[str, ...]:
+        return self._plant.backends()
 
     def bmc(self, endpoint: BmcEndpoint) -> Any:
         return Mortal(self._plant.bmc(endpoint), self._fate)

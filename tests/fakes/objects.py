@@ -6,7 +6,7 @@ tests/contract holds it to what the embedded server does.
 import asyncio
 import copy
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from uuid import UUID, uuid5
 
 from coordinator.clients.protocols import Change, Expired
@@ -110,6 +110,16 @@ class MemoryApi:
         if (namespace, name) not in self.secrets:
             raise DpuError(Reason.NOT_FOUND, f"Secret {namespace}/{name} not found")
         return dict(self.secrets[(namespace, name)])
+
+    async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
+        await asyncio.sleep(0)
+        if (namespace, name) in self.secrets:
+            raise DpuError(Reason.ALREADY_EXISTS, f"Secret {namespace}/{name} already exists")
+        self.secrets[(namespace, name)] = dict(data)
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        await asyncio.sleep(0)
+        self.secrets.pop((namespace, name), None)
 
     async def put_event(self, body: Json, *, known: bool) -> None:
         await asyncio.sleep(0)

@@ -44,17 +44,20 @@ class Plant:
     """The outside of a coordinator, and the API in which its wishes are."""
 
     api: Any = field(default_factory=MemoryApi)
-    backend: FakeBackend = field(default_factory=lambda: FakeBackend(files={"tiny.qcow2": 64 * MIB}))
+    store: FakeBackend = field(default_factory=lambda: FakeBackend(files={"tiny.qcow2": 64 * MIB}))
     servers: dict[str, FakeServer] = field(default_factory=dict)
     dpus: dict[str, FakeDpu] = field(default_factory=dict)
 
     def dpu(self, name: str, address: str, server_name: str) -> FakeDpu:
         return self.dpus[name]
 
-    def target(self, backend: str) -> FakeBackend:
-        if backend != "file":
-            raise DpuError(Reason.NOT_FOUND, f"no backend {backend}", field="spec.backend", remedy="write file")
-        return self.backend
+    def backend(self, name: str) -> FakeBackend:
+        if name != "file":
+            raise DpuError(Reason.NOT_FOUND, f"no backend {name}", field="spec.backend", remedy="write file")
+        return self.store
+
+    def backends(self) -> tuple[str, ...]:
+        return ("file",)
 
     def bmc(self, endpoint: BmcEndpoint) -> FakeBmc:
         name = endpoint.address.rsplit("/", 1)[-1]
@@ -76,7 +79,7 @@ class Plant:
     async def add_host(self, name: str, dpu: str) -> None:
         """Create a host and its DPU."""
         self.servers[name] = FakeServer()
-        self.dpus[dpu] = FakeDpu(server=self.servers[name], backend=self.backend)
+        self.dpus[dpu] = FakeDpu(server=self.servers[name], backend=self.store)
         await self.make(Kind.DPU, dpu, {"address": "127.0.0.1:7443"})
         spec = {
             "dpuRef": {"name": dpu},
@@ -148,7 +151,8 @@ class Plant:
         found = [f"disk {key} on {name}" for name, dpu in self.dpus.items() for key in dpu.disks]
         found += [f"port {key} on {name}" for name, dpu in self.dpus.items() for key in dpu.ports]
         found += [f"seed {key} on {name}" for name, dpu in self.dpus.items() for key in dpu.seeds]
-        found += [f"volume {key}" for key in self.backend.volumes]
+        found += [f"volume {key}" for key in self.store.volumes]
+        found += [f"snapshot {key}" for key in self.store.snapshots]
         found += [f"server {name} is on" for name, server in self.servers.items() if server.on]
         return found
 

@@ -46,7 +46,7 @@ def claims(plant: Plant) -> list[str]:
 async def check_running(plant: Plant, fate: Fate) -> None:
     found = await plant.running()
     assert claims(plant) == [found["status"]["hostRef"]["name"]], fate.where
-    assert len(plant.backend.volumes) == 2, (fate.where, [server.actions for server in plant.servers.values()])
+    assert len(plant.store.volumes) == 2, (fate.where, [server.actions for server in plant.servers.values()])
     assert sum(len(dpu.disks) for dpu in plant.dpus.values()) == 2, (
         fate.where,
         [server.actions for server in plant.servers.values()],

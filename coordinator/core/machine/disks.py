@@ -100,7 +100,7 @@ def _growth(disk: WantedDisk, volume: Volume) -> Iterator[Change]:
 
 
 def _correction(disk: WantedDisk, attachment: Attachment) -> Iterator[Change]:
-    if attachment.spec.qos != disk.qos:
+    if attachment.spec.qos.limits != disk.qos:
         limits = dict.fromkeys(attachment.spec.qos.json()) | disk.qos.json()
         yield Amend(kind=Kind.ATTACHMENT, name=attachment.metadata.name, body={"spec": {"qos": limits}})
 

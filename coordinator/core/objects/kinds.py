@@ -6,7 +6,7 @@ from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.network import Network, Subnet
 from coordinator.core.objects.pool import Pool
-from coordinator.core.objects.storage import Attachment, Image, Volume
+from coordinator.core.objects.storage import Attachment, Image, Snapshot, Volume
 
 
 class Kind(Enum):
@@ -16,6 +16,7 @@ class Kind(Enum):
     HOST = "BareMetalHost"
     IMAGE = "Image"
     VOLUME = "Volume"
+    SNAPSHOT = "Snapshot"
     ATTACHMENT = "VolumeAttachment"
     DPU = "Dpu"
     NETWORK = "Network"
@@ -30,16 +31,17 @@ class Kind(Enum):
     @property
     def namespaced(self) -> bool:
         """Whether its objects live in namespaces."""
-        return self in {Kind.MACHINE, Kind.VOLUME, Kind.ATTACHMENT}
+        return self in {Kind.MACHINE, Kind.VOLUME, Kind.SNAPSHOT, Kind.ATTACHMENT}
 
 
-Typed = Machine | Host | Image | Volume | Attachment | Dpu | Network | Subnet | Pool
+Typed = Machine | Host | Image | Volume | Snapshot | Attachment | Dpu | Network | Subnet | Pool
 
 TYPES: dict[Kind, type[Typed]] = {
     Kind.MACHINE: Machine,
     Kind.HOST: Host,
     Kind.IMAGE: Image,
     Kind.VOLUME: Volume,
+    Kind.SNAPSHOT: Snapshot,
     Kind.ATTACHMENT: Attachment,
     Kind.DPU: Dpu,
     Kind.NETWORK: Network,

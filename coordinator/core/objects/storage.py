@@ -1,6 +1,8 @@
-"""Images, volumes and attachments."""
+"""Images, volumes, snapshots and attachments."""
 
 from enum import Enum
+
+import msgspec
 
 from coordinator.core.objects.meta import Condition, Metadata, Ref, UidRef, Wire
 
@@ -22,6 +24,15 @@ class VolumePhase(Enum):
     AVAILABLE = "Available"
     BOUND = "Bound"
     RESIZING = "Resizing"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class SnapshotPhase(Enum):
+    """State of a snapshot."""
+
+    PENDING = "Pending"
+    READY = "Ready"
     FAILED = "Failed"
     DELETING = "Deleting"
 
@@ -64,6 +75,27 @@ class Qos(Wire, frozen=True, kw_only=True):
     write_bytes_per_second: int = 0
 
 
+class QosWish(Wire, frozen=True, kw_only=True):
+    """Limits of an attachment: what is not said is None, and 0 says unlimited."""
+
+    iops: int | None = None
+    bytes_per_second: int | None = None
+    read_iops: int | None = None
+    write_iops: int | None = None
+    read_bytes_per_second: int | None = None
+    write_bytes_per_second: int | None = None
+
+    @property
+    def said(self) -> bool:
+        """Whether anything is said, so that it goes before the volume's limits."""
+        return self != QosWish()
+
+    @property
+    def limits(self) -> Qos:
+        """These limits, with what is not said unlimited."""
+        return Qos(**{name: value or 0 for name, value in msgspec.structs.asdict(self).items()})
+
+
 class ImageSpec(Wire, frozen=True, kw_only=True):
     source: str
     backend: str = "file"
@@ -89,6 +121,12 @@ class Image(Wire, frozen=True, kw_only=True):
 
 class VolumeSource(Wire, frozen=True, kw_only=True):
     image_ref: Ref | None = None
+    snapshot_ref: Ref | None = None
+    volume_ref: Ref | None = None
+
+
+class Encryption(Wire, frozen=True, kw_only=True):
+    secret_ref: Ref
 
 
 class VolumeSpec(Wire, frozen=True, kw_only=True):
@@ -96,6 +134,19 @@ class VolumeSpec(Wire, frozen=True, kw_only=True):
     source: VolumeSource = VolumeSource()
     backend: str = "file"
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    qos: Qos = Qos()
+    encryption: Encryption | None = None
+    parameters: dict[str, str] = {}
+
+    @property
+    def secret(self) -> str:
+        """Name of the Secret that it is encrypted with; empty for none."""
+        return self.encryption.secret_ref.name if self.encryption else ""
+
+
+class VolumeHealth(Wire, frozen=True, kw_only=True):
+    abnormal: bool = False
+    message: str = ""
 
 
 class VolumeStatus(Wire, frozen=True, kw_only=True):
@@ -108,6 +159,8 @@ class VolumeStatus(Wire, frozen=True, kw_only=True):
     attach_generation: int = 0
     attachment_ref: UidRef | None = None
     clone_seconds: float | None = None
+    context: dict[str, str] = {}
+    condition: VolumeHealth = VolumeHealth()
 
 
 class Volume(Wire, frozen=True, kw_only=True):
@@ -123,13 +176,45 @@ class Volume(Wire, frozen=True, kw_only=True):
         return bool(self.status.handle)
 
 
+class SnapshotSpec(Wire, frozen=True, kw_only=True):
+    volume_ref: Ref
+    group_id: str = ""
+    group_size: int = 0
+
+
+class SnapshotStatus(Wire, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    conditions: list[Condition] = []
+    phase: SnapshotPhase = SnapshotPhase.PENDING
+    ready_to_use: bool = False
+    size_bytes: int = 0
+    created_at: str = ""
+    backend: str = ""
+    handle: str = ""
+    volume_uid: str = ""
+    encryption_secret: str = ""
+
+
+class Snapshot(Wire, frozen=True, kw_only=True):
+    """The content of a volume at one instant."""
+
+    metadata: Metadata
+    spec: SnapshotSpec
+    status: SnapshotStatus = SnapshotStatus()
+
+    @property
+    def cut(self) -> bool:
+        """Whether its bytes are there."""
+        return bool(self.status.handle)
+
+
 class AttachmentSpec(Wire, frozen=True, kw_only=True):
     volume_ref: Ref
     host_ref: Ref
     protocol: DiskProtocol | None = None
     read_only: bool = False
     boot_order: int = 0
-    qos: Qos = Qos()
+    qos: QosWish = QosWish()
     machine_ref: UidRef | None = None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from coordinator.core.objects.fleet import Dpu, DpuPhase
 from coordinator.core.objects.meta import Metadata, UidRef
-from coordinator.core.objects.storage import Attachment, Volume
+from coordinator.core.objects.storage import Attachment, Qos, Volume
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -65,6 +65,11 @@ def dpu_is_gone(dpu: Dpu | None, *objects: Metadata) -> bool:
         return True
     allowed = any(FORCE_DETACH in meta.annotations for meta in objects)
     return allowed and dpu.status.phase is DpuPhase.OFFLINE
+
+
+def effective_qos(volume: Volume, attachment: Attachment) -> Qos:
+    """The limits of a disk: those of the attachment when it says any, 0 being unlimited, else the volume's."""
+    return attachment.spec.qos.limits if attachment.spec.qos.said else volume.spec.qos
 
 
 def disk_identity(volume_uid: str) -> tuple[str, str]:

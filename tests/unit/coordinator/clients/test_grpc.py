@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import pytest
 
+from coordinator.clients.backends.settings import File
 from coordinator.clients.model import DiskSpec, EventSubject, LinkState, PortSpec, SeedSpec
-from coordinator.clients.outside import Backend, RealOutside
-from coordinator.clients.protocols import Dpu, Target
+from coordinator.clients.outside import RealOutside
+from coordinator.clients.protocols import Backend, Dpu
+from coordinator.clients.storage import ExportWish, Source, SourceKind, VolumeWish
 from coordinator.core.objects.storage import DiskProtocol, Qos
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -29,7 +31,7 @@ async def daemons(tmp_path: Path) -> AsyncIterator[tuple[RunningDaemon, RunningD
 
 @pytest.fixture
 async def outside(daemons: tuple[RunningDaemon, RunningDaemon]) -> AsyncIterator[RealOutside]:
-    made = RealOutside(None, {"file": Backend(address=daemons[1].address, server_name="storage")})
+    made = RealOutside(None, {"file": File(address=daemons[1].address, server_name="storage")})
     yield made
     await made.close()
 
@@ -40,13 +42,13 @@ def dpu(daemons: tuple[RunningDaemon, RunningDaemon], outside: RealOutside) -> D
 
 
 @pytest.fixture
-def target(outside: RealOutside) -> Target:
-    return outside.target("file")
+def target(outside: RealOutside) -> Backend:
+    return outside.backend("file")
 
 
-async def disk_spec(target: Target, volume: str, generation: int = 1) -> DiskSpec:
-    made = await target.create_volume(volume, 16 * MIB, "")
-    address = await target.export_volume(volume, "dpu-1", generation, read_only=False)
+async def disk_spec(target: Backend, volume: str, generation: int = 1) -> DiskSpec:
+    made = await target.create_volume(VolumeWish(volume_id=volume, size_bytes=16 * MIB))
+    address = await target.export_volume(ExportWish(volume=volume, dpu="dpu-1", generation=generation))
     digits = volume.replace("-", "")
     return DiskSpec(
         volume_id=made.volume_id,
@@ -59,7 +61,7 @@ async def disk_spec(target: Target, volume: str, generation: int = 1) -> DiskSpe
     )
 
 
-async def test_a_volume_is_made_exported_attached_and_taken_away(dpu: Dpu, target: Target) -> None:
+async def test_a_volume_is_made_exported_attached_and_taken_away(dpu: Dpu, target: Backend) -> None:
     volume, attachment = str(uuid4()), str(uuid4())
     spec = await disk_spec(target, volume)
     disk = await dpu.attach(attachment, 1, spec)
@@ -70,12 +72,12 @@ async def test_a_volume_is_made_exported_attached_and_taken_away(dpu: Dpu, targe
     await target.resize_volume(volume, 32 * MIB)
     assert (await dpu.resize(attachment, 32 * MIB)).size_bytes == 32 * MIB
     assert await dpu.detach(attachment, 1)
-    await target.unexport_volume(volume, 1)
-    await target.delete_volume(volume, shred=False)
+    await target.unexport_volume(ExportWish(volume=volume, dpu="dpu-1", generation=1))
+    await target.delete_volume(volume, erase=False)
     assert await dpu.list_disks() == []
 
 
-async def test_a_late_generation_comes_back_as_the_daemons_own_reason(dpu: Dpu, target: Target) -> None:
+async def test_a_late_generation_comes_back_as_the_daemons_own_reason(dpu: Dpu, target: Backend) -> None:
     volume = str(uuid4())
     spec = await disk_spec(target, volume, generation=2)
     attachment = str(uuid4())
@@ -139,15 +141,16 @@ async def test_a_daemon_tells_of_itself_and_of_what_happens(dpu: Dpu) -> None:
             break
 
 
-async def test_images_are_registered_once(target: Target, daemons: tuple[RunningDaemon, RunningDaemon]) -> None:
+async def test_images_are_registered_once(target: Backend, daemons: tuple[RunningDaemon, RunningDaemon]) -> None:
     daemons[1].world.state.image_files["tiny.img"] = 8 * MIB
     image = str(uuid4())
     assert (await target.import_image(image, "tiny.img", "raw")).size_bytes == 8 * MIB
-    clone = await target.create_volume(str(uuid4()), 16 * MIB, image)
+    wish = VolumeWish(volume_id=str(uuid4()), size_bytes=16 * MIB, source=Source(kind=SourceKind.IMAGE, handle=image))
+    clone = await target.create_volume(wish)
     with pytest.raises(DpuError) as caught:
         await target.delete_image(image)
     assert caught.value.reason is Reason.IN_USE
-    await target.delete_volume(clone.volume_id, shred=True)
+    await target.delete_volume(clone.volume_id, erase=True)
     await target.delete_image(image)
 
 
@@ -163,6 +166,6 @@ async def test_nobody_there_is_unavailable_and_may_be_tried_again() -> None:
 
 async def test_a_backend_that_is_not_configured_names_the_key(outside: RealOutside) -> None:
     with pytest.raises(DpuError) as caught:
-        outside.target("rbd")
+        outside.backend("rbd")
     assert caught.value.field == "spec.backend"
     assert "[storage.rbd]" in caught.value.remedy

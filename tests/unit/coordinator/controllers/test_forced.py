@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from coordinator.clients.model import DaemonEvent, EventSubject, PortSpec
+from coordinator.clients.storage import ExportWish
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.storage.attachment import FORCE_DETACH
 from proto.errors import DpuError
@@ -60,7 +61,7 @@ async def test_a_delete_waits_for_an_offline_dpu_and_says_how_to_force_it() -> N
         assert "deleting" in found["status"]["message"]
         await plant.change(Kind.MACHINE, "bm-01", MARK)
         await plant.gone(Kind.MACHINE, "bm-01")
-    assert plant.backend.volumes == {}
+    assert plant.store.volumes == {}
     assert len(plant.dpus["dpu-1"].disks) == 1
 
 
@@ -173,7 +174,7 @@ async def test_a_machine_whose_dpu_object_was_deleted_can_go() -> None:
         await plant.gone(Kind.DPU, "dpu-1")
         await plant.delete(Kind.MACHINE, "bm-01")
         await plant.gone(Kind.MACHINE, "bm-01")
-    assert plant.backend.volumes == {}
+    assert plant.store.volumes == {}
 
 
 async def test_a_forced_detach_fences_the_volume_before_it_lets_go() -> None:
@@ -193,11 +194,11 @@ async def test_a_forced_detach_fences_the_volume_before_it_lets_go() -> None:
         await plant.until(Kind.ATTACHMENT, "second", lambda one: phase(one) == "Attached")
         volume = await plant.get(Kind.VOLUME, "data")
     assert volume["status"]["attachGeneration"] == 2
-    stored = plant.backend.volumes[made["metadata"]["uid"]]
+    stored = plant.store.volumes[made["metadata"]["uid"]]
     assert (stored.generation, stored.exported_to) == (2, "dpu-2")
     assert old.export.endswith("-1")
     with pytest.raises(DpuError) as refused:
-        await plant.backend.export_volume(made["metadata"]["uid"], "dpu-1", 1, read_only=False)
+        await plant.store.export_volume(ExportWish(volume=made["metadata"]["uid"], dpu="dpu-1", generation=1))
     assert refused.value.reason is Reason.STALE_GENERATION
 
 

@@ -189,7 +189,7 @@ async def test_a_volume_that_exists_by_itself_outlives_the_machine() -> None:
         await plant.gone(Kind.MACHINE, "bm-01")
         found = await plant.until(Kind.VOLUME, "shared", lambda one: phase(one) == "Available")
     assert PowerAction.SHUT_DOWN in plant.servers["host-1"].actions
-    assert plant.backend.volumes[found["metadata"]["uid"]].size_bytes == 32 * MIB
+    assert plant.store.volumes[found["metadata"]["uid"]].size_bytes == 32 * MIB
 
 
 async def test_a_retained_system_disk_stays_when_the_machine_goes() -> None:
@@ -198,7 +198,7 @@ async def test_a_retained_system_disk_stays_when_the_machine_goes() -> None:
         await plant.delete(Kind.MACHINE, "bm-01")
         await plant.gone(Kind.MACHINE, "bm-01")
         assert phase(await plant.until(Kind.VOLUME, "bm-01-root", lambda one: phase(one) == "Available"))
-    assert len(plant.backend.volumes) == 1
+    assert len(plant.store.volumes) == 1
 
 
 async def test_the_next_tenant_gets_a_host_without_traces() -> None:

@@ -19,7 +19,7 @@ async def failed(plant: Plant, name: str = "bm-01") -> dict[str, Any]:
 async def test_an_unknown_image_fails_the_machine_until_it_appears() -> None:
     plant = Plant()
     await plant.furnish()
-    plant.backend.files["other.qcow2"] = 1 << 20
+    plant.store.files["other.qcow2"] = 1 << 20
     async with coordinator(plant.api, plant):
         await plant.machine(image="other")
         said = await failed(plant)

@@ -36,7 +36,7 @@ async def test_an_image_goes_after_its_last_clone() -> None:
         assert "1 volumes stand on it (default/clone)" in condition(found)["message"]
         await plant.delete(Kind.VOLUME, "clone")
         await plant.gone(Kind.IMAGE, "tiny")
-    assert plant.backend.images == {}
+    assert plant.store.images == {}
 
 
 async def test_a_clone_tells_how_long_it_took() -> None:
@@ -67,7 +67,7 @@ async def test_a_volume_is_shredded_when_its_policy_says_so() -> None:
         await plant.until(Kind.VOLUME, "data", lambda one: phase(one) == "Available")
         await plant.delete(Kind.VOLUME, "data")
         await plant.gone(Kind.VOLUME, "data")
-    assert plant.backend.shredded == [made["metadata"]["uid"]]
+    assert plant.store.shredded == [made["metadata"]["uid"]]
 
 
 async def test_a_retained_volume_leaves_its_bytes() -> None:
@@ -77,17 +77,17 @@ async def test_a_retained_volume_leaves_its_bytes() -> None:
         await plant.until(Kind.VOLUME, "data", lambda one: phase(one) == "Available")
         await plant.delete(Kind.VOLUME, "data")
         await plant.gone(Kind.VOLUME, "data")
-    assert made["metadata"]["uid"] in plant.backend.volumes
+    assert made["metadata"]["uid"] in plant.store.volumes
 
 
 async def test_a_storage_node_that_was_away_is_asked_again() -> None:
     plant = Plant()
-    plant.backend.reachable = False
+    plant.store.reachable = False
     async with coordinator(plant.api, plant):
         await plant.make(Kind.VOLUME, "data", {"size": "64Mi"})
         found = await plant.until(Kind.VOLUME, "data", lambda one: condition(one).get("reason") == "Unavailable")
         assert phase(found) == "Pending"
-        plant.backend.reachable = True
+        plant.store.reachable = True
         await plant.until(Kind.VOLUME, "data", lambda one: phase(one) == "Available")
 
 

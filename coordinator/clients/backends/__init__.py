@@ -1,0 +1,1 @@
+"""Drivers of storage backends behind `coordinator.clients.protocols.Backend`."""
