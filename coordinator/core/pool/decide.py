@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from coordinator.core.pool.cluster import Cluster, lay_out, needs_room, ready_nodes
 from coordinator.core.pool.drain_rules import REMEDIES
 from coordinator.core.pool.expanders import GPU_SUFFIX
-from coordinator.core.pool.model import Pod
+from coordinator.core.pool.health import HealthOptions
+from coordinator.core.pool.model import Node, Pod
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.pending import by_shape, equivalence_groups, without_room
 from coordinator.core.pool.removal import Removal, Unremovable
@@ -90,11 +91,12 @@ def decide(
     """
     left_out = tuple(str(one) for one in snapshot.bad)
     state = forget_old_failures(state, snapshot.now_s, options.up)
-    unready = sum(not node.ready for node in snapshot.nodes)
-    if unready > options.ok_unready and unready > options.max_unready_share * len(snapshot.nodes):
+    unready = options.health.unready(snapshot.nodes, snapshot.now_s)
+    if options.health.too_many(unready, len(snapshot.nodes)):
         sentence = f"{unready} of {len(snapshot.nodes)} nodes are not ready: nothing is added or removed"
         calm = replace(state, unneeded_since={})
         return Decision(snapshot.now_s, sentence, left_out=left_out, state=calm)
+    snapshot = _with_health(snapshot, options.health)
     below = options.up.expendable_below
     cluster = lay_out(snapshot, expendable_below=below, upcoming=True)
     pending = [pod for pod in snapshot.pending if needs_room(pod, below)]
@@ -105,6 +107,18 @@ def decide(
     barred = "pending pods may still grow in number" if too_new else _cooling(state, up, snapshot.now_s, options)
     down = _scale_down(snapshot, fits, state, options, barred, out_of_time) if options.down.enabled else None
     return _conclude(snapshot, up, down, fits, left_out, state)
+
+
+def _with_health(snapshot: Snapshot, health: HealthOptions) -> Snapshot:
+    """Groups with too many unready nodes do not grow."""
+    of: dict[str, list[Node]] = {group.name: [] for group in snapshot.groups}
+    for node in snapshot.nodes:
+        of.setdefault(node.group, []).append(node)
+    ill = {name for name, own in of.items() if health.too_many(health.unready(own, snapshot.now_s), len(own))}
+    if not ill:
+        return snapshot
+    groups = tuple(replace(one, healthy=False) if one.name in ill else one for one in snapshot.groups)
+    return replace(snapshot, groups=groups)
 
 
 def _too_new(snapshot: Snapshot, options: PoolOptions) -> bool:
@@ -208,6 +222,7 @@ def remedy_of(kept: Removal) -> str:
         Unremovable.DISABLED_ANNOTATION: "remove the annotation",
         Unremovable.NOT_AUTOSCALED: "add the node to a pool",
         Unremovable.NOT_UNDERUTILISED: "raise the utilisation threshold, or move pods away",
+        Unremovable.UNEXPECTED: "correct the object that was left out",
         Unremovable.GROUP_MINIMUM: "lower the group's minimum",
         Unremovable.CLUSTER_MINIMUM: "lower the cluster's minimum",
         Unremovable.NO_PLACE: "free room on other nodes, or lower the pods' requests",

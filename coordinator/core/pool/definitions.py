@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from coordinator.core.pool.drain_rules import is_daemon
+from coordinator.core.pool.fields import seen_mapping, seen_text
 from coordinator.core.pool.model import GroupOptions
 from coordinator.core.pool.observation import GroupObservation, Json, Observation
 from coordinator.core.pool.parse_objects import parse_pod
@@ -19,7 +20,7 @@ from proto.reasons import Reason
 _MAPPINGS = ("labels", "members", "options", "resources")
 _COUNTS = ("minimum", "maximum")
 _NEEDED = {"name", "cpu", "memory"}
-_KNOWN = {*_NEEDED, *_MAPPINGS, *_COUNTS, "pods", "taints", "price_per_hour"}
+_KNOWN = {*_NEEDED, *_MAPPINGS, *_COUNTS, "pods", "taints", "price_per_hour", "priority"}
 _SWITCHES = {one.name for one in fields(GroupOptions) if "bool" in str(one.type)}
 DEFAULT_PODS = 110
 DEFAULT_MAXIMUM = 100_000
@@ -50,7 +51,8 @@ def with_groups(document: Any, seen: Observation) -> Observation:
     groups = [_group(pool, f"pools[{at}]") for at, pool in enumerate(pools)]
     for bad in read(Observation(0.0, groups=groups)).bad:
         at = next(at for at, group in reversed(list(enumerate(groups))) if bad.name == f"nodegroup {group.name}")
-        field = f"pools[{at}].{bad.field.removeprefix('status.capacity.').removeprefix('spec.')}"
+        own = bad.field.removeprefix("template.").removeprefix("status.capacity.").removeprefix("spec.")
+        field = f"pools[{at}].{own}"
         raise DpuError(Reason.INVALID, f"pool {groups[at].name}: {bad.message}", field=field, remedy=bad.remedy)
     wanted = [pool.get("members") for pool in pools]
     return replace(seen, groups=_with_members(groups, wanted, seen))
@@ -61,11 +63,10 @@ def _with_members(
 ) -> list[GroupObservation]:
     members: list[list[str]] = [[] for _ in groups]
     for node in seen.nodes:
-        metadata = node.get("metadata") or {}
-        labels = metadata.get("labels") or {}
+        labels = seen_mapping(node, "metadata", "labels")
         for at, chosen in enumerate(wanted):
             if chosen and all(labels.get(key) == str(value) for key, value in chosen.items()):
-                members[at].append(str(metadata.get("name", "")))
+                members[at].append(seen_text(node, "metadata", "name"))
                 break
     return [
         replace(group, nodes=names, target=len(names), daemon_pods=_daemons(names, seen.pods))
@@ -76,7 +77,7 @@ def _with_members(
 def _daemons(nodes: Sequence[str], pods: Sequence[Json]) -> list[Json]:
     """The daemon-set pods of the pool's first node: a new one will start with the like."""
     first = min(nodes, default="")
-    found = [pod for pod in pods if first and (pod.get("spec") or {}).get("nodeName") == first]
+    found = [pod for pod in pods if first and seen_text(pod, "spec", "nodeName") == first]
     return [pod for pod in found if _parses_as_daemon(pod)]
 
 
@@ -105,6 +106,7 @@ def _group(pool: Any, field: str) -> GroupObservation:
         template=template,
         options=dict(pool.get("options") or {}),
         price_per_hour=pool.get("price_per_hour"),
+        priority=pool.get("priority"),
     )
 
 
@@ -132,6 +134,9 @@ def _check_kinds(pool: Mapping[str, Any], field: str) -> None:
         _check_number(pool.get(name, 0), f"{field}.{name}", whole=True)
     if pool.get("price_per_hour") is not None:
         _check_number(pool["price_per_hour"], f"{field}.price_per_hour")
+    if not isinstance(pool.get("priority", 0), int) or isinstance(pool.get("priority"), bool):
+        message, remedy = f"{pool['priority']!r} is no whole number", "give a whole number, the larger the better"
+        raise DpuError(Reason.INVALID, message, field=f"{field}.priority", remedy=remedy)
     for name, value in (pool.get("options") or {}).items():
         if name not in _SWITCHES:
             _check_number(value, f"{field}.options.{name}")

@@ -3,7 +3,6 @@
 Source: cluster-autoscaler core/scaledown/unneeded/nodes.go and budgets/budgets.go.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -30,8 +29,7 @@ class DeletionPlanner:
         self._nodes = {node.name: node for node in snapshot.nodes}
         self._groups = {group.name: group for group in snapshot.groups}
         self._present = totals_of(node for node in snapshot.nodes if node.name not in snapshot.deleting)
-        leaving = Counter(self._nodes[name].group for name in snapshot.deleting if name in self._nodes)
-        self._left = {group.name: group.target - leaving[group.name] for group in snapshot.groups}
+        self._left = {group.name: group.target for group in snapshot.groups}
         drained = sum(snapshot.deleting.values())
         self._budget = max(options.max_parallel - len(snapshot.deleting), 0)
         self._drain_budget = max(options.max_drain - drained, 0)

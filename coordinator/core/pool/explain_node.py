@@ -1,15 +1,15 @@
 """Why a node stays: every reason at once, and the smallest change against each."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from coordinator.core.pool.budgets import BudgetTracker
 from coordinator.core.pool.cluster import Cluster, lay_out
 from coordinator.core.pool.decide import remedy_of
 from coordinator.core.pool.drain import pods_to_move
 from coordinator.core.pool.drain_rules import REMEDIES, DrainContext, default_rules
-from coordinator.core.pool.eligibility import ineligible
-from coordinator.core.pool.model import Node, Pod
+from coordinator.core.pool.eligibility import reasons_against
+from coordinator.core.pool.model import Pod
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.removal import Removal, Unremovable
 from coordinator.core.pool.snapshot import Snapshot
@@ -53,8 +53,7 @@ def explain_node(snapshot: Snapshot, name: str, options: PoolOptions) -> NodeExp
     cluster = lay_out(snapshot, expendable_below=options.up.expendable_below, upcoming=False)
     at = cluster.arena.index[name]
     pods = list(cluster.arena.residents[at].values())
-    obstacles = [_obstacle(one) for one in _ineligible(snapshot, node, pods, options)]
-    obstacles += _group_minimum(snapshot, node)
+    obstacles = [_obstacle(one) for one in reasons_against(snapshot, node, pods, PoolState(), options.down)]
     context = DrainContext(BudgetTracker(snapshot.budgets), snapshot.now_s, options.down.drain, snapshot.controllers)
     movable, blocked = _judged(pods, context)
     moves, homeless = _places(cluster, movable, at)
@@ -65,24 +64,6 @@ def explain_node(snapshot: Snapshot, name: str, options: PoolOptions) -> NodeExp
     else:
         sentence = f"{name} can go: {len(moves)} pods fit elsewhere"
     return NodeExplanation(name, tuple(obstacles), moves, sentence)
-
-
-def _ineligible(snapshot: Snapshot, node: Node, pods: Sequence[Pod], options: PoolOptions) -> Iterator[Removal]:
-    """Every reason not even to try: each is taken away in thought, to see whether another stands behind it."""
-    found = ineligible(snapshot, node, pods, PoolState(), options.down)
-    if found is None:
-        return
-    yield found
-    if found.reason is Unremovable.DISABLED_ANNOTATION:
-        yield from _ineligible(snapshot, replace(node, annotations={}), pods, options)
-
-
-def _group_minimum(snapshot: Snapshot, node: Node) -> list[Obstacle]:
-    group = snapshot.group(node.group)
-    if group is None or group.target > group.minimum:
-        return []
-    sentence = f"{group.name} has {group.target} nodes, its minimum is {group.minimum}"
-    return [_obstacle(Removal(node.name, Unremovable.GROUP_MINIMUM, sentence))]
 
 
 def _judged(pods: Sequence[Pod], context: DrainContext) -> tuple[list[Pod], list[Obstacle]]:

@@ -151,10 +151,11 @@ class NodeGroup:
     """Servers that are alike and may be added or taken away.
 
     Attributes:
-        target: wanted number of nodes (present, creating and deleting ones).
+        target: wanted number of nodes, those on their way included and those that leave not.
         template: an empty node of the group; None when nobody can say what it would look like.
         daemon_pods: pods that every new node starts with.
         price_per_hour: for the price expander; None when unknown.
+        priority: for the priority expander, the larger the better; None when it has none.
         exists: false for a group that would have to be created first.
     """
 
@@ -168,3 +169,4 @@ class NodeGroup:
     price_per_hour: float | None = None
     healthy: bool = True
     exists: bool = True
+    priority: int | None = None

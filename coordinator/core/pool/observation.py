@@ -14,8 +14,11 @@ class GroupObservation:
     Attributes:
         template: a Node object, absent when nobody can say what a new node looks like.
         daemon_pods: Pod objects that every new node starts with.
+        target: wanted nodes, those on their way included and those that leave not.
         nodes: names of the nodes that belong to the group.
         options: overrides, by the names of ``GroupOptions``.
+        priority: for the priority expander; None when the group has none.
+        healthy: false when its provider knows that its machines do not come up.
     """
 
     name: str
@@ -28,6 +31,7 @@ class GroupObservation:
     options: Json = field(default_factory=dict)
     price_per_hour: float | None = None
     healthy: bool = True
+    priority: int | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from coordinator.core.pool.drain_rules import DrainOptions
 from coordinator.core.pool.estimator import Packing
 from coordinator.core.pool.expanders import ExpanderName, Prices
+from coordinator.core.pool.health import HealthOptions
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,11 @@ class PoolOptions:
     """All settings of one decision.
 
     Attributes:
-        ok_unready, max_unready_share: the cluster is unhealthy with more unready nodes than both allow.
+        health: when the cluster, or a group, has too many unready nodes.
         seed: decides where several choices are equally good.
     """
 
     up: ScaleUpOptions = field(default_factory=ScaleUpOptions)
     down: ScaleDownOptions = field(default_factory=ScaleDownOptions)
-    ok_unready: int = 3
-    max_unready_share: float = 0.45
+    health: HealthOptions = field(default_factory=HealthOptions)
     seed: int = 0

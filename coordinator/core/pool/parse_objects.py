@@ -1,18 +1,18 @@
 """Pods, nodes, budgets and controllers, read from their Kubernetes objects."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
+from coordinator.core.pool.fields import Json, flag, items, mapping, optional_mapping, text, text_map, whole
 from coordinator.core.pool.model import NONE, Budget, Controller, Node, Owner, Phase, Pod, Restart
-from coordinator.core.pool.parse_scheduling import parse_shape, parse_taint
+from coordinator.core.pool.parse_scheduling import MOST_INT32, parse_shape, parse_taint
 from coordinator.core.pool.quantity import amount_of
 from coordinator.core.pool.scheduling import PodShape
 from coordinator.core.pool.selectors import NodeTerm, parse_selector
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-Json = Mapping[str, Any]
 _Choice = TypeVar("_Choice", Phase, Restart)
 
 
@@ -32,23 +32,23 @@ def parse_pod(
     Raises:
         DpuError: INVALID, its message naming the pod and its field the path inside it.
     """
-    metadata, spec, status = pod.get("metadata") or {}, pod.get("spec") or {}, pod.get("status") or {}
+    metadata, spec, status = _parts(pod)
     shape = parse_shape(pod, volume_terms)
     return Pod(
-        namespace=metadata.get("namespace") or "default",
-        name=metadata.get("name", ""),
+        namespace=text(metadata, "namespace", "metadata") or "default",
+        name=text(metadata, "name", "metadata"),
         shape=shape if shapes is None else shapes.setdefault(shape, shape),
-        node=spec.get("nodeName") or "",
-        uid=metadata.get("uid") or "",
-        annotations=metadata.get("annotations") or NONE,
+        node=text(spec, "nodeName", "spec"),
+        uid=text(metadata, "uid", "metadata"),
+        annotations=text_map(metadata, "annotations", "metadata") or NONE,
         owner=_owner(metadata),
-        priority=spec.get("priority") or 0,
-        phase=_choose(Phase, status.get("phase"), Phase.PENDING),
-        restart=_choose(Restart, spec.get("restartPolicy"), Restart.ALWAYS),
+        priority=whole(spec, "priority", "spec", least=-MOST_INT32 - 1, most=MOST_INT32) or 0,
+        phase=_choose(Phase, text(status, "phase", "status"), Phase.PENDING),
+        restart=_choose(Restart, text(spec, "restartPolicy", "spec"), Restart.ALWAYS),
         created_s=parse_time(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
         deleted_s=parse_time(metadata.get("deletionTimestamp"), "metadata.deletionTimestamp"),
-        grace_s=spec.get("terminationGracePeriodSeconds"),
-        local_volumes=tuple(str(v.get("name", "")) for v in spec.get("volumes") or [] if _is_local(v)),
+        grace_s=whole(spec, "terminationGracePeriodSeconds", "spec"),
+        local_volumes=tuple(_local_volumes(items(spec, "volumes", "spec"))),
     )
 
 
@@ -58,19 +58,20 @@ def parse_node(node: Json, group: str = "") -> Node:
     Raises:
         DpuError: INVALID naming the field.
     """
-    metadata, spec, status = node.get("metadata") or {}, node.get("spec") or {}, node.get("status") or {}
-    capacity = _amounts(status.get("capacity") or {}, "status.capacity")
-    allocatable = _amounts(status.get("allocatable") or {}, "status.allocatable") or capacity
-    ready, since = _readiness(status.get("conditions") or [])
+    metadata, spec, status = _parts(node)
+    capacity = _amounts(status, "capacity")
+    allocatable = _amounts(status, "allocatable") or capacity
+    ready, since = _readiness(items(status, "conditions", "status"))
+    taints = items(spec, "taints", "spec")
     return Node(
-        name=metadata.get("name", ""),
+        name=text(metadata, "name", "metadata"),
         allocatable=allocatable,
         capacity=capacity or allocatable,
-        labels=metadata.get("labels") or NONE,
-        annotations=metadata.get("annotations") or NONE,
-        taints=tuple(parse_taint(taint, f"spec.taints[{at}]") for at, taint in enumerate(spec.get("taints") or [])),
-        unschedulable=bool(spec.get("unschedulable")),
-        provider_id=spec.get("providerID") or "",
+        labels=text_map(metadata, "labels", "metadata") or NONE,
+        annotations=text_map(metadata, "annotations", "metadata") or NONE,
+        taints=tuple(parse_taint(taint, f"spec.taints[{at}]") for at, taint in enumerate(taints)),
+        unschedulable=flag(spec, "unschedulable", "spec"),
+        provider_id=text(spec, "providerID", "spec"),
         group=group,
         ready=ready,
         created_s=parse_time(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
@@ -84,21 +85,25 @@ def parse_budget(budget: Json) -> Budget:
     Raises:
         DpuError: INVALID when the selector is malformed.
     """
-    metadata, status = budget.get("metadata") or {}, budget.get("status") or {}
-    selector = parse_selector((budget.get("spec") or {}).get("selector"), "spec.selector")
-    name, namespace = metadata.get("name", ""), metadata.get("namespace") or "default"
-    return Budget(namespace, name, selector, int(status.get("disruptionsAllowed") or 0))
+    metadata, spec, status = _parts(budget)
+    selector = parse_selector(optional_mapping(spec, "selector", "spec"), "spec.selector")
+    name, namespace = text(metadata, "name", "metadata"), text(metadata, "namespace", "metadata") or "default"
+    return Budget(namespace, name, selector, whole(status, "disruptionsAllowed", "status") or 0)
 
 
 def parse_controller(thing: Json) -> Controller:
-    """A workload controller: ReplicaSet, Job, StatefulSet, DaemonSet or ReplicationController."""
-    metadata, spec = thing.get("metadata") or {}, thing.get("spec") or {}
+    """A workload controller: ReplicaSet, Job, StatefulSet, DaemonSet or ReplicationController.
+
+    Raises:
+        DpuError: INVALID naming the field.
+    """
+    metadata, spec, _ = _parts(thing)
     return Controller(
-        kind=str(thing.get("kind", "")),
-        namespace=metadata.get("namespace") or "default",
-        name=metadata.get("name", ""),
-        replicas=spec.get("replicas"),
-        uid=metadata.get("uid") or "",
+        kind=text(thing, "kind", ""),
+        namespace=text(metadata, "namespace", "metadata") or "default",
+        name=text(metadata, "name", "metadata"),
+        replicas=whole(spec, "replicas", "spec"),
+        uid=text(metadata, "uid", "metadata"),
         owner=_owner(metadata),
     )
 
@@ -112,15 +117,21 @@ def parse_time(value: Any, field: str) -> float | None:
     if value is None:
         return None
     try:
-        return datetime.fromisoformat(str(value)).timestamp()
-    except ValueError:
-        message = f"{value!r} is not a time"
-        raise DpuError(Reason.INVALID, message, field=field, remedy="write it as 2026-01-31T12:00:00Z") from None
+        found = datetime.fromisoformat(value if isinstance(value, str) else "")
+        if found.tzinfo is not None:
+            return found.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    message = f"{str(value)[:60]!r} is not a time"
+    raise DpuError(Reason.INVALID, message, field=field, remedy="write it as 2026-01-31T12:00:00Z") from None
 
 
-def _choose(kind: type[_Choice], value: Any, otherwise: _Choice) -> _Choice:
-    if value is None:
-        return otherwise
+def _parts(thing: Json) -> tuple[Json, Json, Json]:
+    return mapping(thing, "metadata", ""), mapping(thing, "spec", ""), mapping(thing, "status", "")
+
+
+def _choose(kind: type[_Choice], value: str, otherwise: _Choice) -> _Choice:
+    """The choice of a name; what a later Kubernetes may call otherwise counts as the usual."""
     try:
         return kind(value)
     except ValueError:
@@ -128,27 +139,34 @@ def _choose(kind: type[_Choice], value: Any, otherwise: _Choice) -> _Choice:
 
 
 def _owner(metadata: Json) -> Owner | None:
-    for ref in metadata.get("ownerReferences") or []:
-        if ref.get("controller"):
-            return Owner(ref.get("apiVersion", ""), ref.get("kind", ""), ref.get("name", ""), ref.get("uid") or "")
+    for at, ref in enumerate(items(metadata, "ownerReferences", "metadata")):
+        field = f"metadata.ownerReferences[{at}]"
+        if flag(ref, "controller", field):
+            names = [text(ref, key, field) for key in ("apiVersion", "kind", "name", "uid")]
+            return Owner(*names)
     return None
 
 
-def _is_local(volume: Json) -> bool:
-    """Whether removing the node loses the volume's data; memory-backed directories are lost with the pod anyway."""
-    if volume.get("hostPath") is not None:
-        return True
-    scratch = volume.get("emptyDir")
-    return scratch is not None and scratch.get("medium", "") != "Memory"
+def _local_volumes(volumes: list[Json]) -> Iterator[str]:
+    """Names of volumes whose data a node takes along; memory-backed directories are lost with the pod anyway."""
+    for at, volume in enumerate(volumes):
+        field = f"spec.volumes[{at}]"
+        text(mapping(volume, "persistentVolumeClaim", field), "claimName", f"{field}.persistentVolumeClaim")
+        scratch = optional_mapping(volume, "emptyDir", field)
+        kept = scratch is not None and text(scratch, "medium", f"{field}.emptyDir") != "Memory"
+        if kept or optional_mapping(volume, "hostPath", field) is not None:
+            yield text(volume, "name", field)
 
 
-def _amounts(listed: Json, field: str) -> dict[str, int]:
-    return {name: amount_of(name, value, f"{field}.{name}") for name, value in sorted(listed.items())}
+def _amounts(status: Json, key: str) -> dict[str, int]:
+    listed = sorted(mapping(status, key, "status").items())
+    return {name: amount_of(name, value, f"status.{key}.{name}") for name, value in listed}
 
 
 def _readiness(conditions: list[Json]) -> tuple[bool, float | None]:
-    for condition in conditions:
-        if condition.get("type") == "Ready":
-            since = parse_time(condition.get("lastTransitionTime"), "status.conditions.lastTransitionTime")
-            return condition.get("status") == "True", since
+    for at, condition in enumerate(conditions):
+        field = f"status.conditions[{at}]"
+        if text(condition, "type", field) == "Ready":
+            since = parse_time(condition.get("lastTransitionTime"), f"{field}.lastTransitionTime")
+            return text(condition, "status", field) == "True", since
     return not conditions, None

@@ -1,9 +1,9 @@
 """The scheduling part of a pod, read from its Kubernetes object."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from coordinator.core.pool.quantity import amount_of
+from coordinator.core.pool.fields import Json, flag, items, mapping, optional_mapping, text, text_map, texts, whole
+from coordinator.core.pool.quantity import LARGEST, amount_of
 from coordinator.core.pool.scheduling import (
     AffinityTerm,
     Effect,
@@ -17,7 +17,9 @@ from coordinator.core.pool.selectors import NodeTerm, parse_node_terms, parse_se
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-Json = Mapping[str, Any]
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+MOST_INT32 = 2**31 - 1
+LAST_PORT = 65535
 
 
 def parse_shape(pod: Json, volume_terms: tuple[tuple[NodeTerm, ...], ...] = ()) -> PodShape:
@@ -30,24 +32,26 @@ def parse_shape(pod: Json, volume_terms: tuple[tuple[NodeTerm, ...], ...] = ()) 
     Raises:
         DpuError: INVALID naming the field when a quantity, selector or constraint is malformed.
     """
-    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    namespace = metadata.get("namespace") or "default"
-    labels = {str(k): str(v) for k, v in (metadata.get("labels") or {}).items()}
-    affinity = spec.get("affinity") or {}
-    required = ((affinity.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")) or {}
-    where = "spec.affinity"
+    metadata, spec = mapping(pod, "metadata", ""), mapping(pod, "spec", "")
+    namespace = text(metadata, "namespace", "metadata") or "default"
+    labels = text_map(metadata, "labels", "metadata")
+    affinity, where = mapping(spec, "affinity", "spec"), "spec.affinity"
+    required = mapping(mapping(affinity, "nodeAffinity", where), REQUIRED, f"{where}.nodeAffinity")
+    terms = items(required, "nodeSelectorTerms", f"{where}.nodeAffinity")
     return PodShape(
         namespace=namespace,
         labels=tuple(sorted(labels.items())),
         requests=_requests(spec),
         packing=_packing(spec),
-        node_selector=tuple(sorted((str(k), str(v)) for k, v in (spec.get("nodeSelector") or {}).items())),
-        node_terms=parse_node_terms(required.get("nodeSelectorTerms"), f"{where}.nodeAffinity.nodeSelectorTerms"),
-        tolerations=tuple(_toleration(t, at) for at, t in enumerate(spec.get("tolerations") or [])),
+        node_selector=tuple(sorted(text_map(spec, "nodeSelector", "spec").items())),
+        node_terms=parse_node_terms(terms, f"{where}.nodeAffinity.nodeSelectorTerms"),
+        tolerations=tuple(
+            _toleration(t, f"spec.tolerations[{n}]") for n, t in enumerate(items(spec, "tolerations", "spec"))
+        ),
         ports=_ports(spec),
-        affinity=_terms(affinity.get("podAffinity"), namespace, f"{where}.podAffinity"),
-        anti_affinity=_terms(affinity.get("podAntiAffinity"), namespace, f"{where}.podAntiAffinity"),
-        spread=tuple(_spread(spec.get("topologySpreadConstraints") or [], labels)),
+        affinity=_terms(affinity, "podAffinity", namespace),
+        anti_affinity=_terms(affinity, "podAntiAffinity", namespace),
+        spread=tuple(_spread(items(spec, "topologySpreadConstraints", "spec"), labels)),
         volume_terms=volume_terms,
     )
 
@@ -58,10 +62,11 @@ def parse_taint(taint: Json, field: str) -> Taint:
     Raises:
         DpuError: INVALID when the effect is unknown.
     """
-    return Taint(str(taint.get("key", "")), str(taint.get("value") or ""), _effect(taint.get("effect"), field))
+    return Taint(text(taint, "key", field), text(taint, "value", field), _effect(taint, field))
 
 
-def _effect(value: Any, field: str) -> Effect:
+def _effect(of: Json, field: str) -> Effect:
+    value = text(of, "effect", field)
     try:
         return Effect(value)
     except ValueError:
@@ -70,18 +75,18 @@ def _effect(value: Any, field: str) -> Effect:
         raise DpuError(Reason.INVALID, message, field=f"{field}.effect", remedy=f"use one of {allowed}") from None
 
 
-def _toleration(item: Json, at: int) -> Toleration:
-    effect = item.get("effect")
+def _toleration(item: Json, field: str) -> Toleration:
     return Toleration(
-        key=str(item.get("key") or ""),
-        value=str(item.get("value") or ""),
-        effect=_effect(effect, f"spec.tolerations[{at}]") if effect else None,
-        exists=item.get("operator") == "Exists",
+        key=text(item, "key", field),
+        value=text(item, "value", field),
+        effect=_effect(item, field) if text(item, "effect", field) else None,
+        exists=text(item, "operator", field) == "Exists",
     )
 
 
 def _listed(container: Json, field: str) -> dict[str, int]:
-    requests = (container.get("resources") or {}).get("requests") or {}
+    resources = mapping(container, "resources", field)
+    requests = mapping(resources, "requests", f"{field}.resources")
     return {name: amount_of(name, value, f"{field}.resources.requests.{name}") for name, value in requests.items()}
 
 
@@ -96,13 +101,13 @@ def _requests(spec: Json) -> tuple[tuple[str, int], ...]:
     Source: k8s.io/component-helpers resource.PodRequests (side cars count from their start on).
     """
     total: dict[str, int] = {}
-    for at, container in enumerate(spec.get("containers") or []):
+    for at, container in enumerate(items(spec, "containers", "spec")):
         _add(total, _listed(container, f"spec.containers[{at}]"))
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
-    for at, container in enumerate(spec.get("initContainers") or []):
+    for at, container in enumerate(items(spec, "initContainers", "spec")):
         step = _listed(container, f"spec.initContainers[{at}]")
-        if container.get("restartPolicy") == "Always":
+        if text(container, "restartPolicy", f"spec.initContainers[{at}]") == "Always":
             _add(total, step)
             _add(sidecars, step)
             step = dict(sidecars)
@@ -111,35 +116,46 @@ def _requests(spec: Json) -> tuple[tuple[str, int], ...]:
         peak = {name: max(peak.get(name, 0), step.get(name, 0)) for name in peak.keys() | step.keys()}
     total = {name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()}
     total |= _listed(spec, "spec")
-    overhead = spec.get("overhead") or {}
+    overhead = mapping(spec, "overhead", "spec")
     _add(total, {name: amount_of(name, value, f"spec.overhead.{name}") for name, value in overhead.items()})
+    for name, amount in total.items():
+        if amount > LARGEST:
+            message = f"the containers together request more than 2^53 of {name}"
+            raise DpuError(Reason.INVALID, message, field="spec.containers", remedy="check the units")
     return tuple(sorted((name, amount) for name, amount in total.items() if amount))
 
 
 def _packing(spec: Json) -> tuple[int, int]:
     total: dict[str, int] = {}
-    for at, container in enumerate(spec.get("containers") or []):
+    for at, container in enumerate(items(spec, "containers", "spec")):
         _add(total, _listed(container, f"spec.containers[{at}]"))
     return total.get("cpu", 0), total.get("memory", 0)
 
 
 def _ports(spec: Json) -> tuple[HostPort, ...]:
     ports: set[tuple[int, str, str]] = set()
-    for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
-        for port in container.get("ports") or []:
-            number = port.get("hostPort") or (port.get("containerPort") if spec.get("hostNetwork") else None)
-            if number:
-                ports.add((int(number), port.get("protocol") or "TCP", port.get("hostIP") or HostPort(0).address))
+    shared = flag(spec, "hostNetwork", "spec")
+    for kind in ("containers", "initContainers"):
+        for at, container in enumerate(items(spec, kind, "spec")):
+            for turn, port in enumerate(items(container, "ports", f"spec.{kind}[{at}]")):
+                field = f"spec.{kind}[{at}].ports[{turn}]"
+                number = whole(port, "hostPort", field, most=LAST_PORT)
+                inner = whole(port, "containerPort", field, most=LAST_PORT)
+                number = number or (inner if shared else None)
+                if number:
+                    protocol, address = text(port, "protocol", field), text(port, "hostIP", field)
+                    ports.add((number, protocol or "TCP", address or HostPort(0).address))
     return tuple(HostPort(*port) for port in sorted(ports))
 
 
-def _terms(affinity: Any, namespace: str, field: str) -> tuple[AffinityTerm, ...]:
-    required = (affinity or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or []
+def _terms(affinity: Json, key: str, namespace: str) -> tuple[AffinityTerm, ...]:
+    field = f"spec.affinity.{key}"
+    required = items(mapping(affinity, key, "spec.affinity"), REQUIRED, field)
     return tuple(_term(item, namespace, f"{field}[{at}]") for at, item in enumerate(required))
 
 
 def _term(item: Json, namespace: str, field: str) -> AffinityTerm:
-    key = item.get("topologyKey")
+    key = text(item, "topologyKey", field)
     if not key:
         raise DpuError(
             Reason.INVALID,
@@ -147,35 +163,32 @@ def _term(item: Json, namespace: str, field: str) -> AffinityTerm:
             field=f"{field}.topologyKey",
             remedy="name the node label that forms the domains",
         )
-    listed = frozenset(str(name) for name in item.get("namespaces") or ())
-    every = item.get("namespaceSelector") is not None
+    listed = frozenset(texts(item, "namespaces", field))
+    every = optional_mapping(item, "namespaceSelector", field) is not None
     spaces = frozenset[str]() if every else listed or frozenset({namespace})
-    return AffinityTerm(str(key), parse_selector(item.get("labelSelector"), f"{field}.labelSelector"), spaces)
+    selector = parse_selector(optional_mapping(item, "labelSelector", field), f"{field}.labelSelector")
+    return AffinityTerm(key, selector, spaces)
 
 
 def _spread(constraints: Iterable[Json], labels: Mapping[str, str]) -> Iterable[SpreadConstraint]:
     for at, item in enumerate(constraints):
-        if item.get("whenUnsatisfiable", "DoNotSchedule") != "DoNotSchedule":
-            continue
         field = f"spec.topologySpreadConstraints[{at}]"
-        skew, domains = item.get("maxSkew"), item.get("minDomains") or 1
-        if not isinstance(skew, int) or skew < 1 or not isinstance(domains, int) or domains < 1:
-            raise DpuError(
-                Reason.INVALID,
-                f"maxSkew {skew!r} and minDomains {domains!r} must be whole numbers of at least 1",
-                field=field,
-                remedy="correct the numbers",
-            )
-        chosen = dict(item.get("labelSelector") or {})
-        bound = {key: labels[key] for key in item.get("matchLabelKeys") or () if key in labels}
+        if text(item, "whenUnsatisfiable", field) not in {"", "DoNotSchedule"}:
+            continue
+        skew = whole(item, "maxSkew", field, least=1, most=MOST_INT32)
+        if skew is None:
+            remedy = "say how many pods one domain may have more than another"
+            raise DpuError(Reason.INVALID, "maxSkew is missing", field=f"{field}.maxSkew", remedy=remedy)
+        chosen = optional_mapping(item, "labelSelector", field)
+        bound = {key: labels[key] for key in texts(item, "matchLabelKeys", field) if key in labels}
         if bound:
-            chosen["matchLabels"] = {**(chosen.get("matchLabels") or {}), **bound}
-        selector = parse_selector(chosen if "labelSelector" in item or bound else None, f"{field}.labelSelector")
+            fixed = text_map(chosen or {}, "matchLabels", f"{field}.labelSelector")
+            chosen = {**(chosen or {}), "matchLabels": {**fixed, **bound}}
         yield SpreadConstraint(
-            topology_key=str(item.get("topologyKey", "")),
+            topology_key=text(item, "topologyKey", field),
             max_skew=skew,
-            selector=selector,
-            min_domains=domains,
-            honour_affinity=item.get("nodeAffinityPolicy", "Honor") == "Honor",
-            honour_taints=item.get("nodeTaintsPolicy", "Ignore") == "Honor",
+            selector=parse_selector(chosen, f"{field}.labelSelector"),
+            min_domains=whole(item, "minDomains", field, least=1, most=MOST_INT32) or 1,
+            honour_affinity=text(item, "nodeAffinityPolicy", field) in {"", "Honor"},
+            honour_taints=text(item, "nodeTaintsPolicy", field) == "Honor",
         )

@@ -8,7 +8,8 @@ from typing import Any
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-_FORM = re.compile(r"^([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)|[eE]([+-]?\d{1,3}))?$")
+_NUMBER = r"[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40}"
+_FORM = re.compile(rf"([+-]?)({_NUMBER})(?:(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)|[eE]([+-]?[0-9]{{1,3}}))?")
 _SCALE: dict[str, Fraction] = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -17,7 +18,7 @@ _SCALE: dict[str, Fraction] = {
     **{unit: Fraction(1000**power) for power, unit in enumerate("kMGTPE", start=1)},
     **{unit + "i": Fraction(1024**power) for power, unit in enumerate("KMGTPE", start=1)},
 }
-LARGEST = 2**62  # sums of two stay inside the 64-bit integers of the packing arrays
+LARGEST = 2**53  # sums of a thousand stay inside the 64-bit integers of the packing arrays
 
 
 def parse(value: Any, field: str) -> Fraction:
@@ -32,11 +33,11 @@ def parse(value: Any, field: str) -> Fraction:
 
     Source: k8s.io/apimachinery resource.Quantity.
     """
-    form = _FORM.match(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    form = _FORM.fullmatch(_spelled(value))
     if form is None:
         raise DpuError(
             Reason.INVALID,
-            f"{value!r} is not a resource quantity",
+            f"{_shown(value)} is not a resource quantity",
             field=field,
             remedy="write a number with an optional unit such as 500m, 2, 4Gi",
         )
@@ -44,9 +45,24 @@ def parse(value: Any, field: str) -> Fraction:
     amount = Fraction(Decimal(digits)) * (Fraction(10) ** int(exponent) if exponent else _SCALE[unit or ""])
     if sign == "-" and amount:
         raise DpuError(Reason.INVALID, f"{value!r} is negative", field=field, remedy="give zero or more")
+    return _bounded(amount, value, field)
+
+
+def _bounded(amount: Fraction, value: Any, field: str) -> Fraction:
     if amount > LARGEST:
-        raise DpuError(Reason.INVALID, f"{value!r} is larger than 2^62", field=field, remedy="check the unit")
+        raise DpuError(Reason.INVALID, f"{value!r} is larger than 2^53", field=field, remedy="check the unit")
     return amount
+
+
+def _spelled(value: Any) -> str:
+    """A number as text, empty for what is none; integers beyond all use are none, since spelling them takes long."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return "" if isinstance(value, int) and abs(value) > LARGEST**2 else str(value)
+
+
+def _shown(value: Any) -> str:
+    return "an enormous number" if isinstance(value, int) and not _spelled(value) else repr(value)[:60]
 
 
 def whole(value: Any, field: str) -> int:
@@ -56,7 +72,7 @@ def whole(value: Any, field: str) -> int:
 
 def milli(value: Any, field: str) -> int:
     """The quantity in thousandths, rounded up as the scheduler does."""
-    return _ceil(parse(value, field) * 1000)
+    return _ceil(_bounded(parse(value, field) * 1000, value, field))
 
 
 def _ceil(amount: Fraction) -> int:

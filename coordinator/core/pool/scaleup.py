@@ -159,7 +159,7 @@ class ScaleUpPlanner:
     def _skip(self, group: NodeGroup) -> SkippedGroup | None:
         name = group.name
         if not group.healthy:
-            return SkippedGroup(name, Skipped.UNHEALTHY, f"{name} is not healthy")
+            return SkippedGroup(name, Skipped.UNHEALTHY, f"{name} is not healthy: too many of its nodes are not ready")
         if self._state.backing_off(name, self._snapshot.now_s):
             return SkippedGroup(name, Skipped.BACKOFF, f"{name} failed to grow lately and is in back-off")
         if group.target >= group.maximum:

@@ -1,12 +1,16 @@
 """Label selectors and node selectors, parsed once and matched many times."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from coordinator.core.pool.fields import items, text, text_map, texts
 from proto.errors import DpuError
 from proto.reasons import Reason
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class Operator(Enum):
@@ -47,7 +51,7 @@ class Requirement:
                 return self._compares(value)
 
     def _compares(self, value: str | None) -> bool:
-        if value is None or not value.lstrip("-").isdigit():
+        if value is None or not _WHOLE.fullmatch(value):
             return False
         left, right = int(value), int(self.values[0])
         return left > right if self.operator is Operator.GREATER else left < right
@@ -94,8 +98,8 @@ def parse_selector(value: Mapping[str, Any] | None, field: str) -> Selector:
     """
     if value is None:
         return NOTHING
-    fixed = [Requirement(k, Operator.IN, (str(v),)) for k, v in sorted((value.get("matchLabels") or {}).items())]
-    listed = value.get("matchExpressions") or []
+    fixed = [Requirement(k, Operator.IN, (v,)) for k, v in sorted(text_map(value, "matchLabels", field).items())]
+    listed = items(value, "matchExpressions", field)
     parsed = [parse_requirement(item, f"{field}.matchExpressions[{at}]") for at, item in enumerate(listed)]
     return Selector(tuple(fixed + sorted(parsed, key=str)))
 
@@ -106,16 +110,16 @@ def parse_requirement(item: Mapping[str, Any], field: str) -> Requirement:
     Raises:
         DpuError: INVALID when the operator is unknown or its values do not suit it.
     """
-    key = item.get("key")
-    if not isinstance(key, str) or not key:
+    key, named = text(item, "key", field), text(item, "operator", field)
+    if not key:
         raise DpuError(Reason.INVALID, "the key is missing", field=f"{field}.key", remedy="name a label")
     try:
-        operator = Operator(item.get("operator"))
+        operator = Operator(named)
     except ValueError:
         allowed = ", ".join(known.value for known in Operator)
-        message = f"operator {item.get('operator')!r} is unknown"
+        message = f"operator {named!r} is unknown"
         raise DpuError(Reason.INVALID, message, field=f"{field}.operator", remedy=f"use one of {allowed}") from None
-    values = tuple(sorted(str(v) for v in item.get("values") or ()))
+    values = tuple(sorted(texts(item, "values", field)))
     _check_values(operator, values, f"{field}.values")
     return Requirement(key, operator, values)
 
@@ -125,23 +129,22 @@ def _check_values(operator: Operator, values: tuple[str, ...], field: str) -> No
         raise DpuError(Reason.INVALID, f"{operator.value} needs values", field=field, remedy="list at least one value")
     if operator in {Operator.EXISTS, Operator.DOES_NOT_EXIST} and values:
         raise DpuError(Reason.INVALID, f"{operator.value} takes no values", field=field, remedy="remove the values")
-    if operator in {Operator.GREATER, Operator.LESS} and (len(values) != 1 or not values[0].lstrip("-").isdigit()):
+    if operator in {Operator.GREATER, Operator.LESS} and (len(values) != 1 or not _WHOLE.fullmatch(values[0])):
         raise DpuError(
             Reason.INVALID, f"{operator.value} needs one whole number", field=field, remedy="give one number"
         )
 
 
-def parse_node_terms(terms: Any, field: str) -> tuple[NodeTerm, ...]:
+def parse_node_terms(terms: Sequence[Mapping[str, Any]], field: str) -> tuple[NodeTerm, ...]:
     """The alternatives of a required node affinity (one of them must match)."""
     return tuple(
         NodeTerm(
             tuple(_expressions(term, "matchExpressions", f"{field}[{at}]")),
             tuple(_expressions(term, "matchFields", f"{field}[{at}]")),
         )
-        for at, term in enumerate(terms or [])
+        for at, term in enumerate(terms)
     )
 
 
 def _expressions(term: Mapping[str, Any], name: str, field: str) -> list[Requirement]:
-    listed = term.get(name) or []
-    return [parse_requirement(item, f"{field}.{name}[{at}]") for at, item in enumerate(listed)]
+    return [parse_requirement(item, f"{field}.{name}[{at}]") for at, item in enumerate(items(term, name, field))]

@@ -1,31 +1,23 @@
 """The cluster as one loop decides on it, in an order that does not depend on the order of arrival."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
+import msgspec
+
+from coordinator.core.pool.fields import Json, refused, seen_text
+from coordinator.core.pool.left_out import BadObject, check, each, name_of, told, without_circles
 from coordinator.core.pool.model import Budget, Controller, GroupOptions, Node, NodeGroup, Pod
-from coordinator.core.pool.observation import GroupObservation, Json, Observation
+from coordinator.core.pool.observation import GroupObservation, Observation
 from coordinator.core.pool.parse_objects import parse_budget, parse_controller, parse_node, parse_pod
 from coordinator.core.pool.scheduling import PodShape
-from coordinator.core.pool.volumes import VolumePlaces
+from coordinator.core.pool.volumes import VolumePlaces, parse_claim, parse_volume
 from proto.errors import DpuError
-from proto.reasons import Reason
 
-_Thing = TypeVar("_Thing")
+__all__ = ["BadObject", "Snapshot", "read"]
 
-
-@dataclass(frozen=True, slots=True)
-class BadObject:
-    """An object that was left out, and why."""
-
-    name: str
-    field: str
-    message: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.field}: {self.message} ({self.remedy})"
+MOST_OPTION = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +26,8 @@ class Snapshot:
 
     Attributes:
         controllers: by (kind, namespace, name); None when nobody lists them.
+        deleting: nodes whose removal is under way, and whether they are being drained.
+        unread: per node, a pod on it that was left out: nobody knows what it needs or whether it may go.
         bad: objects left out; the loop goes on with the rest.
     """
 
@@ -44,6 +38,7 @@ class Snapshot:
     controllers: Mapping[tuple[str, str, str], Controller] | None = None
     groups: tuple[NodeGroup, ...] = ()
     deleting: Mapping[str, bool] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
     bad: tuple[BadObject, ...] = ()
 
     def group(self, name: str) -> NodeGroup | None:
@@ -60,21 +55,22 @@ def read(seen: Observation) -> Snapshot:
     """Parse what was observed; objects with errors are named and left out."""
     bad: list[BadObject] = []
     shapes: dict[PodShape, PodShape] = {}
-    members = {node: group.name for group in seen.groups for node in group.nodes}
+    listed = _distinct(seen.groups, bad)
+    members = _members(listed, bad)
+    places = VolumePlaces(
+        each(seen.claims, "persistentvolumeclaim", parse_claim, bad),
+        each(seen.volumes, "persistentvolume", parse_volume, bad, namespaced=False),
+    )
+    groups = [group for one in listed for group in _group_if_sound(one, shapes, bad)]
 
     def node_of(thing: Json) -> Node:
-        return parse_node(thing, members.get(_name(thing), ""))
+        return parse_node(thing, members.get(name_of(thing, namespaced=False), ""))
 
-    places = _places(seen, bad)
-
-    def pod_of(thing: Json) -> Pod:
-        return parse_pod(thing, volume_terms=places.of(thing), shapes=shapes)
-
-    nodes = _each(seen.nodes, "node", node_of, bad)
-    pods = _each(seen.pods, "pod", pod_of, bad)
-    budgets = _each(seen.budgets, "poddisruptionbudget", parse_budget, bad)
+    nodes = each(seen.nodes, "node", node_of, bad, namespaced=False)
+    pods = each(seen.pods, "pod", lambda thing: parse_pod(thing, volume_terms=places.of(thing), shapes=shapes), bad)
+    pods = without_circles(pods, "pod", bad)
+    budgets = each(seen.budgets, "poddisruptionbudget", parse_budget, bad)
     controllers = None if seen.controllers is None else _controllers(seen.controllers, bad)
-    groups = _groups(seen.groups, shapes, bad)
     return Snapshot(
         now_s=seen.now_s,
         nodes=tuple(sorted(nodes, key=lambda node: node.name)),
@@ -83,100 +79,104 @@ def read(seen: Observation) -> Snapshot:
         controllers=controllers,
         groups=tuple(sorted(groups, key=lambda group: group.name)),
         deleting=dict(sorted(seen.deleting.items())),
+        unread=_unread(seen.pods, pods) if len(pods) < len(seen.pods) else {},
         bad=tuple(sorted(bad, key=lambda one: (one.name, one.field, one.message))),
     )
 
 
-def _check(holds: bool, message: str, field: str, remedy: str) -> None:  # noqa: FBT001 - reads as an assertion
-    if not holds:
-        raise DpuError(Reason.INVALID, message, field=field, remedy=remedy)
-
-
-def _name(thing: Json) -> str:
-    return str((thing.get("metadata") or {}).get("name", ""))
-
-
-def _each(things: Iterable[Json], kind: str, parse: Callable[[Json], _Thing], bad: list[BadObject]) -> Iterable[_Thing]:
-    found = []
-    for thing in things:
-        metadata = thing.get("metadata") or {}
-        name = "/".join(part for part in (metadata.get("namespace"), _name(thing)) if part)
-        try:
-            _check(bool(_name(thing)), "the name is missing", "metadata.name", "give it a name")
-            found.append(parse(thing))
-        except DpuError as error:
-            bad.append(BadObject(f"{kind} {name}", error.field, error.message, error.remedy))
-    return found
-
-
-def _places(seen: Observation, bad: list[BadObject]) -> VolumePlaces:
-    try:
-        return VolumePlaces(seen.claims, seen.volumes)
-    except DpuError as error:
-        bad.append(BadObject("persistentvolumes", error.field, error.message, error.remedy))
-        return VolumePlaces()
+def _unread(things: Iterable[Json], pods: Iterable[Pod]) -> dict[str, str]:
+    known = {pod.key for pod in pods}
+    left = {name_of(thing): seen_text(thing, "spec", "nodeName") for thing in things}
+    return {node: name for name, node in sorted(left.items(), reverse=True) if node and name not in known}
 
 
 def _controllers(things: Iterable[Json], bad: list[BadObject]) -> Mapping[tuple[str, str, str], Controller]:
-    listed = list(_each(things, "controller", parse_controller, bad))
-    by_uid = {controller.uid: controller for controller in listed if controller.uid}
-    sound = {}
-    for controller in sorted(listed, key=lambda c: (c.kind, c.namespace, c.name)):
-        if _in_a_circle(controller, by_uid):
-            name = f"controller {controller.kind} {controller.namespace}/{controller.name}"
-            message, remedy = "its owners form a circle", "remove one of the owner references"
-            bad.append(BadObject(name, "metadata.ownerReferences", message, remedy))
-        else:
-            sound[controller.kind, controller.namespace, controller.name] = controller
-    return sound
+    by_kind: dict[str, list[Json]] = {}
+    for thing in things:
+        by_kind.setdefault(seen_text(thing, "kind"), []).append(thing)
+    found: list[Controller] = []
+    for kind, listed in sorted(by_kind.items()):
+        found += each(listed, f"controller {kind}".rstrip(), parse_controller, bad)
+    ordered = sorted(found, key=lambda c: (c.kind, c.namespace, c.name))
+    sound = without_circles(ordered, "controller", bad)
+    return {(one.kind, one.namespace, one.name): one for one in sound}
 
 
-def _in_a_circle(controller: Controller, by_uid: Mapping[str, Controller]) -> bool:
-    met: set[str] = set()
-    current: Controller | None = controller
-    while current is not None and current.owner is not None:
-        if current.uid in met:
-            return True
-        met.add(current.uid)
-        current = by_uid.get(current.owner.uid)
-    return False
-
-
-def _groups(
-    seen: Iterable[GroupObservation], shapes: dict[PodShape, PodShape], bad: list[BadObject]
-) -> list[NodeGroup]:
-    found: dict[str, NodeGroup] = {}
-    for group in sorted(seen, key=lambda one: one.name):
-        try:
-            _check(group.name not in found, "the name is taken", "name", "give groups distinct names")
-            found[group.name] = _group(group, shapes)
-        except DpuError as error:
-            bad.append(BadObject(f"nodegroup {group.name}", error.field, error.message, error.remedy))
+def _distinct(groups: Iterable[GroupObservation], bad: list[BadObject]) -> list[GroupObservation]:
+    """Groups by name; of several with one name the first in the order of their content."""
+    found: dict[str, GroupObservation] = {}
+    for group in sorted(groups, key=lambda one: (one.name, msgspec.json.encode(one, order="deterministic"))):
+        if group.name in found:
+            bad.append(BadObject(f"nodegroup {group.name}", "name", "the name is taken", "give groups distinct names"))
+        found.setdefault(group.name, group)
     return list(found.values())
 
 
-def _group(seen: GroupObservation, shapes: dict[PodShape, PodShape]) -> NodeGroup:
+def _members(groups: Iterable[GroupObservation], bad: list[BadObject]) -> dict[str, str]:
+    """The group of each node; of several groups that claim one node the first has it."""
+    members: dict[str, str] = {}
+    for group in groups:
+        for node in sorted(set(group.nodes)):
+            owner = members.setdefault(node, group.name)
+            if owner != group.name:
+                message, remedy = f"node {node} belongs to {owner} already", "let a node belong to one group"
+                bad.append(BadObject(f"nodegroup {group.name}", "nodes", message, remedy))
+    return members
+
+
+def _group_if_sound(
+    seen: GroupObservation, shapes: dict[PodShape, PodShape], bad: list[BadObject]
+) -> Iterable[NodeGroup]:
+    try:
+        yield _group(seen, shapes, bad)
+    except DpuError as error:
+        bad.append(told(f"nodegroup {seen.name}", error))
+
+
+def _group(seen: GroupObservation, shapes: dict[PodShape, PodShape], bad: list[BadObject]) -> NodeGroup:
     sizes = {"minimum": seen.minimum, "maximum": seen.maximum, "target": seen.target}
     for name, size in sizes.items():
-        _check(size >= 0, f"{size} is negative", name, "give zero or more")
+        check(size >= 0, f"{size} is negative", name, "give zero or more")
     message = f"minimum {seen.minimum} is above maximum {seen.maximum}"
-    _check(seen.minimum <= seen.maximum, message, "minimum", "correct one of them")
+    check(seen.minimum <= seen.maximum, message, "minimum", "correct one of them")
+    daemons = each(
+        seen.daemon_pods, f"nodegroup {seen.name}: daemon pod", lambda pod: parse_pod(pod, shapes=shapes), bad
+    )
     return NodeGroup(
         name=seen.name,
         minimum=seen.minimum,
         maximum=seen.maximum,
         target=seen.target,
-        template=None if seen.template is None else replace(parse_node(seen.template, seen.name), ready=True),
-        daemon_pods=tuple(parse_pod(pod, shapes=shapes) for pod in seen.daemon_pods),
+        template=_template(seen, bad),
+        daemon_pods=tuple(daemons),
         options=_options(seen.options),
         price_per_hour=seen.price_per_hour,
         healthy=seen.healthy,
+        priority=seen.priority,
     )
 
 
+def _template(seen: GroupObservation, bad: list[BadObject]) -> Node | None:
+    """What a new node looks like; a group whose template has an error cannot grow, and its nodes may still go."""
+    if seen.template is None:
+        return None
+    try:
+        return replace(parse_node(seen.template, seen.name), ready=True)
+    except DpuError as error:
+        bad.append(told(f"nodegroup {seen.name}", error, "template"))
+        return None
+
+
 def _options(given: Mapping[str, Any]) -> GroupOptions:
-    known = {one.name for one in fields(GroupOptions)}
-    for name in given:
+    known = {one.name: str(one.type) for one in fields(GroupOptions)}
+    for name, value in given.items():
         remedy = f"use one of {', '.join(sorted(known))}"
-        _check(name in known, f"option {name!r} is unknown", f"options.{name}", remedy)
-    return GroupOptions(**given)
+        check(name in known, f"option {name!r} is unknown", f"options.{name}", remedy)
+        if value is None:
+            continue
+        if "bool" in known[name]:
+            if not isinstance(value, bool):
+                raise refused(value, "switch (true or false)", "options", name)
+        elif not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < MOST_OPTION:
+            raise refused(value, "number of at least 0", "options", name)
+    return GroupOptions(**{name: value for name, value in given.items() if value is not None})

@@ -8,7 +8,7 @@ from coordinator.core.pool.model import Phase
 from coordinator.core.pool.parse_objects import parse_budget, parse_node, parse_pod
 from coordinator.core.pool.parse_scheduling import parse_shape
 from coordinator.core.pool.scheduling import Effect, HostPort, PodShape, Taint, Toleration
-from coordinator.core.pool.volumes import VolumePlaces
+from coordinator.core.pool.volumes import VolumePlaces, parse_claim, parse_volume
 from proto.errors import DpuError
 from tests.unit.coordinator.core.pool.objects import budget, node, pod
 
@@ -92,7 +92,10 @@ def test_soft_constraints_decide_nothing() -> None:
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
-        ({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone"}]}, "spec.topologySpreadConstraints[0]"),
+        (
+            {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone"}]},
+            "spec.topologySpreadConstraints[0].maxSkew",
+        ),
         ({"tolerations": [{"effect": "Sometimes"}]}, "spec.tolerations[0].effect"),
         ({"containers": [requests("1x")]}, "spec.containers[0].resources.requests.cpu"),
         (
@@ -145,7 +148,7 @@ def test_volumes_tie_a_pod_to_their_zone() -> None:
         "metadata": {"name": "pv", "labels": zone},
         "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}},
     }
-    places = VolumePlaces([claim], [volume])
+    places = VolumePlaces([parse_claim(claim)], [parse_volume(volume)])
     thing = pod("a", spec={"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]})
     by_zone, by_rack = places.of(thing)
     assert by_zone[0].matches(zone, "n1")

@@ -17,7 +17,7 @@ def test_cpu_is_counted_in_thousandths(text: str, thousandths: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("128Mi", 2**27), ("1.5Gi", 3 * 2**29), ("1G", 10**9), ("1E", 10**18), ("1e-3", 1), ("100n", 1)],
+    [("128Mi", 2**27), ("1.5Gi", 3 * 2**29), ("1G", 10**9), ("1P", 10**15), ("1e-3", 1), ("100n", 1)],
 )
 def test_amounts_are_rounded_up_to_whole_units(text: str, number: int) -> None:
     assert whole(text, "memory") == number
@@ -41,5 +41,10 @@ def test_what_is_no_quantity_is_refused_by_field(text: object) -> None:
 def test_negative_and_enormous_amounts_are_refused() -> None:
     with pytest.raises(DpuError, match="is negative"):
         parse("-1", "spec.size")
+    for amount in ("99E", "9007199254740993"):
+        with pytest.raises(DpuError, match="larger than"):
+            parse(amount, "spec.size")
     with pytest.raises(DpuError, match="larger than"):
-        parse("99E", "spec.size")
+        milli("9007199254740992", "cpu")
+    with pytest.raises(DpuError, match="an enormous number is not"):
+        parse(10**5000, "spec.size")

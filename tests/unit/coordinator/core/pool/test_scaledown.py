@@ -41,6 +41,41 @@ def unneeded(*names: str) -> PoolState:
     return PoolState(unneeded_since=dict.fromkeys(names, NOW_S - 1201))
 
 
+def test_a_node_of_a_group_at_its_minimum_is_not_tried_and_takes_the_pods_of_others() -> None:
+    said = loop(
+        unneeded("a", "b"),
+        nodes=[node("a"), node("b")],
+        pods=[pod("p", on="b")],
+        groups=[group("least", ["a"], minimum=1), group("other", ["b"])],
+    )
+    assert [(one.node, dict(one.moves)) for one in said.remove] == [("b", {"default/p": "a"})]
+    assert (said.nodes["a"].reason, said.nodes["a"].remedy) == ("NodeGroupMinSizeReached", "lower the group's minimum")
+
+
+def test_nodes_that_leave_already_are_not_taken_off_the_group_twice() -> None:
+    names = ["n1", "n2", "n3", "n4"]
+    said = loop(
+        unneeded(*names),
+        nodes=[node(name) for name in names],
+        groups=[group("a", names, minimum=1, target=2)],
+        deleting={"n3": False, "n4": False},
+    )
+    assert [one.node for one in said.remove] == ["n1"]
+
+
+def test_an_unready_node_that_is_in_use_stays_as_any_other() -> None:
+    seen: dict[str, Any] = {"nodes": [node("n1", ready=False), node("n2")], "groups": [group("a", ["n1"])]}
+    assert loop(unneeded("n1"), pods=[pod("p", "3", on="n1")], **seen).nodes["n1"].reason == "NotUnderutilized"
+    assert [one.node for one in loop(unneeded("n1"), pods=[pod("p", on="n1")], **seen).remove] == ["n1"]
+
+
+def test_a_node_with_a_pod_that_could_not_be_read_stays() -> None:
+    broken = pod("p", on="n1") | {"status": 3}
+    said = loop(unneeded("n1"), nodes=[node("n1"), node("n2")], pods=[broken], groups=[group("a", ["n1", "n2"])])
+    assert said.nodes["n1"].reason == "UnexpectedError"
+    assert "default/p on n1 could not be read" in said.nodes["n1"].sentence
+
+
 def atomic(names: list[str], **more: Any) -> dict[str, Any]:
     options = {"zero_or_max": True}
     return {"nodes": [node(n) for n in names], "groups": [group("a", names, options=options, **more)]}

@@ -23,9 +23,11 @@ def test_negative_sizes_and_unknown_units() -> None:
     ]
 
 
-def test_a_template_with_an_error_takes_its_group_out() -> None:
+def test_a_group_whose_template_has_an_error_cannot_grow_and_is_still_there() -> None:
     broken = node("t", taints=[{"key": "k", "effect": "Never"}])
-    assert left_out(groups=[group("a", template=broken), group("b")]) == [("nodegroup a", "spec.taints[0].effect")]
+    snapshot = read(Observation(NOW_S, groups=[group("a", template=broken), group("b")]))
+    assert [(one.name, one.field) for one in snapshot.bad] == [("nodegroup a", "template.spec.taints[0].effect")]
+    assert [one.template is None for one in snapshot.groups] == [True, False]
 
 
 def test_unknown_options_and_double_names() -> None:
@@ -33,6 +35,72 @@ def test_unknown_options_and_double_names() -> None:
         ("nodegroup a", "options.speed"),
         ("nodegroup b", "name"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"spec": "oops"}, "spec"),
+        ({"spec": {"containers": [3]}}, "spec.containers[0]"),
+        ({"spec": {"priority": "high"}}, "spec.priority"),
+        ({"spec": {"terminationGracePeriodSeconds": "x"}}, "spec.terminationGracePeriodSeconds"),
+        ({"spec": {"volumes": [{"name": "v", "emptyDir": 3}]}}, "spec.volumes[0].emptyDir"),
+        ({"spec": {"nodeSelector": {"disk": 3}}}, "spec.nodeSelector.disk"),
+        ({"status": []}, "status"),
+    ],
+)
+def test_a_pod_with_a_field_of_the_wrong_type_is_left_out_by_field(change: dict[str, Any], field: str) -> None:
+    assert left_out(pods=[pod("p") | change, pod("q")]) == [("pod default/p", field)]
+
+
+def test_other_objects_with_a_field_of_the_wrong_type_are_left_out_by_field() -> None:
+    listed, many = node("n1"), budget("b", 1, {})
+    listed["metadata"]["labels"] = ["a"]
+    many["status"]["disruptionsAllowed"] = "many"
+    replicas = controller("c", "") | {"spec": {"replicas": "x"}}
+    negative = controller("d", "") | {"spec": {"replicas": -1}}
+    assert left_out(nodes=[listed], budgets=[many], controllers=[replicas, negative]) == [
+        ("controller ReplicaSet default/c", "spec.replicas"),
+        ("controller ReplicaSet default/d", "spec.replicas"),
+        ("node n1", "metadata.labels"),
+        ("poddisruptionbudget default/b", "status.disruptionsAllowed"),
+    ]
+
+
+def test_of_two_objects_with_one_name_one_is_read_the_same_in_any_order() -> None:
+    nodes = [node("n1", "4"), node("n1", "8"), node("n2")]
+    found = [read(Observation(NOW_S, nodes=listed)) for listed in (nodes, nodes[::-1])]
+    assert found[0] == found[1]
+    assert [one.name for one in found[0].nodes] == ["n1", "n2"]
+    assert [(one.name, one.message) for one in found[0].bad] == [("node n1", "the name is taken")]
+
+
+def test_a_node_that_two_groups_claim_belongs_to_the_first() -> None:
+    seen = Observation(NOW_S, nodes=[node("n1")], groups=[group("b", ["n1"]), group("a", ["n1"])])
+    snapshot = read(seen)
+    assert snapshot.nodes[0].group == "a"
+    assert [(one.name, one.field) for one in snapshot.bad] == [("nodegroup b", "nodes")]
+
+
+def test_a_pod_that_owns_itself_is_left_out_and_its_node_stays_as_it_is() -> None:
+    ring = pod("p", on="n1")
+    ring["metadata"] |= {"uid": "u1"}
+    ring["metadata"]["ownerReferences"] = [{"kind": "Pod", "name": "p", "uid": "u1", "controller": True}]
+    snapshot = read(Observation(NOW_S, nodes=[node("n1")], pods=[ring]))
+    assert [(one.name, one.field) for one in snapshot.bad] == [("pod default/p", "metadata.ownerReferences")]
+    assert snapshot.unread == {"n1": "default/p"}
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"unneeded_s": "x"}, "options.unneeded_s"),
+        ({"unready_s": -1}, "options.unready_s"),
+        ({"zero_or_max": 3}, "options.zero_or_max"),
+    ],
+)
+def test_options_of_a_group_are_of_their_type(options: dict[str, Any], field: str) -> None:
+    assert left_out(groups=[group("a", options=options)]) == [("nodegroup a", field)]
 
 
 def test_an_object_without_name() -> None:
@@ -45,7 +113,7 @@ def test_a_malformed_budget_and_volume() -> None:
     term = {"matchExpressions": [{"key": "a", "operator": "In"}]}
     volume = {"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}}
     assert left_out(budgets=[bad], volumes=[volume]) == [
-        ("persistentvolumes", "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values"),
+        ("persistentvolume v", "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values"),
         ("poddisruptionbudget default/b", "spec.selector.matchExpressions[0].operator"),
     ]
 
