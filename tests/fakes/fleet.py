@@ -88,7 +88,8 @@ class FleetApi(MemoryApi):
         found = self.objects.get((Foreign.POD, namespace, name))  # type: ignore[arg-type]
         await self.delete(Foreign.POD, name, namespace)
         if found is not None:
-            await self.create(Foreign.POD, pending_pod(f"{name}x"))
+            requested = found["spec"]["containers"][0]["resources"]["requests"]
+            await self.create(Foreign.POD, pending_pod(f"{name}x", requested["cpu"]))
 
     def of(self, kind: Any) -> dict[str, Json]:
         """Objects of a kind by name."""
@@ -208,16 +209,15 @@ class Fleet(Plant):
     def _check(self, kind: Any, before: Json | None, after: Json) -> None:
         if kind is Kind.HOST and before is not None and after:
             self._check_host(before["spec"], after["spec"], after["metadata"]["name"])
-        if kind is Kind.MACHINE and before is None:
-            server = after["spec"]["hostRef"]["name"]
-            others = [one["metadata"]["name"] for one in self.machines() if one["spec"]["hostRef"]["name"] == server]
+        if kind is Kind.MACHINE and before is None and (server := _server(after)):
+            others = [one["metadata"]["name"] for one in self.machines() if _server(one) == server]
             self.twice += [f"{after['metadata']['name']} is made on {server}, which {other} has" for other in others]
 
     def _check_host(self, before: Json, after: Json, name: str) -> None:
         old, new = before.get("lease", {}), after.get("lease", {})
         if new.get("pool") and old.get("pool") != new["pool"] and new["generation"] <= old.get("generation", 0):
             self.twice.append(f"{name} goes to {new['pool']} without a new generation")
-        used = [one for one in self.machines() if one["spec"]["hostRef"]["name"] == name]
+        used = [one for one in self.machines() if _server(one) == name]
         if old.get("pool") and old["pool"] != new.get("pool") and used:
             self.twice.append(f"{name} leaves {old['pool']} with a machine on it")
         claims = [(one.get("claimRef") or {}).get("uid") for one in (before, after)]
@@ -298,6 +298,11 @@ class Fleet(Plant):
             for pod, at in zip(waiting, free, strict=False):
                 await self.api.patch(Foreign.POD, pod["metadata"]["name"], {"spec": {"nodeName": at}}, "default")
             await asyncio.sleep(every_s)
+
+
+def _server(machine: Json) -> str:
+    """The server that a machine was made for; empty for any."""
+    return str(machine["spec"].get("hostRef", {}).get("name", ""))
 
 
 def node(name: str) -> Json:

@@ -11,6 +11,7 @@ from coordinator.core.ipam.allocate import Lease
 from coordinator.core.objects.machine import Machine, Nic
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.network import Network, Subnet
+from coordinator.core.objects.pool import provider_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +62,17 @@ def nic_configs(
 
 
 def seed_documents(machine: Machine, user_data: str, nics: Sequence[NicConfig]) -> SeedDocuments:
-    """The seed of a machine.
+    """The seed of a machine. User data that is the same for many finds in the meta-data who this one is.
 
-    Source: cloud-init, NoCloud data source and network-config version 2.
+    Source: cloud-init, NoCloud data source and network-config version 2; Jinja in user data can name `provider_id`,
+    but no key with a hyphen.
     """
-    meta = {"instance-id": machine.metadata.uid, "local-hostname": machine.metadata.name}
+    own = machine.metadata
+    meta = {
+        "instance-id": own.uid,
+        "local-hostname": own.name,
+        "provider_id": provider_id(own.namespace, own.name),
+    }
     ethernets = {config.nic.name: _ethernet(config, first=index == 0) for index, config in enumerate(nics)}
     network: Json = {"version": 2, "ethernets": ethernets}
     return SeedDocuments(

@@ -131,12 +131,12 @@ class NodeGroup:
     def _instance(self, name: str) -> Instance:
         id_ = provider_id(self.pool.spec.template.namespace, name)
         entry = self.seen.get(name)
+        if entry is not None and entry.state is NodeState.FAILED and not entry.node:
+            return Instance(id_, InstanceState.CREATING, Fault.GIVEN_UP, entry.message or f"{name} was given up")
         if name not in self.staying or (entry is not None and entry.state is NodeState.DELETING):
             return Instance(id_, InstanceState.DELETING)
         if entry is not None and entry.state is NodeState.RUNNING:
             return Instance(id_, InstanceState.RUNNING)
-        if entry is not None and entry.state is NodeState.FAILED and not entry.node:
-            return Instance(id_, InstanceState.CREATING, Fault.GIVEN_UP, entry.message or f"{name} was given up")
         return Instance(id_, InstanceState.RUNNING if self.joined(name) else InstanceState.CREATING)
 
     def _slots(self) -> Iterable[Instance]:

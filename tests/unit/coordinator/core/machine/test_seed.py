@@ -53,7 +53,8 @@ def test_the_default_route_of_an_ipv6_subnet_is_an_ipv6_one() -> None:
 
 def test_meta_data_names_the_machine_by_uid_so_that_a_new_one_is_a_new_instance() -> None:
     documents = seed_documents(machine(), "", [])
-    assert yaml.safe_load(documents.meta_data) == {"instance-id": UID, "local-hostname": "bm"}
+    meta = yaml.safe_load(documents.meta_data)
+    assert meta == {"instance-id": UID, "local-hostname": "bm", "provider_id": "dpupool://default/bm"}
 
 
 def test_without_user_data_there_is_an_empty_cloud_config() -> None:

@@ -91,6 +91,14 @@ def test_a_removal_is_told_until_its_node_is_gone_though_the_machine_is() -> Non
     assert found.has(NodeRef("dpupool://default/m", "w1"))
 
 
+def test_a_machine_that_was_given_up_is_a_failure_to_create_until_it_is_forgotten() -> None:
+    entry = {"machine": "m", "server": "h", "state": "Failed", "message": "did not come within 600 s"}
+    for machines in ((machine("m"),), ()):
+        found = group(machines=machines, status={"nodes": [entry]}, removals=[{"machine": "m"}], replicas=1)
+        told = [(one.state, one.fault, one.message) for one in found.instances() if one.id.endswith("/m")]
+        assert told == [(InstanceState.CREATING, Fault.GIVEN_UP, "did not come within 600 s")]
+
+
 def test_a_failure_after_the_node_joined_is_no_failure_to_create() -> None:
     entry = {"machine": "m", "server": "h", "state": "Failed", "node": "w1"}
     found = group(machines=(machine("m"),), status={"nodes": [entry]}, replicas=1)
