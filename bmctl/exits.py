@@ -29,6 +29,7 @@ EXIT_OF: dict[Reason, Exit] = {
     Reason.IN_FLIGHT: Exit.CONFLICT,
     Reason.STALE_GENERATION: Exit.CONFLICT,
     Reason.GONE: Exit.CONFLICT,
+    Reason.OUT_OF_RANGE: Exit.INVALID,
     Reason.NOT_ASSIGNED: Exit.DENIED,
     Reason.FORBIDDEN: Exit.DENIED,
     Reason.UNAUTHENTICATED: Exit.DENIED,

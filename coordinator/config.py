@@ -1,5 +1,6 @@
 """Settings of the coordinator: one TOML file; what is wrong in it is named by key and file."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,25 @@ class Autoscaler(Section, frozen=True, kw_only=True):
     client_ca: str = ""
 
 
+class Csi(Section, frozen=True, kw_only=True):
+    """The CSI Controller; nothing is served when `listen` is empty.
+
+    Attributes:
+        listen: ``unix:///PATH.sock``; its folder must hold nothing else.
+        name: of the plug-in, what a StorageClass calls its provisioner.
+        namespace: of the volumes, snapshots and attachments that are made; it is made too.
+        backend: for classes that name none.
+        pools: values of the label topology.dpupool.io/pool of the hosts that reach a backend, by its name; a backend
+            that is not here is reached by all.
+    """
+
+    listen: str = ""
+    name: str = "csi.dpupool.io"
+    namespace: str = "dpupool-csi"
+    backend: str = "file"
+    pools: dict[str, tuple[str, ...]] = {}
+
+
 class Timing(Section, frozen=True, kw_only=True):
     """Seconds; see coordinator.controllers.context.Timing and coordinator.core.machine.deadlines."""
 
@@ -94,6 +114,7 @@ class Config(Section, frozen=True, kw_only=True):
     storage: dict[str, Storage] = {}
     metrics: Metrics = Metrics()
     autoscaler: Autoscaler = Autoscaler()
+    csi: Csi = Csi()
     timing: Timing = Timing()
     state: str = ""
     secrets_namespace: str = "dpupool-system"
@@ -117,6 +138,7 @@ def load(path: Path) -> Config:
 
 def _check(found: Config, path: Path) -> None:
     _check_autoscaler(found, path)
+    _check_csi(found, path)
     if found.api.kubeconfig:
         return
     for key, value in (
@@ -146,6 +168,30 @@ def _check_autoscaler(found: Config, path: Path) -> None:
                 field=f"autoscaler.{key}",
                 remedy=f"write it, or api.{key}, or leave autoscaler.listen and autoscaler.expander_listen empty",
             )
+
+
+def _check_csi(found: Config, path: Path) -> None:
+    asked = found.csi
+    if not asked.listen:
+        return
+    checked = (
+        ("name", asked.name, r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", "1 to 63 of a-z, 0-9, - and ."),
+        ("namespace", asked.namespace, r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "1 to 63 of a-z, 0-9 and -"),
+        ("listen", asked.listen, r"unix:///.+\.sock", "unix:///PATH.sock"),
+    )
+    for key, value, shape, told in checked:
+        if not re.fullmatch(shape, value):
+            raise DpuError(
+                Reason.INVALID, f"{path}: csi.{key} is {value!r}", field=f"csi.{key}", remedy=f"write {told}"
+            )
+    unknown = sorted({asked.backend, *asked.pools} - set(found.storage)) if found.storage else []
+    if unknown:
+        raise DpuError(
+            Reason.INVALID,
+            f"{path}: [csi] names storage backend {unknown[0]}, which is not configured",
+            field="csi.backend" if asked.backend in unknown else "csi.pools",
+            remedy=f"use one of {', '.join(sorted(found.storage))}",
+        )
 
 
 def split_listen(text: str) -> tuple[str, int]:

@@ -30,6 +30,9 @@ from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.embedded import Embedded
 from coordinator.endpoints.autoscaler.server import AutoscalerServers, ServerTls
+from coordinator.endpoints.csi.server import CsiServer, CsiServices, CsiSettings, Surroundings
+from coordinator.endpoints.csi.sockets import socket_path
+from coordinator.endpoints.csi.volumes import Place
 from coordinator.endpoints.health import Checks
 from coordinator.endpoints.objects import ApiObjects
 from coordinator.endpoints.service import BmApi
@@ -62,11 +65,13 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         parts.push_async_callback(bm_api.close)
         outside = _outside(settings)
         parts.push_async_callback(outside.close)
-        controllers = _controllers(settings, api, outside)
+        context = _context(settings, api, outside)
+        controllers = Controllers(context, ControllerMetrics(REGISTRY))
         checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
         await _serve_autoscaler(settings, api, parts)
+        await _serve_csi(settings.csi, api, context, controllers, parts)
         pools = _pools(settings, api)
         serving = asyncio.create_task(_serve(controllers, pools), name="controllers")
         parts.push_async_callback(_end, serving)
@@ -106,10 +111,10 @@ def _outside(settings: Config) -> RealOutside:
     return RealOutside(tls, settings.storage)
 
 
-def _controllers(settings: Config, api: KubeApi, outside: RealOutside) -> Controllers:
+def _context(settings: Config, api: KubeApi, outside: RealOutside) -> Context:
     timing = settings.timing
     deadlines = Deadlines(work_s=timing.work_s, power_s=timing.power_s, boot_s=timing.boot_s, stop_s=timing.stop_s)
-    context = Context(
+    return Context(
         api=api,
         outside=outside,
         caches=Caches(),
@@ -123,7 +128,6 @@ def _controllers(settings: Config, api: KubeApi, outside: RealOutside) -> Contro
             deadlines=deadlines,
         ),
     )
-    return Controllers(context, ControllerMetrics(REGISTRY))
 
 
 def _pools(settings: Config, api: KubeApi) -> PoolLoop:
@@ -165,6 +169,30 @@ async def _serve_autoscaler(settings: Config, api: KubeApi, parts: contextlib.As
         await servers.serve_provider(asked.listen, tls)
     if asked.expander_listen:
         await servers.serve_expander(asked.expander_listen, tls)
+
+
+async def _serve_csi(
+    asked: config.Csi, api: KubeApi, context: Context, controllers: Controllers, parts: contextlib.AsyncExitStack
+) -> None:
+    """CSI on its socket, when one is configured."""
+    if not asked.listen:
+        return
+
+    async def measure(backend: str) -> int | None:
+        return (await context.outside.backend(backend).capacity()).available_bytes
+
+    around = Surroundings(
+        api=api,
+        views=context.caches.by_kind,
+        synced=lambda: controllers.synced,
+        events=context.events,
+        measure=measure,
+    )
+    place = Place(backend=asked.backend, pools=asked.pools)
+    settings = CsiSettings(name=asked.name, namespace=asked.namespace, place=place)
+    server = CsiServer(CsiServices(settings, around), socket_path(asked.listen))
+    parts.push_async_callback(server.close)
+    await server.start()
 
 
 async def _announce(controllers: Controllers, serving: asyncio.Task[None], stop: asyncio.Event) -> None:

@@ -39,6 +39,7 @@ class Reason(Enum):
     UNAUTHENTICATED = "Unauthenticated"
     EXHAUSTED = "Exhausted"
     GONE = "Gone"
+    OUT_OF_RANGE = "OutOfRange"
     UNAVAILABLE = "Unavailable"
     CATCHING_UP = "CatchingUp"
     DEADLINE = "DeadlineExceeded"
@@ -63,6 +64,7 @@ WIRE: dict[Reason, Wire] = {
     Reason.UNAUTHENTICATED: Wire("UNAUTHENTICATED", 107, 401, retry=False),
     Reason.EXHAUSTED: Wire("RESOURCE_EXHAUSTED", 108, 429, retry=True),
     Reason.GONE: Wire("OUT_OF_RANGE", 115, 410, retry=False),
+    Reason.OUT_OF_RANGE: Wire("OUT_OF_RANGE", 116, 400, retry=False),
     Reason.UNAVAILABLE: Wire("UNAVAILABLE", 50, 503, retry=True),
     Reason.CATCHING_UP: Wire("UNAVAILABLE", 51, 503, retry=True),
     Reason.DEADLINE: Wire("DEADLINE_EXCEEDED", 11, 504, retry=True),

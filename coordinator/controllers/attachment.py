@@ -209,6 +209,7 @@ class AttachmentController:
             protocol=disk.protocol.value if disk.protocol else "",
             size_bytes=disk.size_bytes,
             live_resize=disk.live_resize,
+            qos=disk.qos,
         )
         seen = msgspec.structs.replace(attachment, status=status)
         whole = disk.state is LinkState.READY

@@ -1,4 +1,4 @@
-"""Kinds of Kubernetes' own that the pool looks at; not every API server has all of them."""
+"""Kinds of Kubernetes' own that are looked at or made; not every API server has all of them."""
 
 from enum import Enum
 
@@ -26,6 +26,7 @@ class Foreign(Enum):
     CLAIM = "PersistentVolumeClaim"
     VOLUME = "PersistentVolume"
     LEASE = "Lease"
+    NAMESPACE = "Namespace"
 
     @property
     def group(self) -> str:
@@ -40,7 +41,7 @@ class Foreign(Enum):
     @property
     def namespaced(self) -> bool:
         """Whether its objects live in namespaces."""
-        return self not in {Foreign.NODE, Foreign.VOLUME}
+        return self not in {Foreign.NODE, Foreign.VOLUME, Foreign.NAMESPACE}
 
 
 CONTROLLERS = (

@@ -231,6 +231,7 @@ class AttachmentStatus(Wire, frozen=True, kw_only=True):
     protocol: str = ""
     size_bytes: int = 0
     live_resize: bool = False
+    qos: Qos = Qos()
 
 
 class Attachment(Wire, frozen=True, kw_only=True):

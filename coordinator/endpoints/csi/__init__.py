@@ -1,0 +1,1 @@
+"""CSI Identity, Controller and GroupController, over the objects of the API."""
