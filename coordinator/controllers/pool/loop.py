@@ -1,7 +1,7 @@
 """The loop: every ten seconds, or as soon as a pod finds no place, it looks, decides and acts, if it leads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,10 +14,12 @@ from coordinator.controllers.pool.hands import Deposed, Hands
 from coordinator.controllers.pool.records import Records
 from coordinator.controllers.pool.sight import Sight
 from coordinator.controllers.pool.steps import Steps
+from coordinator.controllers.pool.stopwatch import LIMITS_S, Stopwatch
 from coordinator.controllers.pool.view import View
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.record import LoopRecord, record
 from coordinator.core.pool.state import PoolState
+from coordinator.core.pool.watch import Limit
 from proto.errors import DpuError
 
 log = structlog.get_logger(__name__)
@@ -34,6 +36,7 @@ class PoolSettings:
         loop_s: from the end of a loop to the next.
         gather_s: from news to the loop that it wakes, so that a burst of pods arrives whole.
         identity: of this process in the election; different from all others.
+        limits_s: how long the parts of a decision may take, see `Stopwatch`; 0 for no limit.
     """
 
     identity: str
@@ -41,6 +44,7 @@ class PoolSettings:
     gather_s: float = 2.0
     namespace: str = "default"
     options: PoolOptions = field(default_factory=PoolOptions)
+    limits_s: Mapping[Limit, float] = field(default_factory=dict)
     election: ElectionTiming = field(default_factory=ElectionTiming)
 
 
@@ -66,6 +70,7 @@ class PoolLoop:
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._monotonic = monotonic
         self._records = records
         self._compute = compute
         self._news = asyncio.Event()
@@ -111,11 +116,16 @@ class PoolLoop:
         self._sight.demand()
         view = look()
         seen = self._sight.observation(view)
-        made: LoopRecord = await self._compute(record, seen, steps.state, self._settings.options)
+        over = Stopwatch(self._monotonic, {**LIMITS_S, **self._settings.limits_s})
+        made: LoopRecord = await self._compute(record, seen, steps.state, self._settings.options, over)
         if self._records is not None:
             await self._keep(self._records, made)
         for one in made.decision.left_out:
             log.warning("object left out of the decision", says=one)
+        for part, turn in made.cuts.items():
+            log.warning(
+                "time was up", part=part, after=turn, remedy="raise its limit in [pools], or have fewer kinds of pods"
+            )
         log.info(
             "decision", says=made.decision.sentence, grow=len(made.decision.grow), remove=len(made.decision.remove)
         )

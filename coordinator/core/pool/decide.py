@@ -1,6 +1,6 @@
 """One loop's decision: what to add, what to remove, and why nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from coordinator.core.pool.cluster import Cluster, lay_out, needs_room, ready_nodes
@@ -15,6 +15,7 @@ from coordinator.core.pool.scaledown import ScaleDown, plan_scale_down
 from coordinator.core.pool.scaleup import ScaleUp, ScaleUpPlanner
 from coordinator.core.pool.snapshot import Snapshot
 from coordinator.core.pool.state import PoolState, forget_old_failures
+from coordinator.core.pool.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def decide(
     snapshot: Snapshot,
     state: PoolState,
     options: PoolOptions,
-    out_of_time: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> Decision:
     """Decide one loop.
 
@@ -87,8 +88,9 @@ def decide(
         snapshot: what was observed; the order in which it arrived does not matter.
         state: what the last decision returned, updated with what became of its actions.
         options: settings.
-        out_of_time: asked now and then; once true, the decision is made from what is known by then.
+        watch: says when a part has taken too long; the decision is then made from what is known by then.
     """
+    watch = watch or Watch()
     left_out = tuple(str(one) for one in snapshot.bad)
     state = forget_old_failures(state, snapshot.now_s, options.up)
     unready = options.health.unready(snapshot.nodes, snapshot.now_s)
@@ -102,10 +104,10 @@ def decide(
     pending = [pod for pod in snapshot.pending if needs_room(pod, below)]
     left, fits = without_room(cluster, pending)
     too_new = _too_new(snapshot, options)
-    planner = ScaleUpPlanner(snapshot, cluster, state, options.up, seed=options.seed, out_of_time=out_of_time)
+    planner = ScaleUpPlanner(snapshot, cluster, state, options.up, seed=options.seed, watch=watch)
     up = _scale_up(planner, snapshot, left, options, too_new=too_new)
     barred = "pending pods may still grow in number" if too_new else _cooling(state, up, snapshot.now_s, options)
-    down = _scale_down(snapshot, fits, state, options, barred, out_of_time) if options.down.enabled else None
+    down = _scale_down(snapshot, fits, state, options, barred, watch) if options.down.enabled else None
     return _conclude(snapshot, up, down, fits, left_out, state)
 
 
@@ -164,13 +166,11 @@ def _scale_down(
     state: PoolState,
     options: PoolOptions,
     barred: str,
-    out_of_time: Callable[[], bool],
+    watch: Watch,
 ) -> ScaleDown:
     cluster = lay_out(snapshot, expendable_below=options.up.expendable_below, upcoming=False)
     _reserve(cluster, snapshot, fits)
-    return plan_scale_down(
-        snapshot, cluster, state, options.down, seed=options.seed, barred=barred, out_of_time=out_of_time
-    )
+    return plan_scale_down(snapshot, cluster, state, options.down, seed=options.seed, barred=barred, watch=watch)
 
 
 def _reserve(cluster: Cluster, snapshot: Snapshot, fits: Mapping[str, str]) -> None:

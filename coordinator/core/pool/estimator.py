@@ -162,6 +162,8 @@ class _Packer:
 
     def _fill_one_by_one(self, shape: PodShape, pods: int) -> int:
         for placed in range(pods):
+            if self._out_of_time():
+                return placed
             mask = self._predicates.feasible(shape)
             mask[: self._first] = False
             if not self._put_on_next(shape, mask):
@@ -190,6 +192,12 @@ class _Packer:
         self.capped = not self._allowance.take()
         return not self.capped
 
+    def _out_of_time(self) -> bool:
+        """Whether to stop; pods that look at others take long each, so that each of them asks."""
+        late = self._allowance.out_of_time()
+        self.capped |= late
+        return late
+
     def _grow_counted(self, shape: PodShape, rest: int) -> int:
         left = rest
         while left and self._may_grow():
@@ -208,6 +216,8 @@ class _Packer:
 
     def _grow_one_by_one(self, shape: PodShape, rest: int) -> int:
         for placed in range(rest):
+            if self._out_of_time():
+                return placed
             if self._last >= 0 and self._predicates.fits(shape, self._last):
                 self._put(shape, self._last)
                 continue

@@ -1,11 +1,10 @@
 """Reading lists of objects: what has an error is named and left out, the rest is read."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
-
-import msgspec
 
 from coordinator.core.pool.fields import Json, seen_text
 from coordinator.core.pool.model import Owner
@@ -90,7 +89,7 @@ def _first(listed: Sequence[Json], names: Sequence[str], name: str, kind: str, b
         return same
     remedy = "give objects distinct names, and list each once"
     bad += [BadObject(f"{kind} {name}", "metadata.name", "the name is taken", remedy)] * (len(same) - 1)
-    return sorted(same, key=lambda one: msgspec.json.encode(one, order="deterministic"))[:1]
+    return sorted(same, key=lambda one: json.dumps(one, sort_keys=True, default=str))[:1]
 
 
 def name_of(thing: Json, *, namespaced: bool = True) -> str:

@@ -1,5 +1,7 @@
 """The replayable record of a loop: what it saw, what it was told, what it decided."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -9,31 +11,48 @@ from coordinator.core.pool.observation import Observation
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.snapshot import read
 from coordinator.core.pool.state import PoolState
+from coordinator.core.pool.watch import Over, Watch, never, replaying
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class LoopRecord:
-    """Everything needed to make the same decision again."""
+    """Everything needed to make the same decision again.
+
+    Attributes:
+        cuts: where the decision was cut short, as the watch keeps it.
+    """
 
     seen: Observation
     state: PoolState
     options: PoolOptions
     decision: Decision
     version: int = field(default=VERSION)
+    cuts: Mapping[str, int] = field(default_factory=dict)
 
 
-def record(seen: Observation, state: PoolState, options: PoolOptions) -> LoopRecord:
-    """Decide on an observation and keep both."""
-    return LoopRecord(seen, state, options, decide(read(seen), state, options))
+def record(seen: Observation, state: PoolState, options: PoolOptions, over: Over = never) -> LoopRecord:
+    """Decide on an observation and keep both.
+
+    Args:
+        seen, state, options: of the decision.
+        over: says when a part of it has taken too long.
+    """
+    watch = Watch(over)
+    decision = decide(read(seen), state, options, watch)
+    return LoopRecord(seen, state, options, decision, cuts=dict(sorted(watch.cuts.items())))
 
 
 def to_json(thing: LoopRecord | Decision) -> bytes:
     """The thing as JSON, the same bytes for the same content."""
-    return msgspec.json.encode(msgspec.to_builtins(thing, str_keys=True), order="deterministic")
+    plain = msgspec.to_builtins(thing, str_keys=True)
+    try:
+        return msgspec.json.encode(plain, order="deterministic")
+    except OverflowError:  # an object that was left out holds a number beyond 64 bits
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def from_json(text: bytes) -> LoopRecord:
@@ -69,7 +88,7 @@ class Replay:
 
 
 def replay(recorded: LoopRecord) -> Replay:
-    """Decide again on what a record saw."""
-    now = decide(read(recorded.seen), recorded.state, recorded.options)
+    """Decide again on what a record saw, cut short where it was."""
+    now = decide(read(recorded.seen), recorded.state, recorded.options, replaying(recorded.cuts))
     old, new = (msgspec.to_builtins(one) for one in (recorded.decision, now))
     return Replay(recorded.decision, now, tuple(name for name in sorted(new) if old.get(name) != new[name]))

@@ -3,7 +3,7 @@
 Source: cluster-autoscaler core/scaledown/planner/planner.go (1.36).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from coordinator.core.pool.budgets import BudgetTracker
@@ -17,6 +17,7 @@ from coordinator.core.pool.removal import Removal, Unremovable
 from coordinator.core.pool.removals import simulate_removals
 from coordinator.core.pool.snapshot import Snapshot
 from coordinator.core.pool.state import PoolState
+from coordinator.core.pool.watch import Limit, Watch
 
 _LONG_TERM = {Unremovable.BLOCKED, Unremovable.NO_PLACE, Unremovable.ON_COMPLETION}
 
@@ -45,7 +46,7 @@ def plan_scale_down(
     *,
     seed: int = 0,
     barred: str = "",
-    out_of_time: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> ScaleDown:
     """Find unneeded nodes, keep their timers, and choose those to delete.
 
@@ -56,7 +57,7 @@ def plan_scale_down(
         options: settings.
         seed: for the orders tried in small clusters.
         barred: why nothing may be deleted in this loop; timers run on all the same.
-        out_of_time: asked before each node; once true, the rest is not inspected.
+        watch: asked after each node; once the time is up, the rest is not inspected.
     """
     kept: dict[str, Removal] = {}
     eligible: list[str] = []
@@ -68,12 +69,15 @@ def plan_scale_down(
         else:
             kept[node.name] = refused
     context = DrainContext(BudgetTracker(snapshot.budgets), snapshot.now_s, options.drain, snapshot.controllers)
-    found = _simulate(cluster, context, _in_order(cluster, eligible, state), state, options, seed, out_of_time)
+    watch = watch or Watch()
+    found = _simulate(cluster, context, _in_order(cluster, eligible, state), state, options, seed, watch)
     removable = [one for one in found if one.removable]
     kept |= {one.node: one for one in found if not one.removable}
+    inspected = {one.node for one in found}
+    why = "the time was up" if Limit.SIMULATION.value in watch.cuts else "enough nodes were found"
     for name in eligible:
-        if name not in kept and all(one.node != name for one in removable):
-            sentence = f"{name} was not inspected in this loop, enough nodes were found"
+        if name not in inspected:
+            sentence = f"{name} was not inspected in this loop, {why}"
             kept[name] = Removal(name, Unremovable.NOT_INSPECTED, sentence)
     after = _remember(snapshot, state, options, removable, found)
     now, waiting = DeletionPlanner(snapshot, after.unneeded_since, options).choose(removable)
@@ -103,7 +107,7 @@ def _simulate(
     state: PoolState,
     options: ScaleDownOptions,
     seed: int,
-    out_of_time: Callable[[], bool],
+    watch: Watch,
 ) -> list[Removal]:
     limit = _enough(len(state.unneeded_since), options)
     found: list[Removal] = []
@@ -119,7 +123,7 @@ def _simulate(
     )
     for removal in trials:
         found.append(removal)
-        if out_of_time():
+        if watch.over(Limit.SIMULATION):
             break
     return found
 

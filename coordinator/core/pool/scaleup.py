@@ -3,7 +3,7 @@
 Source: cluster-autoscaler core/scaleup/orchestrator/orchestrator.go (1.36).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -27,6 +27,7 @@ from coordinator.core.pool.similar import Share, are_similar, balance
 from coordinator.core.pool.snapshot import Snapshot
 from coordinator.core.pool.state import PoolState
 from coordinator.core.pool.tight import estimate_tightly
+from coordinator.core.pool.watch import Limit, Watch
 
 
 class Skipped(Enum):
@@ -77,7 +78,7 @@ class ScaleUpPlanner:
         state: back-offs.
         options: settings.
         seed: decides between options that are equally good.
-        out_of_time: asked before each estimate; once true, the options found so far are used.
+        watch: asked before each estimate, and in it before each node; late ones are cut short.
     """
 
     def __init__(
@@ -88,14 +89,14 @@ class ScaleUpPlanner:
         options: ScaleUpOptions,
         *,
         seed: int = 0,
-        out_of_time: Callable[[], bool] = lambda: False,
+        watch: Watch | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._cluster = cluster
         self._state = state
         self._options = options
         self._seed = seed
-        self._out_of_time = out_of_time
+        self._watch = watch or Watch()
         self._present = totals_of(snapshot.nodes)
         for group in snapshot.groups:
             self._count_upcoming(group)
@@ -125,7 +126,7 @@ class ScaleUpPlanner:
             members = fitting.get(group.name)
             if not members:
                 continue
-            if self._out_of_time():
+            if self._watch.over(Limit.ESTIMATES):
                 sentence = f"{group.name} was not estimated, the time was up"
                 skipped.append(SkippedGroup(group.name, Skipped.OUT_OF_TIME, sentence))
                 continue
@@ -194,14 +195,15 @@ class ScaleUpPlanner:
         limits = [self._options.max_nodes_per_step, self._room_in_cluster(), room]
         demands = [Demand(one.shape, len(one.pods)) for one in pending]
         arena, predicates = self._cluster.arena, self._cluster.predicates
+        allowance = NodeAllowance(limits, lambda: self._watch.over(Limit.ESTIMATE, group.name))
         if self._options.packing is Packing.TIGHT:
-            return estimate_tightly(arena, predicates, template, demands, limits, daemon_pods=group.daemon_pods)
+            return estimate_tightly(arena, predicates, template, demands, allowance, daemon_pods=group.daemon_pods)
         return estimate(
             arena,
             predicates,
             template,
             demands,
-            NodeAllowance(limits),
+            allowance,
             daemon_pods=group.daemon_pods,
             fast_path=self._options.fast_path,
         )

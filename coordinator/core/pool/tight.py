@@ -69,7 +69,7 @@ def estimate_tightly(
     predicates: Predicates,
     template: Node,
     demands: Sequence[Demand],
-    limits: Sequence[int] = (),
+    allowance: NodeAllowance | None = None,
     *,
     daemon_pods: Sequence[Pod] = (),
 ) -> Estimate:
@@ -77,13 +77,16 @@ def estimate_tightly(
 
     Pods whose place depends on other nodes (spread, affinity) are packed by the exact estimator.
     """
-    exact = estimate(arena, predicates, template, demands, NodeAllowance(limits), daemon_pods=daemon_pods)
+    allowance = allowance or NodeAllowance()
+    exact = estimate(arena, predicates, template, demands, allowance, daemon_pods=daemon_pods)
     fresh = _fresh_room(arena, predicates, template, demands, daemon_pods)
     if fresh is None or exact.capped:
         return exact
     wanted = np.array(exact.placed, dtype=np.int64)
     best = exact.nodes
     for score, weighted in _RULES:
+        if allowance.out_of_time():
+            break
         weights = _weights(fresh, wanted) if weighted else np.ones(len(fresh.free))
         best = min(best, _pack(fresh, wanted, weights, score, best))
     return Estimate(best, exact.placed)

@@ -7,17 +7,18 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.core.pool.decide import decide
 from coordinator.core.pool.definitions import with_groups
 from coordinator.core.pool.dump import read_dump
 from coordinator.core.pool.explain import explain_pod
 from coordinator.core.pool.explain_node import explain_node
 from coordinator.core.pool.observation import GroupObservation
 from coordinator.core.pool.options import PoolOptions
+from coordinator.core.pool.record import from_json, record, to_json
 from coordinator.core.pool.snapshot import Snapshot, read
 from coordinator.core.pool.state import PoolState
 from tests.unit.coordinator.core.pool.objects import NOW_S, budget, group, node, pod
 
+NODES = ("n0", "n1", "n2")
 ODD = ["", "high", "1x", "-1", "²", "--5", "1e999", "9" * 5000, "0001-01-01T00:00:00", "2026-01-01T00:00:00+00:00"]
 NUMBERS = [0, -1, 3, 2**31, 2**63, 10**400, 1.5, -0.0, 1e308]
 SCALARS = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(ODD), st.text(max_size=3))
@@ -123,8 +124,9 @@ def survives(things: list[dict[str, Any]], groups: list[GroupObservation]) -> Sn
     pools = {"pools": [{"name": "work", "cpu": 4, "memory": "16Gi", "members": {"pool": "work"}}]}
     defined = read(with_groups(pools, read_dump(things, NOW_S)))
     snapshot = read(read_dump(things, NOW_S, groups))
+    made = record(read_dump(things, NOW_S, groups), PoolState(unneeded_since=dict.fromkeys(NODES, 0.0)), PoolOptions())
+    assert from_json(to_json(made)).decision == made.decision
     for one in (snapshot, defined):
-        decide(one, PoolState(unneeded_since={"n0": 0.0, "n1": 0.0, "n2": 0.0}), PoolOptions())
         for found in one.nodes:
             explain_node(one, found.name, PoolOptions())
         for found_pod in one.pods:

@@ -76,6 +76,6 @@ def test_tight_packing_leaves_interacting_pods_to_the_exact_estimator() -> None:
 def test_a_limited_tight_estimate_is_the_exact_one() -> None:
     arena = Arena()
     found = estimate_tightly(
-        arena, Predicates(arena), TEMPLATE, [Demand(sized(5000), 9)], [2], daemon_pods=[daemon("1")]
+        arena, Predicates(arena), TEMPLATE, [Demand(sized(5000), 9)], NodeAllowance([2]), daemon_pods=[daemon("1")]
     )
     assert (found.nodes, found.placed, found.capped) == (2, (2,), True)

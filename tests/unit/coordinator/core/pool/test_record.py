@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 
 from coordinator.core.pool.decide import Growth
+from coordinator.core.pool.estimator import Packing
+from coordinator.core.pool.expanders import ExpanderName
 from coordinator.core.pool.observation import Observation
 from coordinator.core.pool.options import PoolOptions, ScaleUpOptions
 from coordinator.core.pool.record import from_json, record, replay, to_json
 from coordinator.core.pool.state import PoolState
+from coordinator.core.pool.watch import Over
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.unit.coordinator.core.pool.objects import NOW_S, budget, group, node, pod
@@ -40,6 +43,32 @@ def test_a_replay_names_what_came_out_otherwise() -> None:
     changed = replace(made, options=PoolOptions(up=ScaleUpOptions(max_nodes=2)))
     assert "grow" in replay(changed).differences
     assert "now_s" not in replay(changed).differences
+
+
+def cut_at(key: str, turn: int) -> Over:
+    return lambda _limit, asked, done: asked == key and done >= turn
+
+
+@pytest.mark.parametrize(
+    ("key", "turn", "packing"),
+    [
+        ("estimate of a", 3, Packing.EXACT),
+        ("estimate of a", 0, Packing.EXACT),
+        ("estimate of a", 2, Packing.TIGHT),
+        ("estimates", 0, Packing.EXACT),
+        ("simulation", 0, Packing.EXACT),
+    ],
+)
+def test_a_decision_that_was_cut_short_is_made_again_as_it_was(key: str, turn: int, packing: Packing) -> None:
+    spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "labelSelector": {}}]
+    pods = [pod(f"p{n}", "3", spec={"topologySpreadConstraints": spread} if n % 2 else {}) for n in range(8)]
+    seen = replace(SEEN, pods=[*SEEN.pods, *pods], groups=[*SEEN.groups, group("b", maximum=1)])
+    options = PoolOptions(up=ScaleUpOptions(packing=packing, expanders=(ExpanderName.MOST_PODS,)))
+    whole, made = record(seen, PoolState(), options), record(seen, PoolState(), options, cut_at(key, turn))
+    assert dict(made.cuts) == {key: turn}
+    assert to_json(made.decision) != to_json(whole.decision)
+    assert replay(from_json(to_json(made))).differences == ()
+    assert replay(replace(made, cuts={})).differences != ()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"seen": 1}'])

@@ -12,12 +12,13 @@ from coordinator.core.pool.pending import by_shape, equivalence_groups
 from coordinator.core.pool.similar import are_similar, balance
 from coordinator.core.pool.snapshot import read
 from coordinator.core.pool.state import PoolState
+from coordinator.core.pool.watch import Watch
 from tests.unit.coordinator.core.pool.objects import NOW_S, group, node, pod
 
 
 def loop(up: ScaleUpOptions | None = None, out_of_time: bool = False, **seen: Any) -> Decision:
     options = PoolOptions(up=up or ScaleUpOptions())
-    return decide(read(Observation(now_s=NOW_S, **seen)), PoolState(), options, lambda: out_of_time)
+    return decide(read(Observation(now_s=NOW_S, **seen)), PoolState(), options, Watch(lambda *_: out_of_time))
 
 
 def test_pods_of_one_controller_and_shape_belong_together() -> None:
