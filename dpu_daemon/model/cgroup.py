@@ -27,6 +27,13 @@ class Layer(Enum):
 DEPTH = {layer: depth for depth, layer in enumerate(Layer)}
 
 
+class CgroupVersion(Enum):
+    """Version of the kernel's interface."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
 class Knob(Enum):
     """A setting of a group. Both versions of cgroups have them, under other names and in other units."""
 
@@ -43,6 +50,29 @@ class Knob(Enum):
 UNLIMITED = -1
 
 
+MIN_SHARES, MAX_SHARES = 2, 262_144
+PAGE_BYTES = 4096
+
+
+def weight_of(shares: int) -> int:
+    """Version 2's weight for version 1's shares, as Kubernetes converts them (KEP-2254)."""
+    return 1 + (shares - MIN_SHARES) * 9999 // (MAX_SHARES - MIN_SHARES)
+
+
+def shares_of_weight(weight: int) -> int:
+    """The fewest shares that give a weight."""
+    return MIN_SHARES + -(-(weight - 1) * (MAX_SHARES - MIN_SHARES) // 9999)
+
+
+def settable(knob: Knob, value: int, version: CgroupVersion) -> int:
+    """What the kernel shows after `value` was written: it keeps whole pages, and version 2 keeps weights."""
+    if knob is Knob.MEMORY and value != UNLIMITED:
+        return value // PAGE_BYTES * PAGE_BYTES
+    if knob is Knob.CPU_SHARES and version is CgroupVersion.V2:
+        return shares_of_weight(weight_of(value))
+    return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A group as it is now.
@@ -52,7 +82,10 @@ class Group:
         parent: path of the group above; empty for the ROOT.
         cpuset: as configured; 0 where it inherits.
         effective: CPUs that its tasks may really use.
-        memory_used_bytes: what it holds now.
+        memory_used_bytes: what it holds now and the kernel cannot drop.
+        qos: class of the pods below; None for the ROOT.
+        pod_uid: of a POD or CONTAINER.
+        container_id: of a CONTAINER.
     """
 
     path: str
@@ -64,6 +97,9 @@ class Group:
     shares: int = 1024
     memory_bytes: int = UNLIMITED
     memory_used_bytes: int = 0
+    qos: QosClass | None = None
+    pod_uid: str = ""
+    container_id: str = ""
 
     @property
     def running_on(self) -> Mask:
@@ -95,6 +131,7 @@ class Hierarchy:
     """All groups of a host's pods, by path; parents stand before their children."""
 
     groups: Mapping[str, Group] = field(default_factory=dict)
+    version: CgroupVersion = CgroupVersion.V1
 
     def at(self, layer: Layer) -> list[Group]:
         """Groups of a layer, in path order."""

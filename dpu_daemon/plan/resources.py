@@ -7,17 +7,28 @@ and a margin, or above the node. Formulas are kubelet's, so that it finds what i
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dpu_daemon.model.cgroup import DEPTH, UNLIMITED, Group, Hierarchy, Knob, Layer, QosClass, Write
+from dpu_daemon.model.cgroup import (
+    DEPTH,
+    MAX_SHARES,
+    MIN_SHARES,
+    PAGE_BYTES,
+    UNLIMITED,
+    Group,
+    Hierarchy,
+    Knob,
+    Layer,
+    QosClass,
+    Write,
+    settable,
+)
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-MIN_SHARES, MAX_SHARES = 2, 262_144
 MIN_QUOTA_MILLI = 10
 """A period is 100 ms and the kernel takes no quota below 1 ms."""
 MARGIN = 0.05
 """Part of the memory in use that a lower limit leaves above it."""
 MARGIN_BYTES = 4 << 20
-PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +78,19 @@ def plan_resources(seen: Hierarchy, pod: PodResources, capacity: NodeCapacity) -
     _check_memory(seen, targets)
     writes: list[Write] = []
     for knob in (Knob.MEMORY, Knob.CPU_QUOTA, Knob.CPU_SHARES):
-        changed = [
-            (seen.groups[path], values[knob])
-            for path, values in targets.items()
-            if knob in values and values[knob] != seen.groups[path].value(knob)
-        ]
-        writes += _in_order(knob, changed)
+        wanted = {path: settable(knob, knobs[knob], seen.version) for path, knobs in targets.items() if knob in knobs}
+        groups = seen.groups
+        writes += _in_order(knob, [(groups[path], value) for path, value in wanted.items()])
     return writes
 
 
-def _in_order(knob: Knob, changed: Iterable[tuple[Group, int]]) -> list[Write]:
+def _in_order(knob: Knob, wanted: Iterable[tuple[Group, int]]) -> list[Write]:
     """Growth from the top down, then shrinking from the bottom up."""
     grow: list[tuple[int, Write]] = []
     shrink: list[tuple[int, Write]] = []
-    for group, value in changed:
+    for group, value in wanted:
+        if value == group.value(knob):
+            continue
         write = Write(path=group.path, knob=knob, value=value, before=group.value(knob))
         grows = _height(value) > _height(write.before)
         (grow if grows else shrink).append((DEPTH[group.layer], write))

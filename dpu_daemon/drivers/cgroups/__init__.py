@@ -1,0 +1,3 @@
+"""The kernel's control groups, both versions."""
+
+from dpu_daemon.drivers.cgroups.tree import CgroupTree as CgroupTree

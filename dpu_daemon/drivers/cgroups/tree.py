@@ -1,0 +1,189 @@
+"""Groups of this host's pods, read from and written to the kernel's file system."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from dpu_daemon.drivers.cgroups.files import (
+    CONTROLLERS,
+    DROPPABLE,
+    EFFECTIVE_CPUS,
+    FILES,
+    MEMORY_IN_USE,
+    SWAP_TOO,
+    KnobFile,
+    detect,
+)
+from dpu_daemon.drivers.cgroups.layout import Named, NameDriver, read_name, root_name
+from dpu_daemon.model.cgroup import UNLIMITED, CgroupVersion, Group, Hierarchy, Knob, Layer, Write
+from proto.cpuset import Mask, parse
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+
+class CgroupTree:
+    """The groups below ``kubepods`` of one mount.
+
+    Args:
+        mount: where cgroups are mounted, ``/sys/fs/cgroup``.
+        above: directory that holds kubelet's root, such as ``kubelet`` in a container; empty for the mount itself.
+        online: file that lists the CPUs that are online.
+
+    A look costs some file reads per group and no waiting: the kernel answers from memory.
+    """
+
+    def __init__(self, mount: Path, *, above: str = "", online: Path = Path("/sys/devices/system/cpu/online")) -> None:
+        self._mount = mount
+        self._above = above
+        self._online = online
+        self._gone: set[str] = set()
+        self.version = detect(mount)
+        self._files = FILES[self.version]
+
+    def online(self) -> Mask:
+        """CPUs that the kernel runs tasks on."""
+        return parse(self._online.read_text(encoding="ascii"), field=str(self._online))
+
+    def names(self) -> NameDriver | None:
+        """How groups are named here; None while kubelet has not made any."""
+        for driver in NameDriver:
+            if self._directory("cpuset", root_name(driver)).is_dir():
+                return driver
+        return None
+
+    def look(self) -> Hierarchy:
+        """Every group of a pod that there is now; one that goes away meanwhile is left out."""
+        driver = self.names()
+        if driver is None:
+            return Hierarchy(version=self.version)
+        groups: dict[str, Group] = {}
+        root = root_name(driver)
+        for path, parent, named in self._walk(driver, root):
+            try:
+                groups[path] = self._read(path, parent, named)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+        return Hierarchy(groups=groups, version=self.version)
+
+    def write(self, write: Write) -> None:
+        """Set one knob.
+
+        Raises:
+            DpuError: NOT_FOUND when the group is gone; IN_USE when the kernel refuses; FORBIDDEN without the right.
+        """
+        file = self._files[write.knob]
+        directory = self._directory(file.controller, write.path)
+        if write.knob is Knob.MEMORY and self.version is CgroupVersion.V1:
+            self._set_memory_v1(write, directory)
+            return
+        self._put(directory / file.name, file.spell(write.value), write)
+
+    def value(self, path: str, knob: Knob) -> int:
+        """What a knob is set to now.
+
+        Raises:
+            DpuError: NOT_FOUND when the group is gone.
+        """
+        file = self._files[knob]
+        try:
+            return self._number(path, file)
+        except FileNotFoundError:
+            raise _gone(path) from None
+
+    def _walk(self, driver: NameDriver, root: str) -> Iterator[tuple[str, str, Named | None]]:
+        """Path, parent and meaning of every group, parents first. Deeper than containers is the containers' own."""
+        pending: list[tuple[str, str, Named | None]] = [(root, "", None)]
+        while pending:
+            path, parent, named = pending.pop()
+            yield path, parent, named
+            if named is not None and named.layer is Layer.CONTAINER:
+                continue
+            directory = self._directory("cpuset", path)
+            try:
+                below = sorted(entry.name for entry in directory.iterdir() if entry.is_dir())
+            except FileNotFoundError:
+                continue
+            for name in below:
+                meaning = read_name(driver, name, named)
+                if meaning is not None:
+                    pending.append((f"{path}/{name}", path, meaning))
+
+    def _read(self, path: str, parent: str, named: Named | None) -> Group:
+        return Group(
+            path=path,
+            parent=parent,
+            layer=named.layer if named else Layer.ROOT,
+            cpuset=self._number(path, self._files[Knob.CPUSET]),
+            effective=self._number(path, EFFECTIVE_CPUS[self.version]),
+            quota_milli=self._number(path, self._files[Knob.CPU_QUOTA]),
+            shares=self._number(path, self._files[Knob.CPU_SHARES]),
+            memory_bytes=self._number(path, self._files[Knob.MEMORY]),
+            memory_used_bytes=self._used(path),
+            qos=named.qos if named else None,
+            pod_uid=named.pod_uid if named else "",
+            container_id=named.container_id if named else "",
+        )
+
+    def _number(self, path: str, file: KnobFile) -> int:
+        text = (self._directory(file.controller, path) / file.name).read_text(encoding="ascii")
+        return file.read(text)
+
+    def _used(self, path: str) -> int:
+        """Memory in use, less file pages that the kernel drops when it needs room."""
+        directory = self._directory("memory", path)
+        used = int((directory / MEMORY_IN_USE[self.version]).read_text(encoding="ascii"))
+        key = DROPPABLE[self.version] + " "
+        for line in (directory / "memory.stat").read_text(encoding="ascii").splitlines():
+            if line.startswith(key):
+                return max(0, used - int(line[len(key) :]))
+        return used
+
+    def _set_memory_v1(self, write: Write, directory: Path) -> None:
+        """Memory and swap together never lie below memory: they go first when growing, last when shrinking."""
+        limit, both = directory / self._files[Knob.MEMORY].name, directory / SWAP_TOO
+        steps = [limit, both] if both.exists() else [limit]
+        if write.value == UNLIMITED or write.before != UNLIMITED < write.value > write.before:
+            steps.reverse()
+        for file in steps:
+            self._put(file, str(write.value), write)
+
+    def _put(self, file: Path, text: str, write: Write) -> None:
+        try:
+            with file.open("w", encoding="ascii") as opened:
+                opened.write(text)
+        except FileNotFoundError:
+            raise _gone(write.path) from None
+        except PermissionError as error:
+            raise DpuError(
+                Reason.FORBIDDEN, f"{file}: {error.strerror}", field=write.knob.value, remedy="run the daemon as root"
+            ) from error
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise _gone(write.path) from None
+            raise DpuError(
+                Reason.IN_USE,
+                f"the kernel refuses {text!r} for {write.knob.value} of {write.path}: {error.strerror}",
+                field=write.knob.value,
+                remedy="look at the groups above and below it: a parent covers its children",
+            ) from error
+
+    def _directory(self, controller: str, path: str) -> Path:
+        if self.version is CgroupVersion.V2:
+            return self._mount / self._above / path
+        return self._mount / controller / self._above / path
+
+
+def check_controllers(mount: Path) -> list[str]:
+    """What the host's cgroups lack for this daemon, in sentences; empty when they will do."""
+    if detect(mount) is CgroupVersion.V2:
+        there = set((mount / "cgroup.controllers").read_text(encoding="ascii").split())
+    else:
+        there = {name for name in CONTROLLERS if (mount / name).is_dir()}
+    return [f"controller {name} is not there" for name in CONTROLLERS if name not in there]
+
+
+def _gone(path: str) -> DpuError:
+    return DpuError(Reason.NOT_FOUND, f"there is no group {path}", field="pod", remedy="the container ended")
