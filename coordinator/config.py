@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from coordinator.clients.backends.settings import Storage, with_driver
+from coordinator.pool_settings import Pools
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -115,6 +116,7 @@ class Config(Section, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     autoscaler: Autoscaler = Autoscaler()
     csi: Csi = Csi()
+    pools: Pools = Pools()
     timing: Timing = Timing()
     state: str = ""
     secrets_namespace: str = "dpupool-system"
@@ -139,6 +141,7 @@ def load(path: Path) -> Config:
 def _check(found: Config, path: Path) -> None:
     _check_autoscaler(found, path)
     _check_csi(found, path)
+    _check_pools(found, path)
     if found.api.kubeconfig:
         return
     for key, value in (
@@ -192,6 +195,13 @@ def _check_csi(found: Config, path: Path) -> None:
             field="csi.backend" if asked.backend in unknown else "csi.pools",
             remedy=f"use one of {', '.join(sorted(found.storage))}",
         )
+
+
+def _check_pools(found: Config, path: Path) -> None:
+    try:
+        found.pools.loop("")
+    except DpuError as error:
+        raise DpuError(error.reason, f"{path}: {error.message}", field=error.field, remedy=error.remedy) from error
 
 
 def split_listen(text: str) -> tuple[str, int]:

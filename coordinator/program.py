@@ -24,7 +24,7 @@ from coordinator.config import Config
 from coordinator.controllers.context import Caches, Context, Timing
 from coordinator.controllers.events import Recorder
 from coordinator.controllers.metrics import ControllerMetrics
-from coordinator.controllers.pool.loop import PoolLoop, PoolSettings
+from coordinator.controllers.pool.loop import PoolLoop
 from coordinator.controllers.pool.records import Records
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
@@ -133,11 +133,11 @@ def _context(settings: Config, api: KubeApi, outside: RealOutside) -> Context:
 def _pools(settings: Config, api: KubeApi) -> PoolLoop:
     """The loop of the pools, which is idle while there is no ServerPool; its records lie beside the state."""
     state = Path(settings.state).parent if settings.state else Path(os.environ.get("STATE_DIRECTORY", ""))
-    records = Records(state / POOL_LOOPS) if state != Path() else None
+    records = Records(state / POOL_LOOPS, settings.pools.bounds()) if state != Path() else None
     if records is None:
         log.warning("loops of the pools are not recorded", remedy="write state, or set STATE_DIRECTORY")
     identity = f"{socket.gethostname()}_{uuid4()}"
-    return PoolLoop(api, PoolSettings(identity=identity), clock=_now, monotonic=time.monotonic, records=records)
+    return PoolLoop(api, settings.pools.loop(identity), clock=_now, monotonic=time.monotonic, records=records)
 
 
 async def _serve(controllers: Controllers, pools: PoolLoop) -> None:

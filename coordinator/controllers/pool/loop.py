@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from coordinator.controllers.pool.access import ClusterApi
+from coordinator.controllers.pool.drain_timing import DrainTiming
 from coordinator.controllers.pool.election import Election, ElectionTiming
 from coordinator.controllers.pool.hands import Deposed, Hands
 from coordinator.controllers.pool.records import Records
@@ -46,6 +47,7 @@ class PoolSettings:
     options: PoolOptions = field(default_factory=PoolOptions)
     limits_s: Mapping[Limit, float] = field(default_factory=dict)
     election: ElectionTiming = field(default_factory=ElectionTiming)
+    drain: DrainTiming = field(default_factory=DrainTiming)
 
 
 class PoolLoop:
