@@ -32,9 +32,10 @@ _log = structlog.get_logger("dpu_daemon.opi")
 
 @dataclass(frozen=True, slots=True)
 class OpiView:
-    """An object as a client sees it; `seen` is None when the block layer does not answer."""
+    """An object as a client sees it, with the one it lives in; `seen` is None when the block layer does not answer."""
 
     record: OpiObject
+    owner: OpiObject | None
     seen: OpiSeen | None
 
 
@@ -81,7 +82,7 @@ class OpiObjects:
             except DpuError as error:
                 await self._undo(asked.name, error)
                 raise
-            return OpiView(await self._establish(asked.name), seen)
+            return self.view(await self._establish(asked.name), seen)
 
     async def update(self, asked: AskedObject, deadline: Deadline) -> OpiView:
         """Change an object that is there.
@@ -100,7 +101,7 @@ class OpiObjects:
             except DpuError as error:
                 await self._take_back(before, error)
                 raise
-            return OpiView(await self._establish(asked.name), seen)
+            return self.view(await self._establish(asked.name), seen)
 
     async def delete(self, name: str, deadline: Deadline, *, allow_missing: bool) -> None:
         """Take an object away.
@@ -150,6 +151,10 @@ class OpiObjects:
         if record is None or not record.wanted:
             raise _missing(name)
         return record
+
+    def view(self, record: OpiObject, seen: OpiSeen | None) -> OpiView:
+        """A record as a client sees it."""
+        return OpiView(record, self.ledger.opi.get(record.parent), seen)
 
     def members(self, kind: OpiKind, parent: str) -> list[OpiObject]:
         """Objects of a collection in a parent, by name; also those that are being deleted."""
