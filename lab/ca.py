@@ -32,6 +32,8 @@ class Role(enum.Enum):
     BMC = "dpupool:bmc"
     ADMIN = "dpupool:admin"
     VIEWER = "dpupool:viewer"
+    JOINER = "dpupool:joiner"
+    AUTOSCALER = "dpupool:autoscaler"
 
 
 @dataclass(frozen=True)

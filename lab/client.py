@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from lab.ca import Authority
+from lab.ca import Authority, Identity
 from lab.kubeconfig import ADMIN
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -24,21 +24,25 @@ PLURALS = {
     "BareMetalMachine": "baremetalmachines",
     "Volume": "volumes",
     "VolumeAttachment": "volumeattachments",
+    "ServerPool": "serverpools",
+    "Node": "nodes",
+    "Pod": "pods",
 }
 POLL_S = 0.1
 Object = dict[str, Any]
 
 
 class LabApi:
-    """A blocking client with the administrator's certificate.
+    """A blocking client with a certificate of the lab.
 
     Args:
         server: such as ``https://127.0.0.1:6443``.
         authority: of the lab.
+        caller: whose certificate it shows; the administrator's unless told otherwise.
     """
 
-    def __init__(self, server: str, authority: Authority) -> None:
-        pair = authority.issue(ADMIN)
+    def __init__(self, server: str, authority: Authority, caller: Identity = ADMIN) -> None:
+        pair = authority.issue(caller)
         context = ssl.create_default_context(cafile=str(authority.ca_file))
         context.load_cert_chain(pair.certificate, pair.key)
         self._http = httpx.Client(base_url=server, verify=context, timeout=30, trust_env=False)

@@ -20,6 +20,7 @@ NEEDED: dict[str, str] = {
     "iputils-ping": "people ping machines from the fabric with it",
     "kmod": "modinfo tells which kernel modules the guest needs",
     "mtools": "fills the EFI system partition without mounting it",
+    "openssl": "goes into the tiny image: a guest that joins a cluster speaks TLS",
     "openvswitch-switch": "the DPU's switch (its userspace datapath)",
     "ovmf": "UEFI firmware, for hosts that are asked to have it",
     "python3-venv": "the venv that everything of ours runs in",

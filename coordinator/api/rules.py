@@ -16,6 +16,12 @@ _PLAIN = (
     "persistentvolumeclaims/status", "pods", "pods/status", "services",
 )  # fmt: skip
 
+_LOOKED_AT = (
+    ("", "persistentvolumes"), ("", "replicationcontrollers"), ("apps", "daemonsets"), ("apps", "replicasets"),
+    ("apps", "statefulsets"), ("batch", "jobs"), ("policy", "poddisruptionbudgets"),
+)  # fmt: skip
+"""What the pools are decided by beside nodes and pods; who may read what is not served is told that it is not."""
+
 
 class Rule(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Something that is allowed; ``*`` stands for all.
@@ -80,6 +86,8 @@ _ALL = Rule(("*",), ("*",), ("*",), non_resource_urls=("*",))
 _OPEN_PATHS = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version")
 _DISCOVERY_PATHS = ("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_OPEN_PATHS)
 
+_LOOK = tuple(Rule(READ, (group,), (resource,)) for group, resource in _LOOKED_AT)
+
 DEFAULTS: tuple[Binding, ...] = (
     Binding((_ALL,), groups=(MASTERS, "dpupool:admin")),
     Binding(
@@ -87,7 +95,9 @@ DEFAULTS: tuple[Binding, ...] = (
             Rule(("*",), OUR_GROUPS, ("*",)),
             Rule(("*",), ("", "events.k8s.io"), (*_PLAIN, "secrets")),
             Rule(("*",), ("coordination.k8s.io",), ("leases",)),
+            Rule(("create",), ("",), ("pods/eviction",)),
             Rule(READ, ("apiextensions.k8s.io",), ("customresourcedefinitions",)),
+            *_LOOK,
         ),
         groups=("dpupool:coordinator",),
     ),
@@ -97,9 +107,11 @@ DEFAULTS: tuple[Binding, ...] = (
             Rule(READ, ("", "events.k8s.io"), _PLAIN),
             Rule(READ, ("coordination.k8s.io",), ("leases",)),
             Rule(READ, ("apiextensions.k8s.io",), ("customresourcedefinitions",)),
+            *_LOOK,
         ),
         groups=("dpupool:viewer",),
     ),
+    Binding((Rule(("create", "get"), ("",), ("nodes",)),), groups=("dpupool:joiner",)),
     Binding(
         (
             Rule(("get",), non_resource_urls=_DISCOVERY_PATHS),

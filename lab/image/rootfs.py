@@ -12,7 +12,7 @@ from lab.image.shell import ImageError, run
 
 GUEST = Path(__file__).parent / "guest"
 # Programs that busybox lacks or does differently; their libraries come along.
-PROGRAMS = ("resize2fs", "mke2fs", "e2fsck", "sfdisk", "resizepart")
+PROGRAMS = ("resize2fs", "mke2fs", "e2fsck", "sfdisk", "resizepart", "openssl")
 INITTAB = """\
 ::sysinit:/etc/rc
 ttyS0::respawn:/sbin/getty -n -l /usr/lib/lab/autologin 115200 ttyS0 vt100

@@ -11,13 +11,13 @@ from lab.image.rootfs import PROGRAMS, make_initramfs, make_root
 from lab.image.shell import run
 
 ESP_MIB = 34
-ROOT_MIB = 24
+ROOT_MIB = 32
 # Under emulation the kernel's self-tests, its patching of locks for one CPU and its timer calibration cost seconds.
 CMDLINE = (
     "console=ttyS0,115200 quiet loglevel=4 mitigations=off random.trust_cpu=on"
     " noreplace-smp cryptomgr.notests tsc=reliable rcupdate.rcu_expedited=1 lpj=4000000"
 )
-PACKAGES = ("busybox-static", "e2fsprogs", "fdisk", "syslinux-common", "systemd-boot-efi", "util-linux")
+PACKAGES = ("busybox-static", "e2fsprogs", "fdisk", "openssl", "syslinux-common", "systemd-boot-efi", "util-linux")
 
 
 def _inputs(linux: kernel.Kernel) -> str:
@@ -31,7 +31,7 @@ def _inputs(linux: kernel.Kernel) -> str:
 
 
 def ensure() -> Path:
-    """Path of the image (raw, sparse, 60 MiB), built when its inputs changed.
+    """Path of the image (raw, sparse, 68 MiB), built when its inputs changed.
 
     Raises:
         ImageError, PackageError: a tool or the kernel package is missing.

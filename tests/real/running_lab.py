@@ -109,9 +109,9 @@ class RunningLab:
             assert time.monotonic() < deadline, f"{name} is not gone: {json.dumps(found.get('status'))}"
             time.sleep(LOOK_S)
 
-    def objects(self, kind: str) -> list[Object]:
+    def objects(self, kind: str, version: str = API_VERSION) -> list[Object]:
         """All objects of a kind, in all namespaces."""
-        found: list[Object] = (self._patiently(LabApi.path(API_VERSION, kind)) or {}).get("items", [])
+        found: list[Object] = (self._patiently(LabApi.path(version, kind)) or {}).get("items", [])
         return found
 
     def guest(self, name: str) -> Guest:

@@ -16,7 +16,7 @@ from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import API_VERSION
 from coordinator.core.pool.record import replay
-from tests.fakes.api import RunningApi, running_api
+from tests.fakes.api import COORDINATOR_TOKEN, RunningApi, running_api
 from tests.fakes.fleet import alive, pending_pod
 
 
@@ -43,8 +43,9 @@ async def furnish(api: KubeApi) -> None:
 async def test_a_pod_without_place_becomes_a_machine_on_a_leased_server_and_the_loop_is_on_record(
     server: RunningApi, tmp_path: Path
 ) -> None:
-    api = KubeApi.by_kubeconfig(str(server.kubeconfig))
-    await furnish(api)
+    admin = KubeApi.by_kubeconfig(str(server.kubeconfig))
+    await furnish(admin)
+    api = KubeApi.by_kubeconfig(str(server.write_kubeconfig(tmp_path / "coordinator", {"token": COORDINATOR_TOKEN})))
     await api.create(Foreign.POD, pending_pod("p1"))
     _, version = await api.list(Kind.MACHINE)
     records = Records(tmp_path / "loops")
@@ -59,3 +60,4 @@ async def test_a_pod_without_place_becomes_a_machine_on_a_leased_server_and_the_
     assert [growth.group for one in grown for growth in one.decision.grow] == ["work"]
     assert replay(grown[0]).differences == ()
     await api.close()
+    await admin.close()
