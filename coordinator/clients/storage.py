@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from coordinator.core.objects.meta import SecretRef
 from coordinator.core.storage.abilities import Abilities
-
-NO_WORDS: Mapping[str, str] = {}
+from coordinator.core.storage.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +34,6 @@ class TargetAddress:
     credentials: str = ""
     paths: tuple[TargetPath, ...] = ()
     nsid: int = 0
-
-
-class SourceKind(Enum):
-    """What a volume can be cloned from."""
-
-    IMAGE = "image"
-    SNAPSHOT = "snapshot"
-    VOLUME = "volume"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A clone's source; `handle` is its id at the backend."""
-
-    kind: SourceKind
-    handle: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +150,7 @@ class Traits:
 
     Attributes:
         transport: of its exports.
+        own_ids: whether it gives ids of its own, so that a create that was not heard of must be looked for.
         secret: Secret with the credentials of its clients, where somebody else decides them; None where we do, or none
             are used.
         authenticates: whether we make credentials for each DPU, which both sides must know before an export.
@@ -176,4 +159,5 @@ class Traits:
     abilities: Abilities
     transport: str
     authenticates: bool = False
+    own_ids: bool = False
     secret: SecretRef | None = None

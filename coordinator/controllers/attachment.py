@@ -7,6 +7,7 @@ import msgspec
 from coordinator.clients.model import Disk, DiskSpec, LinkState
 from coordinator.clients.storage import ExportWish
 from coordinator.controllers.context import Context
+from coordinator.controllers.credentials import Credentials
 from coordinator.controllers.detach import Detacher
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, holds, with_condition
@@ -39,10 +40,11 @@ PHASE_OF: dict[LinkState, AttachmentPhase] = {
 class AttachmentController:
     """Attaches and detaches. Knows which attachments this process has asked its DPU for, by journal of the DPU."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, credentials: Credentials) -> None:
         self._context = context
+        self._credentials = credentials
         self._ensured: dict[str, str] = {}
-        self._detacher = Detacher(context)
+        self._detacher = Detacher(context, credentials)
 
     def lane_of(self, key: str) -> str:
         """Attaching and detaching do not wait for each other."""
@@ -92,7 +94,7 @@ class AttachmentController:
         if self._is_settled(attachment, volume, dpu):
             return NEVER
         volume, generation = await self._fence(attachment, volume)
-        disk = await self._show(attachment, volume, dpu, generation)
+        disk = await self._admit_and_show(attachment, volume, dpu, generation)
         await self._settle(attachment, dpu, disk, generation)
         self._ensured[attachment.metadata.uid] = self._mark(attachment, volume, dpu)
         return NEVER if disk.state is LinkState.READY else Again(after_s=1.0)
@@ -111,13 +113,31 @@ class AttachmentController:
         await self._context.write_status(Kind.VOLUME, volume, status)
         return self._volume(attachment), fence.generation
 
-    async def _show(self, attachment: Attachment, volume: Volume, dpu: Dpu, generation: int) -> Disk:
-        spec = attachment.spec
+    async def _admit_and_show(self, attachment: Attachment, volume: Volume, dpu: Dpu, generation: int) -> Disk:
+        """Show the disk, with credentials that both ends know; brought once more when one says that it does not."""
         backend = self._context.outside.backend(volume.spec.backend)
+        credentials = await self._credentials.admit(dpu, volume.spec.backend, backend)
+        try:
+            return await self._show(attachment, volume, dpu, generation, credentials)
+        except DpuError as error:
+            if "credentials" not in error.field or not self._credentials.doubt(credentials):
+                raise
+        credentials = await self._credentials.admit(dpu, volume.spec.backend, backend)
+        return await self._show(attachment, volume, dpu, generation, credentials)
+
+    async def _show(self, attachment: Attachment, volume: Volume, dpu: Dpu, generation: int, credentials: str) -> Disk:
+        spec = attachment.spec
         wish = ExportWish(
-            volume=volume.status.handle, dpu=dpu.metadata.name, generation=generation, read_only=spec.read_only
+            volume=volume.status.handle,
+            dpu=dpu.metadata.name,
+            generation=generation,
+            read_only=spec.read_only,
+            host_nqn=dpu.status.host_nqn,
+            credentials=credentials,
+            context=volume.status.context,
         )
-        address = await backend.export_volume(wish)
+        address = await self._context.outside.backend(volume.spec.backend).export_volume(wish)
+        encryption = await self._credentials.unlock(dpu, volume)
         serial, nguid = disk_identity(volume.metadata.uid)
         asked = DiskSpec(
             volume_id=volume.status.handle,
@@ -130,6 +150,7 @@ class AttachmentController:
             boot_order=spec.boot_order,
             qos=effective_qos(volume, attachment),
             machine_id=spec.machine_ref.uid if spec.machine_ref else "",
+            encryption=encryption,
         )
         client = self._context.dpu(dpu)
         uid = attachment.metadata.uid
@@ -162,7 +183,13 @@ class AttachmentController:
 
     def _mark(self, attachment: Attachment, volume: Volume, dpu: Dpu) -> str:
         limits = effective_qos(volume, attachment)
-        wanted = (attachment.metadata.generation, volume.status.size_bytes, limits, dpu.status.instance_id)
+        wanted = (
+            attachment.metadata.generation,
+            volume.status.size_bytes,
+            limits,
+            dpu.status.instance_id,
+            dpu.status.host_nqn,
+        )
         return repr(wanted)
 
     def _volume(self, attachment: Attachment) -> Volume:

@@ -5,6 +5,7 @@ import structlog
 
 from coordinator.clients.storage import ExportWish
 from coordinator.controllers.context import Context
+from coordinator.controllers.credentials import Credentials
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.objects.fleet import Dpu
@@ -22,8 +23,9 @@ FINALIZER = "dpupool.io/attachment"
 class Detacher:
     """The way back of an attachment."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, credentials: Credentials) -> None:
         self._context = context
+        self._credentials = credentials
 
     async def detach(self, attachment: Attachment) -> Again:
         """Undo all that was done for an attachment, then let it go.
@@ -37,7 +39,7 @@ class Detacher:
         generation = self._generation(attachment, volume)
         try:
             if generation:
-                await self._from_dpu(attachment, generation)
+                await self._from_dpu(attachment, volume, generation)
                 await self._from_volume(attachment, volume, generation)
         except DpuError as error:
             if error.reason is not Reason.CONFLICT:
@@ -55,13 +57,15 @@ class Detacher:
         mine = holder is not None and holder.uid == attachment.metadata.uid
         return volume.status.attach_generation if volume and mine else 0
 
-    async def _from_dpu(self, attachment: Attachment, generation: int) -> None:
+    async def _from_dpu(self, attachment: Attachment, volume: Volume | None, generation: int) -> None:
         dpu = self._dpu(attachment)
         if dpu is None or dpu_is_gone(dpu, attachment.metadata):
             says = "its DPU is gone: the volume is fenced, and the DPU is swept when it comes back"
             self._context.events.tell(Kind.ATTACHMENT, attachment.metadata, "ForcedDetach", says, warning=True)
             return
         outcome = await self._context.dpu(dpu).detach(attachment.metadata.uid, generation)
+        if volume is not None:
+            await self._credentials.lock(dpu, volume)
         log.info("detached", attachment=attachment.metadata.key, dpu=dpu.metadata.name, outcome=outcome)
 
     def _dpu(self, attachment: Attachment) -> Dpu | None:

@@ -168,6 +168,7 @@ class DpuController:
             status,
             version=info.version,
             instance_id=info.instance_id,
+            host_nqn=info.host_nqn,
             drivers=info.drivers,
             disk_slots=Slots(total=info.disk_slots, used=info.disk_slots_used),
             nic_slots=Slots(total=info.nic_slots, used=info.nic_slots_used),

@@ -4,13 +4,16 @@ import time
 
 import msgspec
 
-from coordinator.clients.storage import Source, SourceKind, VolumeInfo, VolumeWish
+from coordinator.clients.protocols import Backend
+from coordinator.clients.storage import VolumeInfo, VolumeWish
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
+from coordinator.controllers.neighbours import origins_of, users_of
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.objects.kinds import Kind
-from coordinator.core.objects.storage import Image, Volume, VolumePhase
-from coordinator.core.storage.volume import VolumePlan, VolumeStep, plan_volume, settled_phase
+from coordinator.core.objects.storage import Volume, VolumePhase
+from coordinator.core.storage.abilities import Ability, check_creation, check_deletion, require
+from coordinator.core.storage.volume import VolumePlan, VolumeStep, health, plan_volume, settled_phase
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -26,16 +29,15 @@ class VolumeController:
 
     async def reconcile(self, key: str) -> Again:
         """Look at one volume."""
-        volume = self._context.caches.volumes.get(key)
+        caches = self._context.caches
+        volume = caches.volumes.get(key)
         if volume is None or (volume.metadata.deleting and FINALIZER not in volume.metadata.finalizers):
             return NEVER
         if FINALIZER not in volume.metadata.finalizers:
             await self._context.set_finalizer(Kind.VOLUME, volume.metadata, FINALIZER, present=True)
-            volume = self._context.caches.volumes.get(key) or volume
+            volume = caches.volumes.get(key) or volume
         try:
-            plan = plan_volume(
-                volume, self._image(volume), self._context.caches.attachments.by("volume", volume.metadata.key)
-            )
+            plan = plan_volume(volume, origins_of(caches, volume), users_of(caches, volume))
             return await self._carry_out(volume, plan)
         except DpuError as error:
             if error.reason is Reason.CONFLICT:
@@ -46,22 +48,13 @@ class VolumeController:
             return Again(after_s=HOPELESS_S)
 
     async def _carry_out(self, volume: Volume, plan: VolumePlan) -> Again:
-        backend = self._context.outside.backend(volume.spec.backend)
-        uid = volume.metadata.uid
         match plan.step:
             case VolumeStep.CREATE:
-                began = time.monotonic()
-                made = await backend.create_volume(self._wish(uid, plan))
-                spent = round(time.monotonic() - began, 4)
-                await self._settle(volume, plan.why, made, clone_seconds=spent)
-                self._context.events.tell(Kind.VOLUME, volume.metadata, "Created", f"{plan.why}, in {spent} s")
+                await self._create(volume, plan)
             case VolumeStep.RESIZE:
-                await self._settle(volume, plan.why, await backend.resize_volume(volume.status.handle, plan.size_bytes))
-                self._context.events.tell(Kind.VOLUME, volume.metadata, "Resized", plan.why)
+                await self._resize(volume, plan)
             case VolumeStep.DELETE | VolumeStep.SHRED:
-                await self._report(volume, VolumePhase.DELETING, "Deleting", plan.why)
-                await backend.delete_volume(volume.status.handle or uid, erase=plan.step is VolumeStep.SHRED)
-                await self._forget(volume)
+                await self._delete(volume, plan)
             case VolumeStep.FORGET:
                 self._context.events.tell(Kind.VOLUME, volume.metadata, "Retained", plan.why)
                 await self._forget(volume)
@@ -72,17 +65,65 @@ class VolumeController:
                 await self._report(volume, settled_phase(volume), "Ready", plan.why, ready=True)
         return NEVER
 
-    def _wish(self, uid: str, plan: VolumePlan) -> VolumeWish:
-        source = Source(kind=SourceKind.IMAGE, handle=plan.image_uid) if plan.image_uid else None
-        return VolumeWish(volume_id=uid, size_bytes=plan.size_bytes, source=source)
+    async def _create(self, volume: Volume, plan: VolumePlan) -> None:
+        backend = self._backend(volume)
+        traits = await backend.traits()
+        check_creation(volume, plan.source, traits.abilities)
+        if traits.own_ids and volume.status.phase is not VolumePhase.CREATING:
+            await self._report(volume, VolumePhase.CREATING, "Creating", plan.why)
+        began = time.monotonic()
+        made = await backend.create_volume(self._wish(volume, plan))
+        spent = round(time.monotonic() - began, 4)
+        await self._settle(volume, plan.why, made, clone_seconds=spent)
+        self._context.events.tell(Kind.VOLUME, volume.metadata, "Created", f"{plan.why}, in {spent} s")
+
+    async def _resize(self, volume: Volume, plan: VolumePlan) -> None:
+        backend = self._backend(volume)
+        abilities = (await backend.traits()).abilities
+        remedy = f"write {volume.status.size_bytes}"
+        require(abilities, Ability.RESIZE, volume.spec.backend, field="spec.size", remedy=remedy)
+        await self._settle(volume, plan.why, await backend.resize_volume(volume.status.handle, plan.size_bytes))
+        self._context.events.tell(Kind.VOLUME, volume.metadata, "Resized", plan.why)
+
+    async def _delete(self, volume: Volume, plan: VolumePlan) -> None:
+        backend = self._backend(volume)
+        handle = volume.status.handle or await self._lost(volume, backend)
+        if handle:
+            check_deletion(volume, (await backend.traits()).abilities)
+            await self._report(volume, VolumePhase.DELETING, "Deleting", plan.why)
+            await backend.delete_volume(handle, erase=plan.step is VolumeStep.SHRED)
+        await self._forget(volume)
+
+    async def _lost(self, volume: Volume, backend: Backend) -> str:
+        """Handle of a volume that was asked for and whose making was not written down; empty when it never was."""
+        traits = await backend.traits()
+        if not traits.own_ids:
+            return volume.metadata.uid
+        if volume.status.phase is not VolumePhase.CREATING:
+            return ""
+        undeleted = msgspec.structs.replace(
+            volume, metadata=msgspec.structs.replace(volume.metadata, deletion_timestamp=None)
+        )
+        plan = plan_volume(undeleted, origins_of(self._context.caches, volume), users_of(self._context.caches, volume))
+        return await backend.find_volume(self._wish(volume, plan))
+
+    def _backend(self, volume: Volume) -> Backend:
+        return self._context.outside.backend(volume.spec.backend)
+
+    def _wish(self, volume: Volume, plan: VolumePlan) -> VolumeWish:
+        others = self._context.caches.volumes.by("backend", volume.spec.backend)
+        parameters = volume.spec.parameters
+        return VolumeWish(
+            volume_id=volume.metadata.uid,
+            size_bytes=plan.size_bytes,
+            source=plan.source,
+            parameters=parameters,
+            taken=frozenset(one.status.handle for one in others if one.usable) if parameters else frozenset(),
+        )
 
     async def _forget(self, volume: Volume) -> None:
         newest = self._context.caches.volumes.get(volume.metadata.key) or volume
         await self._context.set_finalizer(Kind.VOLUME, newest.metadata, FINALIZER, present=False)
-
-    def _image(self, volume: Volume) -> Image | None:
-        ref = volume.spec.source.image_ref
-        return self._context.caches.images.get(ref.name) if ref else None
 
     async def _settle(self, volume: Volume, why: str, made: VolumeInfo, *, clone_seconds: float | None = None) -> None:
         """Write down what the backend made."""
@@ -94,6 +135,7 @@ class VolumeController:
             size_bytes=made.size_bytes,
             allocated_bytes=made.allocated_bytes,
             clone_seconds=spent,
+            context=dict(made.context) or newest.status.context,
         )
         seen = msgspec.structs.replace(newest, status=status)
         await self._report(seen, settled_phase(newest), "Ready", why, ready=True)
@@ -103,8 +145,11 @@ class VolumeController:
             phase = VolumePhase.DELETING
         elif volume.usable:
             phase = settled_phase(volume)
+        elif error.retry:
+            newest = self._context.caches.volumes.get(volume.metadata.key) or volume
+            phase = VolumePhase.CREATING if newest.status.phase is VolumePhase.CREATING else VolumePhase.PENDING
         else:
-            phase = VolumePhase.PENDING if error.retry else VolumePhase.FAILED
+            phase = VolumePhase.FAILED
         if await self._report(volume, phase, error.reason.value, str(error)):
             self._context.events.tell(Kind.VOLUME, volume.metadata, error.reason.value, str(error), warning=True)
 
@@ -121,6 +166,7 @@ class VolumeController:
             phase=phase,
             attach_generation=current.status.attach_generation,
             attachment_ref=current.status.attachment_ref,
+            condition=health(self._context.caches.attachments.by("volume", volume.metadata.key)),
             conditions=with_condition(
                 current.status.conditions,
                 Aspect.READY,

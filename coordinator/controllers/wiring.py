@@ -9,6 +9,7 @@ from coordinator.clients.model import DaemonEvent, EventSubject
 from coordinator.controllers.attachment import AttachmentController
 from coordinator.controllers.cache import Listener
 from coordinator.controllers.context import Context
+from coordinator.controllers.credentials import Credentials
 from coordinator.controllers.dpu import DpuController
 from coordinator.controllers.host import HostController
 from coordinator.controllers.image import ImageController
@@ -18,12 +19,13 @@ from coordinator.controllers.loop import Controller
 from coordinator.controllers.machine import MachineController
 from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.network import NetworkController, SubnetController
+from coordinator.controllers.snapshot import SnapshotController
 from coordinator.controllers.volume import VolumeController
 from coordinator.core.machine.names import UID_LABEL, port_id
 from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.machine import Machine, Phase
-from coordinator.core.objects.storage import Attachment, Image, Volume
+from coordinator.core.objects.storage import Attachment, Image, Snapshot, Volume
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +40,14 @@ class Controllers:
         self._jobs = Jobs(context.clock, self._step_ended)
         self._hosts = HostController(context)
         machine = MachineController(context, self._jobs, metrics, self._doubt)
-        attachment = AttachmentController(context)
+        credentials = Credentials(context)
+        attachment = AttachmentController(context, credentials)
         self._dpus = DpuController(context, self._news)
         self._machines, self._attachments = machine, attachment
         self._machine = Controller("machine", machine.reconcile, metrics, lanes={"all": 16})
         self._volume = Controller("volume", VolumeController(context).reconcile, metrics, lanes={"all": 16})
+        self._snapshot = Controller("snapshot", SnapshotController(context).reconcile, metrics, lanes={"all": 16})
+        self._credentials = Controller("credentials", credentials.reconcile, metrics, lanes={"all": 4})
         self._attachment = Controller(
             "attachment",
             attachment.reconcile,
@@ -94,6 +99,8 @@ class Controllers:
         return [
             self._machine,
             self._volume,
+            self._snapshot,
+            self._credentials,
             self._attachment,
             self._image,
             self._host,
@@ -109,6 +116,7 @@ class Controllers:
             Kind.HOST: self._on_host,
             Kind.IMAGE: self._on_image,
             Kind.VOLUME: self._on_volume,
+            Kind.SNAPSHOT: self._on_snapshot,
             Kind.ATTACHMENT: self._on_attachment,
             Kind.DPU: self._on_dpu,
             Kind.NETWORK: self._on_network,
@@ -157,6 +165,8 @@ class Controllers:
             self._attachment.queue.add(attachment.metadata.key)
         self._wake_owner(after or before)
         found = after or before
+        if before is None or after is None or _standing(before) != _standing(after):
+            self._wake_beside(key, found)
         ref = found.spec.source.image_ref if found else None
         if ref is not None and (before is None or after is None):
             self._image.queue.add(ref.name)
@@ -166,22 +176,56 @@ class Controllers:
             ):
                 self._machine.queue.add(machine.metadata.key)
 
+    def _wake_beside(self, key: str, volume: Volume | None) -> None:
+        """A volume came, became usable, or goes: snapshots of it, clones of it and its own source may go on."""
+        for clone in self._caches.volumes.by("volume", key):
+            self._volume.queue.add(clone.metadata.key)
+        for snapshot in self._caches.snapshots.by("volume", key):
+            self._snapshot.queue.add(snapshot.metadata.key)
+            self._wake_group(snapshot)
+        source = volume.spec.source if volume else None
+        if volume is not None and source is not None and source.volume_ref is not None:
+            self._volume.queue.add(f"{volume.metadata.namespace}/{source.volume_ref.name}")
+        if volume is not None and source is not None and source.snapshot_ref is not None:
+            self._snapshot.queue.add(f"{volume.metadata.namespace}/{source.snapshot_ref.name}")
+
+    def _on_snapshot(self, key: str, before: Snapshot | None, after: Snapshot | None) -> None:
+        self._snapshot.queue.add(key)
+        found = after or before
+        if found is None:
+            return
+        self._wake_group(found)
+        for clone in self._caches.volumes.by("snapshot", key):
+            self._volume.queue.add(clone.metadata.key)
+        if before is None or after is None or before.status.phase is not after.status.phase:
+            self._volume.queue.add(f"{found.metadata.namespace}/{found.spec.volume_ref.name}")
+
+    def _wake_group(self, snapshot: Snapshot) -> None:
+        if snapshot.spec.group_id:
+            group = f"{snapshot.metadata.namespace}/{snapshot.spec.group_id}"
+            for other in self._caches.snapshots.by("group", group):
+                self._snapshot.queue.add(other.metadata.key)
+
     def _on_attachment(self, key: str, before: Attachment | None, after: Attachment | None) -> None:
         self._attachment.queue.add(key)
         found = after or before
         if found is None:
             return
         volume = f"{found.metadata.namespace}/{found.spec.volume_ref.name}"
-        if before is None or after is None or before.metadata.deleting != after.metadata.deleting:
+        came = before is None or after is None or before.metadata.deleting != after.metadata.deleting
+        if came or (before and after and before.status.phase is not after.status.phase):
             self._volume.queue.add(volume)
+        if came:
             for other in self._caches.attachments.by("volume", volume):
                 self._attachment.queue.add(other.metadata.key)
         self._wake_owner(found)
 
     def _on_dpu(self, key: str, before: Dpu | None, after: Dpu | None) -> None:
         self._dpu.queue.add(key)
+        if after is not None and after.metadata.deleting:
+            self._credentials.queue.add(key)
         same = before is not None and after is not None and before.status.phase is after.status.phase
-        if same and before is not None and after is not None and before.status.instance_id == after.status.instance_id:
+        if same and before is not None and after is not None and _life(before) == _life(after):
             return
         for host in self._caches.hosts.by("dpu", key):
             self._host.queue.add(host.metadata.key)
@@ -233,6 +277,14 @@ class Controllers:
                 uid = machine.metadata.uid
                 if any(port_id(uid, nic.name) == event.id for nic in machine.spec.nics):
                     self._machine.queue.add(machine.metadata.key)
+
+
+def _standing(volume: Volume) -> tuple[object, ...]:
+    return (volume.usable, volume.status.phase, volume.metadata.deleting, bool(volume.metadata.finalizers))
+
+
+def _life(dpu: Dpu) -> tuple[object, ...]:
+    return (dpu.status.instance_id, dpu.status.host_nqn, dpu.metadata.deleting)
 
 
 def _availability(host: Host) -> tuple[object, ...]:

@@ -10,8 +10,6 @@ from coordinator.clients.storage import (
     ImageInfo,
     SnapshotInfo,
     SnapshotWish,
-    Source,
-    SourceKind,
     StorageSecrets,
     TargetAddress,
     Traits,
@@ -19,6 +17,7 @@ from coordinator.clients.storage import (
     VolumeWish,
 )
 from coordinator.core.storage.abilities import Abilities, Ability
+from coordinator.core.storage.source import Source, SourceKind
 from proto.errors import DpuError
 from proto.reasons import Reason
 

@@ -85,6 +85,7 @@ class FakeDpu:
             volume_id=spec.volume_id,
             machine_id=spec.machine_id,
             live_resize=True,
+            qos=spec.qos,
         )
         self.disks[attachment_id] = (spec, disk)
         self.identities.setdefault(spec.volume_id, set()).add((disk.serial, disk.nguid))

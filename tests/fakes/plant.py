@@ -45,6 +45,7 @@ class Plant:
 
     api: Any = field(default_factory=MemoryApi)
     store: FakeBackend = field(default_factory=lambda: FakeBackend(files={"tiny.qcow2": 64 * MIB}))
+    others: dict[str, FakeBackend] = field(default_factory=dict)
     servers: dict[str, FakeServer] = field(default_factory=dict)
     dpus: dict[str, FakeDpu] = field(default_factory=dict)
 
@@ -52,12 +53,13 @@ class Plant:
         return self.dpus[name]
 
     def backend(self, name: str) -> FakeBackend:
-        if name != "file":
+        stores = {"file": self.store} | self.others
+        if name not in stores:
             raise DpuError(Reason.NOT_FOUND, f"no backend {name}", field="spec.backend", remedy="write file")
-        return self.store
+        return stores[name]
 
     def backends(self) -> tuple[str, ...]:
-        return ("file",)
+        return ("file", *self.others)
 
     def bmc(self, endpoint: BmcEndpoint) -> FakeBmc:
         name = endpoint.address.rsplit("/", 1)[-1]

@@ -12,8 +12,6 @@ from coordinator.clients.storage import (
     ImageInfo,
     SnapshotInfo,
     SnapshotWish,
-    Source,
-    SourceKind,
     StorageSecrets,
     TargetAddress,
     Traits,
@@ -22,6 +20,7 @@ from coordinator.clients.storage import (
 )
 from coordinator.clients.wire import secrets_to, target_from
 from coordinator.core.storage.abilities import Ability
+from coordinator.core.storage.source import Source, SourceKind
 from proto.dpu.v1 import storage_pb2, target_pb2, target_pb2_grpc
 from proto.errors import DpuError
 from proto.reasons import Reason

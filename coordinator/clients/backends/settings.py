@@ -19,7 +19,7 @@ class Node(Driver, frozen=True, kw_only=True):
 
     address: str
     server_name: str = ""
-    authenticate: bool = True
+    authenticate: bool = False
 
     @property
     def name_shown(self) -> str:

@@ -122,6 +122,7 @@ class DpuStatus(Wire, frozen=True, kw_only=True):
     phase: DpuPhase = DpuPhase.PENDING
     version: str = ""
     instance_id: str = msgspec.field(default="", name="instanceID")
+    host_nqn: str = msgspec.field(default="", name="hostNQN")
     last_seen: str = ""
     drivers: dict[str, str] = {}
     disk_slots: Slots | None = None

@@ -6,13 +6,16 @@ from enum import Enum
 
 from coordinator.core.objects.storage import (
     Attachment,
+    AttachmentPhase,
     DeletionPolicy,
-    Image,
-    ImagePhase,
+    Snapshot,
+    SnapshotPhase,
     Volume,
+    VolumeHealth,
     VolumePhase,
 )
-from coordinator.core.storage.size import MIB, parse_size, spell_size
+from coordinator.core.storage.size import parse_size, spell_size
+from coordinator.core.storage.source import Origins, Source, find_source
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -36,24 +39,34 @@ class VolumePlan:
     step: VolumeStep
     why: str
     size_bytes: int = 0
-    image_uid: str = ""
+    source: Source | None = None
 
 
-def plan_volume(volume: Volume, image: Image | None, attachments: Sequence[Attachment]) -> VolumePlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """Who needs a volume, of those that name it.
+
+    Attributes:
+        snapshots: cut of it, or to be cut.
+        clones: volumes that name it as their source.
+    """
+
+    attachments: Sequence[Attachment] = ()
+    snapshots: Sequence[Snapshot] = ()
+    clones: Sequence[Volume] = ()
+
+
+def plan_volume(volume: Volume, origins: Origins, users: Users) -> VolumePlan:
     """Decide the next step of a volume.
-
-    Args:
-        image: the source that its spec names; None when it names none or there is none.
-        attachments: all that name it.
 
     Raises:
         DpuError: the spec cannot be fulfilled as it is; names the field.
     """
     if volume.metadata.deleting:
-        return _plan_delete(volume, attachments)
+        return _plan_delete(volume, users)
     size_bytes = parse_size(volume.spec.size, "spec.size")
     if not volume.usable:
-        return _plan_create(volume, image, size_bytes)
+        return _plan_create(volume, size_bytes, origins)
     if size_bytes < volume.status.size_bytes:
         raise DpuError(
             Reason.INVALID,
@@ -72,53 +85,57 @@ def settled_phase(volume: Volume) -> VolumePhase:
     return VolumePhase.BOUND if volume.status.attachment_ref else VolumePhase.AVAILABLE
 
 
-def _plan_create(volume: Volume, image: Image | None, size_bytes: int) -> VolumePlan:
-    ref = volume.spec.source.image_ref
-    if ref is None:
+def health(attachments: Sequence[Attachment]) -> VolumeHealth:
+    """How the volume is, from the disks that show it."""
+    for attachment in sorted(attachments, key=lambda one: one.metadata.name):
+        if attachment.status.phase is AttachmentPhase.DEGRADED:
+            words = f"its disk at host {attachment.spec.host_ref.name} is degraded"
+            said = [entry.message for entry in attachment.status.conditions if entry.type == "Ready"]
+            return VolumeHealth(abnormal=True, message=f"{words}: {said[0]}" if said else words)
+    return VolumeHealth()
+
+
+def _plan_create(volume: Volume, size_bytes: int, origins: Origins) -> VolumePlan:
+    found = find_source(volume, size_bytes, origins)
+    if found is None:
         return VolumePlan(step=VolumeStep.CREATE, why=f"blank disk of {spell_size(size_bytes)}", size_bytes=size_bytes)
-    if image is None:
-        raise DpuError(
-            Reason.NOT_FOUND,
-            f"image {ref.name} does not exist",
-            field="spec.source.imageRef.name",
-            remedy="create the Image, or name one that `kubectl get images` shows",
-        )
-    if image.status.phase is ImagePhase.FAILED:
-        raise DpuError(
-            Reason.WRONG_STATE,
-            f"image {ref.name} cannot be used",
-            field="spec.source.imageRef.name",
-            remedy=f"`kubectl describe image {ref.name}` says why",
-        )
-    if image.status.phase is not ImagePhase.READY:
-        return VolumePlan(step=VolumeStep.WAIT, why=f"image {ref.name} is not ready yet")
-    if image.spec.backend != volume.spec.backend:
-        raise DpuError(
-            Reason.INVALID,
-            f"image {ref.name} is at backend {image.spec.backend}, the volume at {volume.spec.backend}",
-            field="spec.backend",
-            remedy=f"write {image.spec.backend}",
-        )
-    least = -(-image.status.size_bytes // MIB) * MIB
-    if size_bytes < least:
-        raise DpuError(
-            Reason.INVALID,
-            f"{spell_size(size_bytes)} is smaller than image {ref.name}, which has {spell_size(least)}",
-            field="spec.size",
-            remedy=f"write at least {spell_size(least)}",
-        )
-    why = f"copy-on-write clone of image {ref.name}, {spell_size(size_bytes)}"
-    return VolumePlan(step=VolumeStep.CREATE, why=why, size_bytes=size_bytes, image_uid=image.metadata.uid)
+    if found.source is None:
+        return VolumePlan(step=VolumeStep.WAIT, why=found.why)
+    return VolumePlan(step=VolumeStep.CREATE, why=found.why, size_bytes=size_bytes, source=found.source)
 
 
-def _plan_delete(volume: Volume, attachments: Sequence[Attachment]) -> VolumePlan:
-    if attachments:
-        names = ", ".join(sorted(attachment.metadata.name for attachment in attachments))
-        return VolumePlan(
-            step=VolumeStep.WAIT, why=f"it goes when attachment {names} is gone; delete that one to detach it"
-        )
+def _plan_delete(volume: Volume, users: Users) -> VolumePlan:
+    blocker = _blocker(volume, users)
+    if blocker:
+        return VolumePlan(step=VolumeStep.WAIT, why=blocker)
     if volume.spec.deletion_policy is DeletionPolicy.RETAIN:
-        return VolumePlan(step=VolumeStep.FORGET, why=f"its bytes stay at the backend as {volume.metadata.uid}")
+        handle = volume.status.handle or volume.metadata.uid
+        return VolumePlan(step=VolumeStep.FORGET, why=f"its bytes stay at the backend as {handle}")
     if volume.spec.deletion_policy is DeletionPolicy.SHRED:
         return VolumePlan(step=VolumeStep.SHRED, why="its bytes are overwritten, then freed")
     return VolumePlan(step=VolumeStep.DELETE, why="its bytes are freed")
+
+
+def _blocker(volume: Volume, users: Users) -> str:
+    """Why a volume cannot go yet; empty when it can. A clone that is made needs its source no more."""
+    if users.attachments:
+        names = ", ".join(sorted(attachment.metadata.name for attachment in users.attachments))
+        return f"it goes when attachment {names} is gone; delete that one to detach it"
+    if snapshots := sorted(one.metadata.name for one in users.snapshots if stands_on(one, volume)):
+        names = ", ".join(snapshots[:3])
+        return f"it goes when its {len(snapshots)} snapshots are gone ({names}); delete them first"
+    if clones := sorted(one.metadata.name for one in users.clones if is_being_cloned(one)):
+        return f"it goes when volume {clones[0]} has been cloned from it"
+    return ""
+
+
+def stands_on(snapshot: Snapshot, volume: Volume) -> bool:
+    """Whether a snapshot that names a volume was cut of it, or may be at this moment."""
+    if snapshot.cut:
+        return snapshot.status.volume_uid == volume.metadata.uid
+    return snapshot.status.phase is not SnapshotPhase.FAILED and bool(snapshot.metadata.finalizers)
+
+
+def is_being_cloned(clone: Volume) -> bool:
+    """Whether a volume that names a source still needs it."""
+    return not clone.usable and not clone.metadata.deleting and clone.status.phase is not VolumePhase.FAILED

@@ -11,8 +11,9 @@ from coordinator.clients.backends.settings import File
 from coordinator.clients.model import DiskSpec, EventSubject, LinkState, PortSpec, SeedSpec
 from coordinator.clients.outside import RealOutside
 from coordinator.clients.protocols import Backend, Dpu
-from coordinator.clients.storage import ExportWish, Source, SourceKind, VolumeWish
+from coordinator.clients.storage import ExportWish, VolumeWish
 from coordinator.core.objects.storage import DiskProtocol, Qos
+from coordinator.core.storage.source import Source, SourceKind
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.daemon import RunningDaemon, fake_dpu, fake_storage
