@@ -13,6 +13,8 @@ from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.machines import Machines
 from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.opi.auditor import OpiAuditor
+from dpu_daemon.engine.opi.objects import OpiLayer, OpiObjects
 from dpu_daemon.engine.port_audit import PortAuditor
 from dpu_daemon.engine.port_job import PortDrivers
 from dpu_daemon.engine.ports import Ports
@@ -22,7 +24,7 @@ from dpu_daemon.engine.seeds import Seeds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpuDrivers:
-    """Everything that a DPU's engine asks of the world."""
+    """Everything that a DPU's engine asks of the world; `opi` is None where the block layer cannot serve OPI."""
 
     block: BlockDriver
     bus: HostBus
@@ -30,6 +32,7 @@ class DpuDrivers:
     links: LinkDriver
     prober: Prober
     seed_writer: SeedWriter
+    opi: OpiLayer | None = None
 
 
 class DpuEngine:
@@ -53,14 +56,19 @@ class DpuEngine:
         self.ports = Ports(ledger, operations, port_drivers, drivers.prober, network)
         self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)
         self.machines = Machines(ledger, self.disks, self.ports, self.seeds)
+        self.opi = OpiObjects(ledger, operations, drivers.opi) if drivers.opi is not None else None
         self._vf_count = network.vf_count
+        opi_drivers = {"opi": drivers.opi.driver} if drivers.opi is not None else {}
+        opi_auditors = (OpiAuditor(ledger, self.opi),) if self.opi is not None else ()
         self.core = Core(
             ledger,
             operations,
-            {"block": drivers.block, "bus": drivers.bus, "switch": drivers.switch, "links": drivers.links},
+            {"block": drivers.block, "bus": drivers.bus, "switch": drivers.switch, "links": drivers.links}
+            | opi_drivers,
             (
                 DiskAuditor(ledger, disk_drivers, self.disks),
                 PortAuditor(ledger, port_drivers, self.ports, network),
+                *opi_auditors,
             ),
             self.seeds.tidy,
             times or AuditTimes(),
@@ -82,6 +90,8 @@ class DpuEngine:
             yield "attachment", census_state(wanted=disk.wanted, established=disk.established)
         for port in tuple(ledger.ports.values()):
             yield "port", census_state(wanted=port.wanted, established=port.established)
+        for thing in tuple(ledger.opi.values()):
+            yield "opi", census_state(wanted=thing.wanted, established=thing.established)
 
     def slots(self) -> Slots:
         """What the host's bus offers and what is given away."""

@@ -20,7 +20,18 @@ DEFAULT_DEADLINE_S = 60.0
 """For calls that bring none; long enough for a slow target, short enough to notice."""
 MARGIN_S = 0.1
 """Kept back from the caller's deadline so that the answer, with its reason, still reaches it."""
-_IDS = ("attachment_id", "port_id", "machine_id", "volume_id", "image_id", "generation", "dpu", "since")
+_IDS = (
+    "attachment_id",
+    "port_id",
+    "machine_id",
+    "volume_id",
+    "image_id",
+    "generation",
+    "dpu",
+    "since",
+    "name",
+    "parent",
+)
 _POLLS = frozenset({"/dpu.v1.HostService/GetDaemon", "/dpu.v1.HostService/GetUsage", "/grpc.health.v1.Health/Check"})
 """Asked every few seconds for as long as a daemon lives; only a refusal of these is news."""
 _NOBODY = Peer("unknown", None)

@@ -7,6 +7,7 @@ from enum import Enum
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from dpu_daemon.service.opi.admission import opi_methods
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -19,6 +20,7 @@ class Role(Enum):
     DPU = "dpupool:dpu"
     STORAGE = "dpupool:storage"
     HOST = "dpupool:host"
+    OPI = "dpupool:opi"
 
 
 _CONTROL = frozenset({Role.COORDINATOR})
@@ -26,6 +28,7 @@ _READ = frozenset({Role.COORDINATOR, Role.ADMIN})
 _ANYBODY_KNOWN = frozenset(Role)
 
 ROLES: Mapping[str, frozenset[Role]] = {
+    **{method: (_CONTROL if changes else _READ) | {Role.OPI} for method, changes in opi_methods()},
     "/dpu.v1.StorageService/Attach": _CONTROL,
     "/dpu.v1.StorageService/Detach": _CONTROL,
     "/dpu.v1.StorageService/GetAttachment": _READ,

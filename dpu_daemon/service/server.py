@@ -18,6 +18,8 @@ from dpu_daemon.service.host import About, HostService
 from dpu_daemon.service.lifecycle import LifecycleService
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.network import NetworkService
+from dpu_daemon.service.opi.admission import opi_services
+from dpu_daemon.service.opi.services import add_opi
 from dpu_daemon.service.storage import StorageService
 from dpu_daemon.service.target import TargetService
 from proto.dpu.v1 import (
@@ -96,7 +98,11 @@ class DaemonServer:
             files += [target_pb2]
         for add, service in services:
             add(service, self._server)
-        return tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
+        names = tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
+        if isinstance(engine, DpuEngine):
+            add_opi(self._server, engine.opi, "the block layer of this DPU")
+            names += tuple(opi_services())
+        return names
 
     async def start(self, listen: str) -> int:
         """Listen and answer; health says NOT_SERVING until the engine has converged once.

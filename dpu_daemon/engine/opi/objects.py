@@ -31,6 +31,14 @@ _log = structlog.get_logger("dpu_daemon.opi")
 
 
 @dataclass(frozen=True, slots=True)
+class OpiLayer:
+    """What OPI objects stand on."""
+
+    driver: OpiDriver
+    store: CredentialStore
+
+
+@dataclass(frozen=True, slots=True)
 class OpiView:
     """An object as a client sees it, with the one it lives in; `seen` is None when the block layer does not answer."""
 
@@ -45,16 +53,15 @@ class OpiObjects:
     Args:
         ledger: what is wanted.
         operations: locks and lanes of callers.
-        driver: of the block layer.
-        store: for secrets.
+        layer: driver of the block layer, and where secrets go.
     """
 
-    def __init__(self, ledger: Ledger, operations: Operations, driver: OpiDriver, store: CredentialStore) -> None:
+    def __init__(self, ledger: Ledger, operations: Operations, layer: OpiLayer) -> None:
         self.ledger = ledger
-        self.driver = driver
-        self.intents = OpiIntents(ledger, OpiSecrets(store))
+        self.driver = layer.driver
+        self.intents = OpiIntents(ledger, OpiSecrets(layer.store))
         self._operations = operations
-        self._sight = Sight(driver.look)
+        self._sight = Sight(layer.driver.look)
         self._locks = KeyedLocks()
         """Beneath the callers' own: a rebuild of everything takes one object after the other."""
 

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf import empty_pb2
-from google.protobuf.descriptor import FileDescriptor
 
 from dpu_daemon.engine.opi.objects import OpiObjects
 from dpu_daemon.engine.opi.statistics import remote_namespaces
@@ -73,7 +72,6 @@ _SERVICES: tuple[tuple[Any, Add, tuple[Codec, ...]], ...] = (
     ),
     (frontend_virtio_scsi_pb2, frontend_virtio_scsi_pb2_grpc.add_FrontendVirtioScsiServiceServicer_to_server, ()),
 )
-FILES: tuple[FileDescriptor, ...] = tuple(module.DESCRIPTOR for module, _, _ in _SERVICES)
 
 NO_SCSI = (
     "OPI ties no SCSI target to a controller, and SPDK has targets only inside controllers",
