@@ -9,7 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from dpu_daemon.config import Config, DpuConfig, TlsSection, endpoint
+from dpu_daemon.config import Config, DpuConfig, TlsSection, credentials_dir, endpoint
+from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
@@ -109,7 +110,8 @@ async def run(config: Config, path: Path, parts: Parts) -> None:
 async def _engine(config: Config, journal: Journal, parts: Parts) -> DpuEngine | StorageEngine:
     times = AuditTimes(period_s=config.times.audit_s)
     if not isinstance(config, DpuConfig):
-        return await StorageEngine.open(journal, parts.target(config), times)
+        credentials = FileCredentials(credentials_dir(config))
+        return await StorageEngine.open(journal, parts.target(config), times, credentials)
     network = NetworkSettings(
         bridge=config.switch.bridge,
         uplink=config.switch.uplink,

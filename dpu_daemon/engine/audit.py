@@ -140,7 +140,9 @@ class Audit:
         _log.info(f"repair: {repair.why}", id=repair.subject)
         deadline = Deadline.after(self._times.repair_s)
         try:
-            acted = await self._operations.run(repair.key, LaneName.REPAIR, repair.work, deadline, what=repair.subject)
+            acted = await self._operations.run(
+                repair.key, LaneName.REPAIR, repair.work, deadline, what=repair.subject, also=repair.also
+            )
         except DpuError as error:
             await self._note_failure(repair, error)
             return

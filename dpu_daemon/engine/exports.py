@@ -7,13 +7,14 @@ import structlog
 from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.convergence import converge
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.family import partners, volume_key
 from dpu_daemon.engine.intent import refuse_late
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.engine.target_job import VolumeJob
-from dpu_daemon.engine.volumes import Volumes, volume_key
+from dpu_daemon.engine.volumes import Volumes
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.fence import FenceScope, raised
 from dpu_daemon.model.volume import Export, Served, Volume
@@ -52,6 +53,7 @@ class Exports:
             lambda: self._put_up(volume_id, asked),
             deadline,
             what=f"export of volume {volume_id}",
+            also=partners(self._ledger, volume_id),
         )
 
     async def _put_up(self, volume_id: str, asked: Export) -> Served:
@@ -92,6 +94,7 @@ class Exports:
             lambda: self._take_away(volume_id, generation),
             deadline,
             what=f"export of volume {volume_id}",
+            also=partners(self._ledger, volume_id),
         )
 
     async def _take_away(self, volume_id: str, generation: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.convergence import LOOK_S, converge
 from dpu_daemon.engine.deadline import Deadline, within
+from dpu_daemon.engine.family import image_users
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
@@ -76,7 +77,7 @@ class Images:
         """Forget an image; its file stays. Absent is fine.
 
         Raises:
-            DpuError: IN_USE naming a volume that was cloned from it.
+            DpuError: IN_USE naming a volume or snapshot that stands on it.
         """
         await self._operations.run(
             ("image", image_id),
@@ -91,10 +92,9 @@ class Images:
             record = self._ledger.images.get(image_id)
             if record is None:
                 return
-            for volume in self._ledger.volumes.values():
-                if volume.source_image_id == image_id:
-                    message = f"image {image_id} is the source of volume {volume.volume_id}"
-                    raise DpuError(Reason.IN_USE, message, field="image_id", remedy="delete its clones first")
+            for user in image_users(self._ledger, image_id):
+                message = f"image {image_id} is the source of {user}"
+                raise DpuError(Reason.IN_USE, message, field="image_id", remedy="delete its clones first")
             record = replace(record, wanted=False)
             await self._ledger.commit(Change(put=(record,)))
         await self._finish(record)

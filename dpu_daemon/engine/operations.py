@@ -1,7 +1,8 @@
 """Operations: work on one resource at a time, in a lane, which outlives the caller that gave up waiting."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from dpu_daemon.engine.deadline import Deadline
@@ -26,7 +27,14 @@ class Operations:
         self._stopping = False
 
     async def run(
-        self, key: Hashable, lane: LaneName, work: Callable[[], Awaitable[T]], deadline: Deadline, *, what: str
+        self,
+        key: Hashable,
+        lane: LaneName,
+        work: Callable[[], Awaitable[T]],
+        deadline: Deadline,
+        *,
+        what: str,
+        also: Iterable[Hashable] = (),
     ) -> T:
         """Do the work when its resource and a turn in the lane are free.
 
@@ -36,6 +44,7 @@ class Operations:
             work: begun at most once; when it has begun it is carried to its end, whoever waits.
             deadline: of the caller.
             what: the resource in words, for the errors.
+            also: further resources that the work changes.
 
         Raises:
             DpuError: IN_FLIGHT when the resource was not free in time, nothing was begun; DEADLINE when the work had
@@ -44,7 +53,7 @@ class Operations:
         if self._stopping:
             raise DpuError(Reason.UNAVAILABLE, "the daemon is stopping", remedy="repeat the call after its restart")
         begun = asyncio.Event()
-        task = asyncio.get_running_loop().create_task(self._under_lock(key, lane, work, begun))
+        task = asyncio.get_running_loop().create_task(self._under_locks({key, *also}, lane, work, begun))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         try:
@@ -65,11 +74,16 @@ class Operations:
         message = f"{what}: another operation is in flight"
         return DpuError(Reason.IN_FLIGHT, message, remedy="repeat the same call")
 
-    async def _under_lock(
-        self, key: Hashable, lane: LaneName, work: Callable[[], Awaitable[T]], begun: asyncio.Event
+    async def _under_locks(
+        self, keys: set[Hashable], lane: LaneName, work: Callable[[], Awaitable[T]], begun: asyncio.Event
     ) -> T:
         turns = self._lanes[lane]
-        async with self._locks.lent(key) as lock, turns.queued(lock), turns.turn():
+        async with AsyncExitStack() as held:
+            # Always in the same order, so that no two wait for each other.
+            for key in sorted(keys, key=repr):
+                lock = await held.enter_async_context(self._locks.lent(key))
+                await held.enter_async_context(turns.queued(lock))
+            await held.enter_async_context(turns.turn())
             begun.set()
             return await work()
 

@@ -5,13 +5,13 @@ answer (the call may be repeated), INVALID / EXHAUSTED / IN_USE when it refuses.
 already done succeeds. `look` is the judge: the engine looks, acts, and looks again.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from dpu_daemon.model.credentials import Credentials
 from dpu_daemon.model.disk import BlockSeen, DiskProtocol, DiskStats, FunctionSeen, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.port import LinkSeen, NicSeen, ProbeResult, SwitchSeen
-from dpu_daemon.model.volume import Image, ImageFormat, TargetSeen, Volume
+from dpu_daemon.model.volume import Image, ImageFormat, Member, Snapshot, TargetSeen, Volume
 
 Lost = Callable[[str], None]
 """Called by a driver, with a sentence, when the other side restarted or went away: converge again."""
@@ -148,11 +148,40 @@ class TargetDriver(Driver, Protocol):
 
     async def close_image(self, image: Image) -> None: ...
 
-    async def create(self, volume: Volume, image: Image | None) -> None:
-        """Make the volume's file, a clone of the image or blank; never leaves half a file under its name."""
+    def transport(self) -> str:
+        """Of its exports, as a TargetAddress says it."""
         ...
 
-    async def open(self, volume: Volume, image: Image | None) -> None: ...
+    def cuts_groups(self) -> bool:
+        """Whether snapshots of several volumes can be cut at one instant."""
+        ...
+
+    async def round_up(self, size_bytes: int) -> int:
+        """The size that a volume of at least so many bytes gets here."""
+        ...
+
+    async def create(self, volume: Volume, source: Image | Snapshot | None) -> None:
+        """Make the volume, a clone of its source or blank; never leaves half of it under its name."""
+        ...
+
+    async def open(self, volume: Volume, image: Image | None) -> None:
+        """Make the volume usable; `image` is the one at the bottom of its chain of copies."""
+        ...
+
+    async def cut(self, members: Sequence[Member]) -> None:
+        """Freeze what the volumes hold, all at one instant, open or not; those that were cut before are left."""
+        ...
+
+    async def abandon(self, members: Sequence[Member]) -> bool:
+        """Take back what was prepared for a cut; answers True, and leaves all, when the cut has happened."""
+        ...
+
+    async def drop(self, snapshot: Snapshot) -> None:
+        """Remove a snapshot with one user at most, overwriting first when `snapshot.shred`.
+
+        With a user its content is moved there, which may go on after this returns: a look says so.
+        """
+        ...
 
     async def export(self, volume: Volume, *, read_only: bool) -> TargetAddress: ...
 

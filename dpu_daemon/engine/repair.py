@@ -20,6 +20,7 @@ class Repair:
         subject: its id.
         why: the plan's sentence.
         work: the convergence, to be run under the lock.
+        also: locks of further resources that the work changes.
     """
 
     key: Hashable
@@ -27,6 +28,7 @@ class Repair:
     subject: str
     why: str
     work: RepairWork
+    also: tuple[Hashable, ...] = ()
 
 
 class Auditor(Protocol):

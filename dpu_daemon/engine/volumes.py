@@ -7,12 +7,14 @@ import structlog
 from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.convergence import LOOK_S, converge
 from dpu_daemon.engine.deadline import Deadline, within
+from dpu_daemon.engine.family import below, partners, volume_key
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.engine.repair import Repair, RepairWork
 from dpu_daemon.engine.rows import RecordKind
+from dpu_daemon.engine.sources import Source, source_of, with_source
 from dpu_daemon.engine.target_job import VolumeJob
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.identity import HandleKind, handle_for
@@ -47,31 +49,34 @@ class Volumes:
         self._operations = operations
         self._driver = driver
 
-    async def create(self, volume_id: str, size_bytes: int, source_image_id: str, deadline: Deadline) -> VolumeView:
-        """Make a volume, as a copy-on-write clone when it has a source.
+    async def create(self, volume_id: str, size_bytes: int, source: Source, deadline: Deadline) -> VolumeView:
+        """Make a volume, as a copy-on-write clone when it has a source; its size may be rounded up.
 
         Raises:
             DpuError: ALREADY_EXISTS, NOT_FOUND for the source, INVALID when smaller than the source; the driver's error
                 after what was made has been removed again.
         """
+        also = partners(self._ledger, volume_id)
+        if source.volume_id:
+            also |= {volume_key(source.volume_id), *partners(self._ledger, source.volume_id)}
         return await self._operations.run(
             volume_key(volume_id),
             LaneName.PUT_UP,
-            lambda: self._create(volume_id, size_bytes, source_image_id),
+            lambda: self._create(volume_id, size_bytes, source),
             deadline,
             what=f"volume {volume_id}",
+            also=also,
         )
 
-    async def _create(self, volume_id: str, size_bytes: int, source_image_id: str) -> VolumeView:
+    async def _create(self, volume_id: str, size_bytes: int, source: Source) -> VolumeView:
         record = self._ledger.volumes.get(volume_id)
         if record is not None and not record.wanted:
             await self._finish(record)
             record = None
         if record is None:
-            record = await self._intend(volume_id, size_bytes, source_image_id)
-        elif record.source_image_id != source_image_id or record.size_bytes < size_bytes:
-            source = record.source_image_id or "no image"
-            message = f"volume {volume_id} exists with {record.size_bytes} bytes, cloned from {source}"
+            record = await self._intend(volume_id, size_bytes, source)
+        elif source_of(record) != source or record.size_bytes < size_bytes:
+            message = f"volume {volume_id} exists with {record.size_bytes} bytes, cloned from {source_of(record)}"
             remedy = "use ResizeVolume to grow it, or an id of its own"
             raise DpuError(Reason.ALREADY_EXISTS, message, field="volume_id", remedy=remedy)
         fresh = not record.created
@@ -83,25 +88,22 @@ class Volumes:
             raise
         return self._view(self._ledger.volumes[volume_id], seen)
 
-    async def _intend(self, volume_id: str, size_bytes: int, source_image_id: str) -> Volume:
+    async def _intend(self, volume_id: str, size_bytes: int, source: Source) -> Volume:
+        rounded = await within(LOOK_S, self._driver.round_up(size_bytes), "ask for the size of a volume")
+        if source.volume_id in self._ledger.volumes:
+            await converge(self._ledger, self._job(source.volume_id))  # a cut that a restart interrupted ends first
         async with self._ledger.allocation:
-            if source_image_id:
-                self._check_source(size_bytes, source_image_id)
-            taken = {volume.handle for volume in self._ledger.volumes.values()}
-            handle = handle_for(HandleKind.VOLUME, volume_id, taken)
-            record = Volume(volume_id=volume_id, handle=handle, size_bytes=size_bytes, source_image_id=source_image_id)
-            said = _said(volume_id, "Creating", f"{handle} gets {size_bytes} bytes")
-            await self._ledger.commit(Change(put=(record,), events=(said,)))
+            handle = handle_for(HandleKind.VOLUME, volume_id, self._taken())
+            blank = Volume(volume_id=volume_id, handle=handle, size_bytes=rounded)
+            record, snapshots = with_source(self._ledger, blank, source)
+            said = _said(volume_id, "Creating", f"{handle} gets {rounded} bytes, cloned from {source}")
+            await self._ledger.commit(Change(put=(*snapshots, record), events=(said,)))
         return record
 
-    def _check_source(self, size_bytes: int, source_image_id: str) -> None:
-        image = self._ledger.images.get(source_image_id)
-        if image is None or not image.wanted:
-            message = f"image {source_image_id} is not registered here"
-            raise DpuError(Reason.NOT_FOUND, message, field="source_image_id", remedy="import the image first")
-        if size_bytes < image.size_bytes:
-            message = f"{size_bytes} bytes are fewer than the {image.size_bytes} of image {source_image_id}"
-            raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="ask for at least the image's size")
+    def _taken(self) -> set[str]:
+        """Handles of volumes, those among them that are gone and have left snapshots."""
+        volumes = {volume.handle for volume in self._ledger.volumes.values()}
+        return volumes | {snapshot.volume_handle for snapshot in self._ledger.snapshots.values()}
 
     async def _undo(self, volume_id: str, error: DpuError) -> None:
         record = replace(self._ledger.volumes[volume_id], wanted=False)
@@ -115,6 +117,9 @@ class Volumes:
     async def delete(self, volume_id: str, deadline: Deadline, *, shred: bool) -> str:
         """Remove a volume and its file; absent is fine. Returns the outcome in a sentence.
 
+        Its snapshots, and clones of it, stay as they are. What it shares with them is overwritten, when that was asked
+        for, once the last of them goes.
+
         Raises:
             DpuError: IN_USE while it is exported; the driver's error, and the daemon goes on trying.
         """
@@ -124,6 +129,7 @@ class Volumes:
             lambda: self._delete(volume_id, shred=shred),
             deadline,
             what=f"volume {volume_id}",
+            also=partners(self._ledger, volume_id),
         )
 
     async def _delete(self, volume_id: str, *, shred: bool) -> str:
@@ -135,7 +141,10 @@ class Volumes:
             raise DpuError(Reason.IN_USE, message, field="volume_id", remedy="unexport it first")
         record = replace(record, wanted=False, shred=shred or record.shred)
         said = _said(volume_id, "Deleting", f"{record.handle} goes" + (", shredded first" if record.shred else ""))
-        await self._ledger.commit(Change(put=(record,), events=(said,)))
+        async with self._ledger.allocation:
+            mine = [s for s in self._ledger.snapshots.values() if s.volume_handle == record.handle and record.shred]
+            shredded = [replace(snapshot, shred=True) for snapshot in mine]
+            await self._ledger.commit(Change(put=(record, *shredded), events=(said,)))
         return await self._finish(record)
 
     async def _finish(self, record: Volume) -> str:
@@ -156,7 +165,8 @@ class Volumes:
             if size_bytes < record.size_bytes:
                 message = f"volume {volume_id} has {record.size_bytes} bytes; volumes do not shrink"
                 raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="ask for at least its present size")
-            await self._ledger.commit(Change(put=(replace(record, size_bytes=size_bytes),)))
+            rounded = await within(LOOK_S, self._driver.round_up(size_bytes), "ask for the size of a volume")
+            await self._ledger.commit(Change(put=(replace(record, size_bytes=rounded),)))
             try:
                 seen = (await converge(self._ledger, self._job(volume_id))).seen
             except DpuError:
@@ -165,8 +175,8 @@ class Volumes:
                 raise
             return self._view(self._ledger.volumes[volume_id], seen)
 
-        key, what = volume_key(volume_id), f"volume {volume_id}"
-        return await self._operations.run(key, LaneName.PUT_UP, work, deadline, what=what)
+        key, what, also = volume_key(volume_id), f"volume {volume_id}", partners(self._ledger, volume_id)
+        return await self._operations.run(key, LaneName.PUT_UP, work, deadline, what=what, also=also)
 
     def existing(self, volume_id: str) -> Volume:
         """The wanted volume of this id.
@@ -194,7 +204,7 @@ class Volumes:
     def _view(self, record: Volume, seen: TargetSeen | None, trouble: str = "") -> VolumeView:
         message = trouble
         if seen is not None:
-            message = plan_volume(record, self._ledger.images.get(record.source_image_id), seen).why
+            message = plan_volume(record, below(self._ledger, record), seen).why
         return VolumeView(record=record, seen=seen.volumes.get(record.handle) if seen else None, message=message)
 
     async def audit(self) -> tuple[Repair, ...]:
@@ -202,10 +212,11 @@ class Volumes:
         seen = await within(LOOK_S, self._driver.look(), "look at the storage node")
         found: list[Repair] = []
         for record in self._ledger.volumes.values():
-            plan = plan_volume(record, self._ledger.images.get(record.source_image_id), seen)
+            plan = plan_volume(record, below(self._ledger, record), seen)
             if not plan.settled or not record.wanted:
                 key, work = volume_key(record.volume_id), self._repair(record.volume_id)
-                found.append(Repair(key, EventKind.VOLUME, record.volume_id, plan.why, work))
+                also = tuple(partners(self._ledger, record.volume_id))
+                found.append(Repair(key, EventKind.VOLUME, record.volume_id, plan.why, work, also))
         return tuple(found)
 
     def _repair(self, volume_id: str) -> RepairWork:
@@ -219,11 +230,6 @@ class Volumes:
 
     def _job(self, volume_id: str) -> VolumeJob:
         return VolumeJob(volume_id, self._ledger, self._driver)
-
-
-def volume_key(volume_id: str) -> tuple[str, str]:
-    """The lock of a volume."""
-    return ("volume", volume_id)
 
 
 def _said(volume_id: str, reason: str, message: str, *, warning: bool = False) -> Said:

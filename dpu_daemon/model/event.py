@@ -12,6 +12,7 @@ class EventKind(Enum):
     SEED = "seed"
     VOLUME = "volume"
     IMAGE = "image"
+    SNAPSHOT = "snapshot"
     DRIVER = "driver"
     DAEMON = "daemon"
     OPI = "opi"

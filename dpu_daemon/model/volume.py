@@ -87,6 +87,15 @@ class Volume:
         return self.source_image_id or self.base_image_id
 
 
+class CutState(Enum):
+    """What became of a snapshot's cut."""
+
+    ORDERED = "ordered"
+    DONE = "done"
+    VOID = "void"
+    """It never was cut and never will be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A volume's content at one instant, as journalled before its first step.
@@ -98,8 +107,9 @@ class Snapshot:
         group: snapshots with the same one are cut at one instant.
         size_bytes: of the volume when it was cut.
         base_image_id: image at the bottom of its chain of copies; empty for none.
-        created: the cut happened.
-        wanted: False once its delete is journalled; it stays as long as clones need it.
+        state: of the cut.
+        wanted: False once its delete is journalled, and from the start for one that only clones a volume; it stays as
+            long as clones need it.
         shred: overwrite what it alone holds before that goes.
     """
 
@@ -112,9 +122,17 @@ class Snapshot:
     size_bytes: int
     created_unix_ms: int = 0
     base_image_id: str = ""
-    created: bool = False
+    state: CutState = CutState.ORDERED
     wanted: bool = True
     shred: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A volume and a snapshot of it: one of those that are cut at one instant."""
+
+    volume: Volume
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dpu_daemon.model.disk import Attachment, Qos
 from dpu_daemon.model.port import Port
-from dpu_daemon.model.volume import Image, Volume
+from dpu_daemon.model.volume import Image, Member, Snapshot, Volume
 
 UNPLUG_WAIT_S = 10.0
 """How long a running host gets to let go of a device; its driver needs well under a second when idle."""
@@ -196,11 +196,14 @@ class CloseImage(Step):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolume(Step):
     volume: Volume
-    image: Image | None
+    source: Image | Snapshot | None
 
     def says(self) -> str:
-        source = f"a clone of {self.image.source}" if self.image else "blank"
-        return f"create volume {self.volume.handle}, {source}"
+        match self.source:
+            case Image(source=name) | Snapshot(handle=name):
+                return f"create volume {self.volume.handle}, a clone of {name}"
+            case None:
+                return f"create volume {self.volume.handle}, blank"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,3 +261,42 @@ class DeleteVolume(Step):
 
     def says(self) -> str:
         return ("shred" if self.volume.shred else "delete") + f" volume {self.volume.handle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutSnapshots(Step):
+    """Freezes what volumes hold, all at one instant; their users write on."""
+
+    members: tuple[Member, ...]
+
+    @property
+    def deadline_s(self) -> float:
+        """Some 25 ms for each; a merge that is in the way is stopped first."""
+        return 15.0 + 0.5 * len(self.members)
+
+    def says(self) -> str:
+        return f"cut {', '.join(member.snapshot.handle for member in self.members)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbandonSnapshots(Step):
+    """Takes back what was prepared for snapshots, unless the cut happened."""
+
+    members: tuple[Member, ...]
+
+    def says(self) -> str:
+        return f"abandon {', '.join(member.snapshot.handle for member in self.members)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSnapshot(Step):
+    """Removes a snapshot; with one user left, its content is moved there first, and goes on after the step."""
+
+    snapshot: Snapshot
+
+    @property
+    def deadline_s(self) -> float:
+        return 600.0 if self.snapshot.shred else 30.0
+
+    def says(self) -> str:
+        return ("shred" if self.snapshot.shred else "drop") + f" snapshot {self.snapshot.handle}"

@@ -2,7 +2,6 @@
 
 from dpu_daemon.engine.disk_reader import DiskView
 from dpu_daemon.engine.intent import AskedDisk
-from dpu_daemon.engine.volumes import VolumeView
 from dpu_daemon.model.disk import (
     AttachmentSpec,
     AttachmentState,
@@ -12,7 +11,6 @@ from dpu_daemon.model.disk import (
     SeedFile,
     TargetAddress,
 )
-from dpu_daemon.model.volume import Image, ImageFormat
 from dpu_daemon.service.validation import (
     check_address,
     check_generation,
@@ -24,7 +22,7 @@ from dpu_daemon.service.validation import (
     check_size,
     invalid,
 )
-from proto.dpu.v1 import storage_pb2, target_pb2
+from proto.dpu.v1 import storage_pb2
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -162,38 +160,4 @@ def from_stats(stats: DiskStats) -> storage_pb2.DiskStats:
         write_bytes=stats.write_bytes,
         flush_ops=stats.flush_ops,
         failed_ops=stats.failed_ops,
-    )
-
-
-def to_format(value: str) -> ImageFormat:
-    """The format of an image file.
-
-    Raises:
-        DpuError: INVALID.
-    """
-    try:
-        return ImageFormat(value)
-    except ValueError as error:
-        known = ", ".join(each.value for each in ImageFormat)
-        raise invalid("format", f"{value[:40]!r} is no image format", f"use one of {known}") from error
-
-
-def from_image(image: Image) -> target_pb2.ImageInfo:
-    """An image for the wire."""
-    return target_pb2.ImageInfo(
-        image_id=image.image_id, source=image.source, format=image.format.value, size_bytes=image.size_bytes
-    )
-
-
-def from_volume(view: VolumeView) -> target_pb2.VolumeInfo:
-    """A volume for the wire."""
-    record = view.record
-    return target_pb2.VolumeInfo(
-        volume_id=record.volume_id,
-        size_bytes=record.size_bytes,
-        source_image_id=record.source_image_id,
-        allocated_bytes=view.seen.allocated_bytes if view.seen else 0,
-        exported=record.export is not None,
-        export_generation=record.export.generation if record.export else 0,
-        message=view.message,
     )

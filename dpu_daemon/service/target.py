@@ -4,10 +4,21 @@ from typing import Any
 
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.model.volume import Export
+from dpu_daemon.service.credentials_wire import to_credentials
 from dpu_daemon.service.gate import deadline_of
-from dpu_daemon.service.storage_wire import from_image, from_target, from_volume, to_format
-from dpu_daemon.service.validation import check_generation, check_id, check_optional_id, check_size, invalid
-from proto.dpu.v1 import target_pb2, target_pb2_grpc
+from dpu_daemon.service.storage_wire import from_target
+from dpu_daemon.service.target_wire import (
+    check_nqn,
+    check_source,
+    from_image,
+    from_snapshot,
+    from_volume,
+    to_format,
+    to_members,
+    to_source,
+)
+from dpu_daemon.service.validation import check_generation, check_id, check_optional_id, check_size
+from proto.dpu.v1 import storage_pb2, target_pb2, target_pb2_grpc
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -46,7 +57,7 @@ class TargetService(target_pb2_grpc.TargetServiceServicer):
         view = await self._engine.volumes.create(
             check_id("volume_id", request.volume_id),
             check_size("size_bytes", request.size_bytes),
-            check_optional_id("source_image_id", request.source_image_id),
+            to_source(request),
             deadline_of(context),
         )
         return from_volume(view)
@@ -86,6 +97,8 @@ class TargetService(target_pb2_grpc.TargetServiceServicer):
             generation=check_generation(request.generation),
             dpu=check_id("dpu", request.dpu),
             read_only=request.read_only,
+            host_nqn=check_nqn("host_nqn", request.host_nqn),
+            credentials=check_optional_id("credentials", request.credentials),
         )
         volume_id = check_id("volume_id", request.volume_id)
         served = await self._engine.exports.put_up(volume_id, asked, deadline_of(context))
@@ -100,15 +113,40 @@ class TargetService(target_pb2_grpc.TargetServiceServicer):
 
     async def GetCapacity(self, _request: target_pb2.GetCapacityRequest, _context: Any) -> target_pb2.Capacity:  # noqa: N802
         total, available = await self._engine.capacity()
-        return target_pb2.Capacity(total_bytes=total, available_bytes=available)
+        return target_pb2.Capacity(
+            total_bytes=total,
+            available_bytes=available,
+            consistent_groups=self._engine.cuts_groups(),
+            transport=self._engine.transport(),
+        )
 
+    async def CreateSnapshots(  # noqa: N802
+        self, request: target_pb2.CreateSnapshotsRequest, context: Any
+    ) -> target_pb2.ListSnapshotsResponse:
+        views = await self._engine.snapshots.create(to_members(request), deadline_of(context))
+        return target_pb2.ListSnapshotsResponse(snapshots=[from_snapshot(view) for view in views])
 
-def check_source(value: str) -> str:
-    """A file name inside the image directory, never a path out of it.
+    async def DeleteSnapshot(  # noqa: N802
+        self, request: target_pb2.DeleteSnapshotRequest, context: Any
+    ) -> target_pb2.DeleteSnapshotResponse:
+        snapshot_id = check_id("snapshot_id", request.snapshot_id)
+        outcome = await self._engine.snapshots.delete(snapshot_id, deadline_of(context))
+        return target_pb2.DeleteSnapshotResponse(outcome=outcome)
 
-    Raises:
-        DpuError: INVALID.
-    """
-    if not value or "/" in value or "\0" in value or value.startswith("."):
-        raise invalid("source", f"{value[:60]!r} is not a file name", "use the name of a file in the image directory")
-    return value
+    async def ListSnapshots(  # noqa: N802
+        self, _request: target_pb2.ListSnapshotsRequest, _context: Any
+    ) -> target_pb2.ListSnapshotsResponse:
+        views = await self._engine.snapshots.views()
+        return target_pb2.ListSnapshotsResponse(snapshots=[from_snapshot(view) for view in views])
+
+    async def PutCredentials(  # noqa: N802
+        self, request: storage_pb2.PutCredentialsRequest, _context: Any
+    ) -> storage_pb2.PutCredentialsResponse:
+        await self._engine.secrets.put(to_credentials(request.credentials))
+        return storage_pb2.PutCredentialsResponse()
+
+    async def DeleteCredentials(  # noqa: N802
+        self, request: storage_pb2.DeleteCredentialsRequest, _context: Any
+    ) -> storage_pb2.DeleteCredentialsResponse:
+        await self._engine.secrets.delete(check_id("name", request.name))
+        return storage_pb2.DeleteCredentialsResponse()

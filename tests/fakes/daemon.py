@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
@@ -100,7 +101,8 @@ async def fake_storage(
     """A daemon in mode storage; put image files (name -> virtual size) in `world.state.image_files`."""
     world = world or World()
     journal = directory / f"{name}.db"
-    engine = await StorageEngine.open(Journal(journal), FakeTarget(world), FAST)
+    credentials = FileCredentials(directory / f"{name}-credentials")
+    engine = await StorageEngine.open(Journal(journal), FakeTarget(world), FAST, credentials)
     about = About(name=name, version="test", mode="storage", journal=journal)
     async with _serving(about, engine, world, identity) as running:
         yield running

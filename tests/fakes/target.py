@@ -1,9 +1,19 @@
-"""A fake storage node over a World: image files, copy-on-write clones, exports."""
+"""A fake storage node over a World: image files, copy-on-write clones, snapshots, exports."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dpu_daemon.model.disk import TargetAddress
-from dpu_daemon.model.volume import Image, ImageFormat, TargetSeen, Volume, VolumeSeen
+from dpu_daemon.model.volume import (
+    Image,
+    ImageFormat,
+    Member,
+    Snapshot,
+    SnapshotSeen,
+    TargetSeen,
+    Volume,
+    VolumeSeen,
+)
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.drivers import FakeDriver
@@ -18,7 +28,22 @@ class FakeTarget(FakeDriver):
 
     async def look(self) -> TargetSeen:
         await self.world.look(self.role)
-        return TargetSeen(volumes=dict(self.world.state.volumes), images=frozenset(self.world.state.open_images))
+        state = self.world.state
+        below = list(state.clones.values())
+        snapshots = {
+            handle: SnapshotSeen(handle=handle, size_bytes=size, allocated_bytes=0, users=below.count(handle))
+            for handle, size in state.snapshots.items()
+        }
+        return TargetSeen(volumes=dict(state.volumes), images=frozenset(state.open_images), snapshots=snapshots)
+
+    def transport(self) -> str:
+        return "nbd+tcp"
+
+    def cuts_groups(self) -> bool:
+        return True
+
+    async def round_up(self, size_bytes: int) -> int:
+        return size_bytes
 
     async def inspect_image(self, source: str, image_format: ImageFormat) -> int:
         await self.world.look(self.role)
@@ -34,12 +59,12 @@ class FakeTarget(FakeDriver):
     async def close_image(self, image: Image) -> None:
         state = self.world.state
         opened = {handle for handle, volume in state.volumes.items() if volume.opened}
-        if image.image_id in {state.clones.get(handle) for handle in opened}:
+        if image.image_id in {self._root(handle) for handle in opened}:
             raise DpuError(Reason.IN_USE, f"image {image.source} backs a clone")
         await self.world.act(self.role, "close_image", lambda: self.world.state.open_images.discard(image.image_id))
 
-    async def create(self, volume: Volume, image: Image | None) -> None:
-        least = self.world.state.image_files.get(image.source, 0) if image is not None else 0
+    async def create(self, volume: Volume, source: Image | Snapshot | None) -> None:
+        base, least = self._source(source)
         if volume.size_bytes < least:
             message = f"{volume.size_bytes} bytes are less than the {least} of its image"
             raise DpuError(Reason.INVALID, message, field="size_bytes")
@@ -57,12 +82,34 @@ class FakeTarget(FakeDriver):
 
         def work() -> None:
             self.world.state.volumes[volume.handle] = seen
-            if image is not None:
-                self.world.state.clones[volume.handle] = image.image_id
+            if base:
+                self.world.state.clones[volume.handle] = base
 
         await self.world.act(self.role, "create", work if volume.handle not in self.world.state.volumes else _nothing)
 
+    def _source(self, source: Image | Snapshot | None) -> tuple[str, int]:
+        """What a new volume stands on, and its least size."""
+        state = self.world.state
+        match source:
+            case Image():
+                return source.image_id, state.image_files.get(source.source, 0)
+            case Snapshot():
+                if source.handle not in state.snapshots:
+                    raise DpuError(Reason.NOT_FOUND, f"there is no snapshot {source.handle}")
+                return source.handle, state.snapshots[source.handle]
+            case None:
+                return "", 0
+
+    def _root(self, handle: str) -> str:
+        """What is at the bottom of a chain: an image's id, or the handle of what stands on nothing."""
+        below = self.world.state.clones
+        while handle in below:
+            handle = below[handle]
+        return handle
+
     async def open(self, volume: Volume, image: Image | None) -> None:
+        if any(handle.startswith(f"{volume.handle}.") for handle in self.world.state.prepared):
+            raise DpuError(Reason.INTERNAL, f"volume {volume.handle} is opened between the halves of a cut")
         seen = self._seen(volume)
         if image is not None and image.image_id not in self.world.state.open_images:
             raise DpuError(Reason.WRONG_STATE, f"image {image.source} is not open", retry=True)
@@ -107,6 +154,52 @@ class FakeTarget(FakeDriver):
                 self.world.state.exports[name] = size_bytes
 
         await self.world.act(self.role, "resize", work)
+
+    async def cut(self, members: Sequence[Member]) -> None:
+        state = self.world.state
+        for member in members:
+            self._seen(member.volume)
+        todo = [member.snapshot for member in members if member.snapshot.handle not in state.snapshots]
+        for snapshot in todo:
+            await self.world.act(self.role, "prepare", lambda handle=snapshot.handle: state.prepared.add(handle))  # type: ignore[misc]
+
+        def work() -> None:
+            for snapshot in todo:
+                volume = snapshot.volume_handle
+                state.prepared.discard(snapshot.handle)
+                state.snapshots[snapshot.handle] = state.volumes[volume].size_bytes
+                if volume in state.clones:
+                    state.clones[snapshot.handle] = state.clones[volume]
+                state.clones[volume] = snapshot.handle
+
+        await self.world.act(self.role, "cut", work)
+
+    async def abandon(self, members: Sequence[Member]) -> bool:
+        state = self.world.state
+        if all(member.snapshot.handle in state.snapshots for member in members):
+            return True
+
+        def work() -> None:
+            state.prepared.difference_update(member.snapshot.handle for member in members)
+
+        await self.world.act(self.role, "abandon", work)
+        return False
+
+    async def drop(self, snapshot: Snapshot) -> None:
+        state = self.world.state
+        users = [handle for handle, base in state.clones.items() if base == snapshot.handle]
+        if len(users) > 1:
+            raise DpuError(Reason.IN_USE, f"snapshot {snapshot.handle} has {len(users)} users")
+
+        def work() -> None:
+            base = state.clones.pop(snapshot.handle, "")
+            for user in users:
+                state.clones.pop(user)
+                if base:
+                    state.clones[user] = base
+            state.snapshots.pop(snapshot.handle, None)
+
+        await self.world.act(self.role, "drop", work)
 
     async def delete(self, volume: Volume) -> None:
         def work() -> None:

@@ -43,7 +43,11 @@ class State:
     open_images: set[str] = field(default_factory=set)
     volumes: dict[str, VolumeSeen] = field(default_factory=dict)
     clones: dict[str, str] = field(default_factory=dict)
-    """Image id by volume handle."""
+    """What volumes and snapshots stand on, by handle: an image's id, or a snapshot's handle."""
+    snapshots: dict[str, int] = field(default_factory=dict)
+    """Size by handle."""
+    prepared: set[str] = field(default_factory=set)
+    """Handles of snapshots whose cut was prepared and has not happened."""
     answering: set[str] = field(default_factory=set)
     """Addresses that answer a probe."""
     stats: dict[str, DiskStats] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.sources import Source
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.model.volume import Export, ImageFormat
 from tests.fakes.crash import MortalJournal
@@ -29,7 +30,7 @@ def life() -> list[Call]:
     first, second = Export(generation=1, dpu="dpu-1"), Export(generation=2, dpu="dpu-2")
     return [
         lambda node: node.images.register("img-1", "tiny.qcow2", ImageFormat.QCOW2, _soon()),
-        lambda node: node.volumes.create("vol-1", GIB, "img-1", _soon()),
+        lambda node: node.volumes.create("vol-1", GIB, Source(image_id="img-1"), _soon()),
         lambda node: node.exports.put_up("vol-1", first, _soon()),
         lambda node: node.volumes.resize("vol-1", 2 * GIB, _soon()),
         lambda node: node.exports.put_up("vol-1", second, _soon()),

@@ -13,6 +13,7 @@ from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.intent import AskedDisk
 from dpu_daemon.engine.journal import Journal
+from dpu_daemon.engine.sources import Source
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.model.disk import AttachmentSpec, AttachmentState, DiskProtocol, Qos, TargetAddress
 from dpu_daemon.model.volume import Export, ImageFormat
@@ -73,7 +74,7 @@ class Chain:
         """A clone of the image, exported."""
         soon = Deadline.after(SOON_S)
         await self.node.images.register("img-1", "a.raw", ImageFormat.RAW, soon)
-        await self.node.volumes.create("vol-1", 8 * MIB, "img-1", soon)
+        await self.node.volumes.create("vol-1", 8 * MIB, Source(image_id="img-1"), soon)
         return (await self.node.exports.put_up("vol-1", Export(generation=generation, dpu="dpu-1"), soon)).target
 
     async def attach(self, source: TargetAddress, generation: int = 1) -> str:

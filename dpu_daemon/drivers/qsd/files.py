@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from dpu_daemon.drivers.qsd.layers import Family, Layer, families, layer_of
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 SUFFIX = ".qcow2"
+GONE = ".gone"
 UNFINISHED = ".unfinished"
 SHRED_STEP_BYTES = 8 * 1024 * 1024
 
@@ -41,14 +43,24 @@ class VolumeFiles:
     def unfinished(self, handle: str) -> Path:
         return self.directory / f"{handle}{UNFINISHED}"
 
-    def handles(self) -> dict[str, os.stat_result]:
-        """Finished volumes and what the file system says of them."""
+    def layers(self) -> dict[Layer, os.stat_result]:
+        """Finished layers and what the file system says of them."""
         found = {}
         with file_errors(self.directory), os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                    found[entry.name.removesuffix(SUFFIX)] = entry.stat(follow_symlinks=False)
+                layer = layer_of(entry.name.removesuffix(SUFFIX)) if entry.name.endswith(SUFFIX) else None
+                if layer is not None and entry.is_file(follow_symlinks=False):
+                    found[layer] = entry.stat(follow_symlinks=False)
         return found
+
+    def gone(self) -> set[Layer]:
+        """Places of volumes that went before their snapshots."""
+        found = (layer_of(path.name.removesuffix(GONE)) for path in self.directory.glob(f"*{GONE}"))
+        return {layer for layer in found if layer is not None}
+
+    def families(self) -> dict[str, Family]:
+        """All layers, by the handles of their volumes."""
+        return families(self.layers(), self.gone())
 
     def unfinished_handles(self) -> set[str]:
         """Volumes whose making has begun and not ended."""
@@ -70,16 +82,32 @@ class VolumeFiles:
         with file_errors(self.directory):
             self.unfinished(handle).unlink(missing_ok=True)
 
-    async def remove(self, handle: str) -> None:
-        """Unlinks a volume's file and what is left of its making."""
+    async def remove(self, layer: Layer) -> None:
+        """Unlinks a layer's file and what is left of its making, and with the last layer the place of its volume."""
 
         def unlink() -> None:
-            self.unfinished(handle).unlink(missing_ok=True)
-            self.path(handle).unlink(missing_ok=True)
+            self.unfinished(layer.name).unlink(missing_ok=True)
+            self.path(layer.name).unlink(missing_ok=True)
+            if layer.handle not in self.families():
+                for place in self.directory.glob(f"{layer.handle}*{GONE}"):
+                    place.unlink(missing_ok=True)
             sync(self.directory)
 
         with file_errors(self.directory):
             await asyncio.to_thread(unlink)
+
+    async def leave_place(self, layer: Layer) -> None:
+        """Removes a volume's highest layer, and keeps its place so that no snapshot is taken for the volume."""
+        place = self.directory / f"{layer.name}{GONE}"
+
+        def swap() -> None:
+            if self.path(layer.name).exists():
+                self.path(layer.name).rename(place)
+            os.truncate(place, 0)
+            sync(self.directory)
+
+        with file_errors(self.directory):
+            await asyncio.to_thread(swap)
 
     async def shred(self, handle: str) -> None:
         """Overwrites every allocated range with zeroes; a punched hole would leave the blocks as they were."""

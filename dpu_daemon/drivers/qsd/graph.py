@@ -16,6 +16,7 @@ INCOMPLETE = TargetAddress(transport="none", host="", port=0, export="")
 class _Image(msgspec.Struct, rename="kebab"):
     virtual_size: int
     filename: str
+    full_backing_filename: str = ""
 
 
 class _Node(msgspec.Struct, rename="kebab"):
@@ -33,13 +34,14 @@ class _Export(msgspec.Struct, rename="kebab"):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A block node: its driver, what it reads, its size in bytes."""
+    """A block node: its driver, what it reads, its size in bytes, and what file it stands on."""
 
     name: str
     driver: str
     filename: str
     size_bytes: int
     read_only: bool
+    backing: str = ""
 
 
 class Export(msgspec.Struct, frozen=True):
@@ -53,7 +55,14 @@ class Export(msgspec.Struct, frozen=True):
 def nodes_in(answer: Any) -> dict[str, Node]:
     """Nodes by name, from query-named-block-nodes with flat."""
     return {
-        raw.node_name: Node(raw.node_name, raw.drv, raw.image.filename, raw.image.virtual_size, raw.ro)
+        raw.node_name: Node(
+            raw.node_name,
+            raw.drv,
+            raw.image.filename,
+            raw.image.virtual_size,
+            raw.ro,
+            raw.image.full_backing_filename,
+        )
         for raw in msgspec.convert(answer, list[_Node])
     }
 

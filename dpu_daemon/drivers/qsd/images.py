@@ -7,12 +7,11 @@ import struct
 import uuid
 from pathlib import Path
 
+from dpu_daemon.drivers.qsd.header import FIXED_BYTES, QCOW2_MAGIC
 from dpu_daemon.model.volume import ImageFormat
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-QCOW2_MAGIC = b"QFI\xfb"
-HEADER_BYTES = 104
 EXTERNAL_DATA_FILE = 1 << 2
 """Incompatible feature bit. Source: docs/interop/qcow2.txt of QEMU."""
 
@@ -77,7 +76,7 @@ def virtual_size(path: Path, image_format: ImageFormat) -> int:
         DpuError: INVALID for a file that is not of this format, or one that leads to other files.
     """
     with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
+        header = file.read(FIXED_BYTES)
     is_qcow2 = header.startswith(QCOW2_MAGIC)
     if is_qcow2 != (image_format is ImageFormat.QCOW2):
         found = ImageFormat.QCOW2 if is_qcow2 else ImageFormat.RAW
@@ -92,18 +91,8 @@ def virtual_size(path: Path, image_format: ImageFormat) -> int:
     return size_bytes
 
 
-def qcow2_size(path: Path) -> int:
-    """Virtual size of one of our own volumes; 0 for a file that cannot be read as one."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
-    except OSError:
-        return 0
-    return int(struct.unpack_from(">Q", header, 24)[0]) if len(header) >= 32 and header.startswith(QCOW2_MAGIC) else 0
-
-
 def _qcow2_size(name: str, header: bytes) -> int:
-    if len(header) < HEADER_BYTES:
+    if len(header) < FIXED_BYTES:
         raise DpuError(Reason.INVALID, f"{name} is cut short", field="source", remedy="copy the image again")
     version, backing_offset = struct.unpack_from(">IQ", header, 4)
     size_bytes, encryption = struct.unpack_from(">QI", header, 24)

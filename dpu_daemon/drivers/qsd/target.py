@@ -1,33 +1,45 @@
 """A storage node's block layer on qemu-storage-daemon.
 
-An image is a read-only node; a volume ``H`` is the file ``H.qcow2`` and, when open, node ``H``; its export for
-generation N is called ``H-gN``. A DPU that was cut off reconnects by itself for a minute, under the name it knows: as
-no two generations share a name, it finds errors, then nothing (see `barred`).
+An image is a read-only node; a volume ``H`` is a chain of qcow2 files (see `layers`); its export for generation N is
+called ``H-gN``. A DPU that was cut off reconnects by itself for a minute, under the name it knows: as no two
+generations share a name, it finds errors, then nothing (see `barred`).
 """
 
 import asyncio
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from dpu_daemon.drivers.qsd.barred import BarredNames
+from dpu_daemon.drivers.qsd.chain import Chains
+from dpu_daemon.drivers.qsd.cuts import Cuts
 from dpu_daemon.drivers.qsd.files import VolumeFiles
-from dpu_daemon.drivers.qsd.graph import NBD_TCP, Export, Node, nodes_in
-from dpu_daemon.drivers.qsd.images import IMAGE_NODE, image_id_of, locate, node_name, qcow2_size, virtual_size
+from dpu_daemon.drivers.qsd.graph import NBD_TCP, Export, Node
+from dpu_daemon.drivers.qsd.header import read_header
+from dpu_daemon.drivers.qsd.images import IMAGE_NODE, image_id_of, locate, node_name, virtual_size
+from dpu_daemon.drivers.qsd.layers import Layer, frozen_by, layer_of
 from dpu_daemon.drivers.qsd.maker import Qcow2Maker
+from dpu_daemon.drivers.qsd.merges import Merges
 from dpu_daemon.drivers.qsd.nbd import TcpAddress
 from dpu_daemon.drivers.qsd.server import NbdServer
 from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
+from dpu_daemon.drivers.qsd.survey import READ_ONLY, READ_WRITE, Survey, exports_of, lost, stands
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import TargetAddress
-from dpu_daemon.model.volume import Image, ImageFormat, TargetSeen, Volume, VolumeSeen
+from dpu_daemon.model.volume import (
+    Image,
+    ImageFormat,
+    Member,
+    Snapshot,
+    TargetSeen,
+    Volume,
+)
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 HANDLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,19}")
-READ_ONLY = "ro"
-READ_WRITE = "rw"
 SMALLEST_FREE_BYTES = 4 * 1024 * 1024
 """A fresh overlay is some 200 KiB; below this the directory counts as full."""
 
@@ -50,6 +62,11 @@ class QsdTarget:
         self._barred = BarredNames(self._session, self._server)
         self._maker = Qcow2Maker(self._session)
         self._files = VolumeFiles(Path(volume_dir).absolute())
+        self._chains = Chains(self._session, self._files)
+        self._cuts = Cuts(self._session, self._files, self._chains, self._maker)
+        self._merges = Merges(self._session)
+        self._reshaping = asyncio.Lock()
+        """Held while a chain changes: a cut, a merge, a close and a resize of one chain exclude each other."""
         self._image_dir = Path(image_dir).absolute()
         self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._long_ids: dict[str, str] = {}
@@ -64,17 +81,23 @@ class QsdTarget:
     def version(self) -> str:
         return self._session.version()
 
+    def transport(self) -> str:
+        return NBD_TCP
+
+    def cuts_groups(self) -> bool:
+        """One transaction of the daemon freezes them all."""
+        return True
+
+    async def round_up(self, size_bytes: int) -> int:
+        return size_bytes
+
     async def look(self) -> TargetSeen:
-        """Volumes by their files and nodes; what a kill left half-made is cleared away on the way."""
-        nodes, exports = await asyncio.gather(self._nodes(), self._server.exports())
+        """Volumes and snapshots by their files and nodes; what a kill left half-made is cleared away on the way."""
+        nodes, exports = await asyncio.gather(self._chains.nodes(), self._server.exports())
         await self._clear_unfinished(nodes)
         await self._barred.expire()
-        files = self._files.handles()
-        # Jobs that make files have nodes of their own for a moment; those names are no handles.
-        handles = {name for name, node in nodes.items() if node.driver == "qcow2" and HANDLE.fullmatch(name)}
-        volumes = {h: self._volume(h, nodes, files, exports) for h in sorted(handles | files.keys())}
-        ids = [image_id_of(name) or self._long_ids.get(name) for name in nodes if IMAGE_NODE.fullmatch(name)]
-        return TargetSeen(volumes=volumes, images=frozenset(image_id for image_id in ids if image_id))
+        images = (image_id_of(name) or self._long_ids.get(name) for name in nodes if IMAGE_NODE.fullmatch(name))
+        return Survey(self._files, self._chains, nodes, exports, await self._merges.running()).seen(images)
 
     async def inspect_image(self, source: str, image_format: ImageFormat) -> int:
         return virtual_size(locate(self._image_dir, source), image_format)
@@ -89,7 +112,7 @@ class QsdTarget:
         virtual_size(path, image.format)
         name = node_name(image.image_id)
         self._long_ids[name] = image.image_id
-        known = (await self._nodes()).get(name)
+        known = (await self._chains.nodes()).get(name)
         if known is not None:
             if known.filename != str(path):
                 message = f"image {image.image_id} is open from {known.filename}"
@@ -110,62 +133,103 @@ class QsdTarget:
             DpuError: IN_USE while an open volume is a clone of it.
         """
         name = node_name(image.image_id)
-        if name not in await self._nodes():
+        if name not in await self._chains.nodes():
             return
         try:
             await self._session.execute("blockdev-del", {"node-name": name})
         except RefusedError as error:
-            if name not in await self._nodes():
+            if name not in await self._chains.nodes():
                 return
             message = f"image {image.image_id} is in use: {error.desc}"
             raise DpuError(Reason.IN_USE, message, remedy="delete its clones first") from error
 
-    async def create(self, volume: Volume, image: Image | None) -> None:
+    async def create(self, volume: Volume, source: Image | Snapshot | None) -> None:
         """Makes the file of a volume; one that is there already is left.
 
         Raises:
-            DpuError: INVALID for a size smaller than the image's, STORAGE_FULL, UNAVAILABLE.
+            DpuError: INVALID for a size smaller than the source's, NOT_FOUND for a snapshot without a file,
+                STORAGE_FULL, UNAVAILABLE.
         """
         handle = volume.handle
         if HANDLE.fullmatch(handle) is None:
             raise DpuError(Reason.INVALID, f"{handle!r} is no handle", field="handle", remedy="begin with a letter")
-        if handle in self._files.handles():
+        if handle in self._files.families():
             return
-        backing = self._backing(volume, image)
-        _, available_bytes = await self.capacity()
-        if available_bytes < SMALLEST_FREE_BYTES:
-            message = f"the volume directory has {available_bytes} bytes left"
-            raise DpuError(Reason.STORAGE_FULL, message, remedy="delete volumes, or add space on the storage node")
+        backing = self._backing(volume, source)
+        await self._check_space()
         async with self._maker_of(handle):
             await self._maker.make(handle, self._files.unfinished(handle), volume.size_bytes, backing)
             await self._files.finish(handle)
 
+    async def _check_space(self) -> None:
+        _, available_bytes = await self.capacity()
+        if available_bytes < SMALLEST_FREE_BYTES:
+            message = f"the volume directory has {available_bytes} bytes left"
+            raise DpuError(Reason.STORAGE_FULL, message, remedy="delete volumes, or add space on the storage node")
+
     async def open(self, volume: Volume, image: Image | None) -> None:
-        """Opens a volume over its image's node; one that is open already is left.
+        """Opens a volume and all that it stands on; what is open already is left.
 
         Raises:
-            DpuError: NOT_FOUND without a file, WRONG_STATE (worth repeating) when its image is not open.
+            DpuError: NOT_FOUND without a file, WRONG_STATE (worth repeating) when its image is not open, DATA_LOSS when
+                something below it is gone.
         """
-        nodes = await self._nodes()
-        if volume.handle in nodes:
-            return
-        path = self._files.path(volume.handle)
-        if not path.exists():
-            message = f"volume {volume.handle} has no file"
-            raise DpuError(Reason.NOT_FOUND, message, field="volume_id", remedy="create it, or restore it from a copy")
-        if image is not None and node_name(image.image_id) not in nodes:
-            message = f"image {image.image_id} of volume {volume.handle} is not open"
-            raise DpuError(Reason.WRONG_STATE, message, remedy="open the image first", retry=True)
-        await self._session.execute(
-            "blockdev-add",
-            {
-                "driver": "qcow2",
-                "node-name": volume.handle,
-                "discard": "unmap",
-                "file": {"driver": "file", "filename": str(path), "discard": "unmap"},
-                "backing": node_name(image.image_id) if image is not None else None,
-            },
-        )
+        async with self._reshaping:
+            top = self._top(volume.handle)
+            if top is None:
+                message = f"volume {volume.handle} has no file"
+                remedy = "create it, or restore it from a copy"
+                raise DpuError(Reason.NOT_FOUND, message, field="volume_id", remedy=remedy)
+            if image is not None:
+                self._long_ids[node_name(image.image_id)] = image.image_id
+            await self._chains.open(top, node_name(image.image_id) if image is not None else None)
+
+    async def cut(self, members: Sequence[Member]) -> None:
+        await self._check_space()
+        async with self._reshaping:
+            snapshots = [member.snapshot for member in members]
+            for snapshot in snapshots:
+                await self._stop_merge_into(frozen_by(snapshot))
+            await self._cuts.cut(snapshots)
+
+    async def abandon(self, members: Sequence[Member]) -> bool:
+        async with self._reshaping:
+            return await self._cuts.abandon([member.snapshot for member in members])
+
+    async def drop(self, snapshot: Snapshot) -> None:
+        """Removes a snapshot's layer, or begins to move its content into the layer above.
+
+        Raises:
+            DpuError: IN_USE with several above; WRONG_STATE (worth repeating) when the one above is not open.
+        """
+        layer = frozen_by(snapshot)
+        async with self._reshaping:
+            nodes = await self._chains.nodes()
+            above = self._chains.standing_on(layer, nodes)
+            if len(above) > 1:
+                message = f"snapshot {snapshot.handle} has {len(above)} others that stand on it"
+                raise DpuError(Reason.IN_USE, message, remedy="delete clones of it first")
+            if above:
+                await self._merge(layer, above[0], nodes)
+                return
+            await self._chains.close(layer)
+            if snapshot.shred:
+                await self._files.shred(layer.name)
+            await self._files.remove(layer)
+
+    async def _merge(self, layer: Layer, above: Layer, nodes: Mapping[str, Node]) -> None:
+        if above.name not in nodes or layer.name not in nodes:
+            message = f"{above.name}, which stands on snapshot {layer.snapshot_handle}, is not open"
+            raise DpuError(Reason.WRONG_STATE, message, remedy="it is repeated once that is open", retry=True)
+        path = nodes[layer.name].backing
+        below = next((name for name, node in nodes.items() if path and node.filename == path and stands(node)), None)
+        await self._merges.begin(layer, above, (below, path) if below is not None else None)
+
+    async def _stop_merge_into(self, layer: Layer) -> None:
+        """Whatever is being moved into this layer stops, so that the layer can change."""
+        own = self._chains.own(self._chains.below(layer, await self._chains.nodes()))
+        if own is not None:
+            await self._merges.stop(own)
 
     async def export(self, volume: Volume, *, read_only: bool) -> TargetAddress:
         """Offers the volume to one generation, after cutting off all others.
@@ -176,7 +240,7 @@ class QsdTarget:
         if volume.export is None:
             message = f"volume {volume.handle} is wanted by nobody"
             raise DpuError(Reason.INVALID, message, field="export", remedy="say for which generation")
-        await self._opened(volume.handle)
+        node = await self._opened(volume.handle)
         name = f"{volume.handle}-g{volume.export.generation}"
         export_id = f"{name}-{READ_ONLY if read_only else READ_WRITE}"
         for other in await self._exports_of(volume.handle):
@@ -185,7 +249,7 @@ class QsdTarget:
         await self._barred.lift(name)
         # Write-through: a killed daemon would lose acknowledged writes that only its qcow2 tables in memory know of.
         await self._server.offer(
-            export_id, node=volume.handle, name=name, writable=not read_only, writethrough=not read_only
+            export_id, node=node.name, name=name, writable=not read_only, writethrough=not read_only
         )
         return TargetAddress(transport=NBD_TCP, host=self._address.host, port=self._address.port, export=name)
 
@@ -207,49 +271,78 @@ class QsdTarget:
         Raises:
             DpuError: INVALID for a shrink, NOT_FOUND when it is not open.
         """
-        node = await self._opened(volume.handle)
-        if node.size_bytes == size_bytes:
-            return
-        if node.size_bytes > size_bytes:
-            message = f"volume {volume.handle} has {node.size_bytes} bytes and cannot shrink"
-            raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
-        exports = [export for export in await self._exports_of(volume.handle) if not export.closing]
-        for export in await self._exports_of(volume.handle):
+        async with self._reshaping:
+            node = await self._opened(volume.handle)
+            if node.size_bytes == size_bytes:
+                return
+            if node.size_bytes > size_bytes:
+                message = f"volume {volume.handle} has {node.size_bytes} bytes and cannot shrink"
+                raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
+            layer = layer_of(node.name)
+            if layer is not None:
+                await self._stop_merge_into(layer)
+            await self._resize(volume.handle, node, size_bytes)
+
+    async def _resize(self, handle: str, node: Node, size_bytes: int) -> None:
+        exports = [export for export in await self._exports_of(handle) if not export.closing]
+        for export in await self._exports_of(handle):
             await self._fence_off(export, bar=False)
         try:
-            await self._session.execute("block_resize", {"node-name": volume.handle, "size": size_bytes})
+            await self._session.execute("block_resize", {"node-name": node.name, "size": size_bytes})
         finally:
             for export in exports:
                 name, _, access = export.id.rpartition("-")
                 writable = access == READ_WRITE
-                await self._server.offer(
-                    export.id, node=volume.handle, name=name, writable=writable, writethrough=writable
-                )
+                await self._server.offer(export.id, node=node.name, name=name, writable=writable, writethrough=writable)
 
     async def delete(self, volume: Volume) -> None:
+        """Removes a volume's highest layer; those that snapshots hold stay."""
         await self.unexport(volume)
-        await self._maker.clear(volume.handle)
-        if volume.handle in await self._nodes():
-            await self._session.execute("blockdev-del", {"node-name": volume.handle})
-        if volume.shred:
-            await self._files.shred(volume.handle)
-        await self._files.remove(volume.handle)
+        async with self._reshaping:
+            await self._maker.clear(volume.handle)
+            top = self._top(volume.handle)
+            if top is None:
+                await self._forget(volume.handle)
+                return
+            await self._stop_merge_into(top)
+            await self._chains.close(top)
+            if volume.shred:
+                await self._files.shred(top.name)
+            if self._files.families()[volume.handle].frozen:
+                await self._files.leave_place(top)
+            else:
+                await self._files.remove(top)
+
+    async def _forget(self, handle: str) -> None:
+        """A volume without a file: nodes may be open, and a file half made."""
+        layer = lost(await self._chains.nodes(), self._files.families()).get(handle)
+        if layer is not None:
+            await self._chains.close(layer)
+        self._files.remove_unfinished(handle)
 
     async def capacity(self) -> tuple[int, int]:
         seen = await asyncio.to_thread(os.statvfs, self._files.directory)
         return seen.f_blocks * seen.f_frsize, seen.f_bavail * seen.f_frsize
 
-    def _backing(self, volume: Volume, image: Image | None) -> tuple[Path, str] | None:
-        if image is None:
-            return None
-        path = locate(self._image_dir, image.source)
-        least = virtual_size(path, image.format)
+    def _backing(self, volume: Volume, source: Image | Snapshot | None) -> tuple[Path, str] | None:
+        match source:
+            case Image():
+                path, form = locate(self._image_dir, source.source), source.format
+                least = virtual_size(path, form)
+            case Snapshot():
+                path, form = self._files.path(frozen_by(source).name), ImageFormat.QCOW2
+                least = read_header(path).size_bytes
+                if not least:
+                    message = f"snapshot {source.handle} has no file"
+                    raise DpuError(Reason.NOT_FOUND, message, field="source_snapshot_id", remedy="restore its file")
+            case None:
+                return None
         if volume.size_bytes < least:
-            message = f"{volume.size_bytes} bytes are less than the {least} of image {image.image_id}"
+            message = f"{volume.size_bytes} bytes are less than the {least} of its source"
             raise DpuError(Reason.INVALID, message, field="size_bytes", remedy=f"ask for at least {least} bytes")
-        return path, image.format.value
+        return path, form.value
 
-    async def _clear_unfinished(self, nodes: dict[str, Node]) -> None:
+    async def _clear_unfinished(self, nodes: Mapping[str, Node]) -> None:
         begun = {name.removesuffix(".new") for name in nodes if name.endswith(".new")}
         for handle in begun | self._files.unfinished_handles():
             lock = self._maker_of(handle)
@@ -262,11 +355,13 @@ class QsdTarget:
     def _maker_of(self, handle: str) -> asyncio.Lock:
         return self._making.setdefault(handle, asyncio.Lock())
 
-    async def _nodes(self) -> dict[str, Node]:
-        return nodes_in(await self._session.execute("query-named-block-nodes", {"flat": True}))
+    def _top(self, handle: str) -> Layer | None:
+        family = self._files.families().get(handle)
+        return family.top if family is not None else None
 
     async def _opened(self, handle: str) -> Node:
-        node = (await self._nodes()).get(handle)
+        top = self._top(handle)
+        node = (await self._chains.nodes()).get(top.name) if top is not None else None
         if node is None:
             raise DpuError(
                 Reason.NOT_FOUND, f"volume {handle} is not open", field="volume_id", remedy="open it first", retry=True
@@ -274,22 +369,7 @@ class QsdTarget:
         return node
 
     async def _exports_of(self, handle: str) -> list[Export]:
-        return [export for export in (await self._server.exports()).values() if export.node == handle]
-
-    def _volume(
-        self, handle: str, nodes: dict[str, Node], files: dict[str, os.stat_result], exports: dict[str, Export]
-    ) -> VolumeSeen:
-        node, file = nodes.get(handle), files.get(handle)
-        own = [export.id for export in exports.values() if export.node == handle]
-        return VolumeSeen(
-            handle=handle,
-            file_exists=file is not None,
-            opened=node is not None,
-            size_bytes=node.size_bytes if node is not None else qcow2_size(self._files.path(handle)),
-            allocated_bytes=file.st_blocks * 512 if file is not None else 0,
-            exported=bool(own),
-            export_read_only=bool(own) and all(export_id.endswith(f"-{READ_ONLY}") for export_id in own),
-        )
+        return exports_of(handle, await self._server.exports())
 
 
 def _no_backing(image_format: ImageFormat) -> dict[str, None]:

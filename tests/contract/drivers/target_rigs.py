@@ -4,9 +4,11 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from dpu_daemon.drivers.qsd import QsdTarget
 from dpu_daemon.engine.protocols import TargetDriver
-from dpu_daemon.model.volume import Export, Image, ImageFormat, Volume
+from dpu_daemon.model.volume import Export, Image, ImageFormat, Snapshot, Volume
 from tests.fakes.qsd import StorageDaemon, free_port
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import World
@@ -72,7 +74,7 @@ class RealTargetRig:
 class FakeTargetRig:
     """One World."""
 
-    def __init__(self) -> None:
+    def __init__(self, _directory: Path) -> None:
         self._world = World()
         self.driver = FakeTarget(self._world)
 
@@ -88,13 +90,32 @@ class FakeTargetRig:
         return image
 
 
-def volume(*, size_bytes: int = 8 * MIB, image: Image | None = None, generation: int = 0) -> Volume:
+def rigs() -> list[object]:
+    """Parameters for a fixture: classes that make a rig in a directory."""
+    return [pytest.param(RealTargetRig, id="real", marks=pytest.mark.real), pytest.param(FakeTargetRig, id="fake")]
+
+
+def volume(
+    *, handle: str = "v0123456789ab", size_bytes: int = 8 * MIB, image: Image | None = None, generation: int = 0
+) -> Volume:
     return Volume(
-        volume_id="vol-1",
-        handle="v0123456789ab",
+        volume_id=f"vol-{handle}",
+        handle=handle,
         size_bytes=size_bytes,
         source_image_id=image.image_id if image else "",
         export=Export(generation=generation, dpu="dpu-1") if generation else None,
+    )
+
+
+def snapshot_of(of: Volume, number: int) -> Snapshot:
+    return Snapshot(
+        snapshot_id=f"snap-{of.handle}-{number}",
+        volume_id=of.volume_id,
+        handle=f"{of.handle}.{number}",
+        volume_handle=of.handle,
+        number=number,
+        group=f"snap-{of.handle}-{number}",
+        size_bytes=of.size_bytes,
     )
 
 

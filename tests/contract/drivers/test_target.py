@@ -14,16 +14,15 @@ from tests.contract.drivers.target_rigs import (
     IMAGE_BYTES,
     IMAGE_ID,
     MIB,
-    FakeTargetRig,
-    RealTargetRig,
     TargetRig,
+    rigs,
     volume,
 )
 
 
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "fake"])
+@pytest.fixture(params=rigs())
 async def rig(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[TargetRig]:
-    chosen: TargetRig = RealTargetRig(short_dir) if request.param == "real" else FakeTargetRig()
+    chosen: TargetRig = request.param(short_dir)
     try:
         await chosen.start()
         yield chosen

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dpu_daemon.engine.sources import BLANK, Source
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.model.volume import Export, ImageFormat
 from proto.errors import DpuError
@@ -20,7 +21,7 @@ FIRST = Export(generation=1, dpu="dpu-1")
 async def clone(node: StorageEngine) -> StorageEngine:
     """A node with image img-1 and its clone vol-1."""
     await node.images.register("img-1", "tiny.qcow2", QCOW2, soon())
-    await node.volumes.create("vol-1", GIB, "img-1", soon())
+    await node.volumes.create("vol-1", GIB, Source(image_id="img-1"), soon())
     return node
 
 
@@ -58,10 +59,10 @@ async def test_an_image_with_clones_stays(clone: StorageEngine, world: World) ->
 
 async def test_the_same_volume_again_is_answered_and_another_is_refused(clone: StorageEngine, world: World) -> None:
     world.calls.clear()
-    view = await clone.volumes.create("vol-1", GIB, "img-1", soon())
+    view = await clone.volumes.create("vol-1", GIB, Source(image_id="img-1"), soon())
     assert view.seen is not None
     assert world.calls == ["target.look"]
-    for size, image in ((2 * GIB, "img-1"), (GIB, "")):
+    for size, image in ((2 * GIB, Source(image_id="img-1")), (GIB, BLANK)):
         with pytest.raises(DpuError) as refused:
             await clone.volumes.create("vol-1", size, image, soon())
         assert refused.value.reason is Reason.ALREADY_EXISTS
@@ -69,10 +70,10 @@ async def test_the_same_volume_again_is_answered_and_another_is_refused(clone: S
 
 async def test_a_volume_needs_its_image_and_is_not_smaller(clone: StorageEngine) -> None:
     with pytest.raises(DpuError) as refused:
-        await clone.volumes.create("vol-2", GIB, "img-9", soon())
+        await clone.volumes.create("vol-2", GIB, Source(image_id="img-9"), soon())
     assert (refused.value.reason, refused.value.field) == (Reason.NOT_FOUND, "source_image_id")
     with pytest.raises(DpuError) as refused:
-        await clone.volumes.create("vol-2", GIB // 2, "img-1", soon())
+        await clone.volumes.create("vol-2", GIB // 2, Source(image_id="img-1"), soon())
     assert (refused.value.reason, refused.value.field) == (Reason.INVALID, "size_bytes")
 
 
@@ -80,7 +81,7 @@ async def test_a_volume_needs_its_image_and_is_not_smaller(clone: StorageEngine)
 async def test_a_volume_that_fails_is_undone(clone: StorageEngine, world: World, call: str) -> None:
     world.faults.errors[call] = [AWAY]
     with pytest.raises(DpuError) as failed:
-        await clone.volumes.create("vol-2", GIB, "", soon())
+        await clone.volumes.create("vol-2", GIB, BLANK, soon())
     assert failed.value is AWAY
     assert len(world.state.volumes) == 1
     assert set(clone.core.ledger.volumes) == {"vol-1"}
@@ -88,7 +89,7 @@ async def test_a_volume_that_fails_is_undone(clone: StorageEngine, world: World,
 
 async def test_a_full_disk_is_said_to_be_full_and_nothing_is_left(clone: StorageEngine, world: World) -> None:
     with pytest.raises(DpuError) as refused:
-        await clone.volumes.create("vol-2", 2 << 40, "", soon())
+        await clone.volumes.create("vol-2", 2 << 40, BLANK, soon())
     assert refused.value.reason is Reason.STORAGE_FULL
     assert len(world.state.volumes) == 1
 
@@ -96,7 +97,7 @@ async def test_a_full_disk_is_said_to_be_full_and_nothing_is_left(clone: Storage
 async def test_an_undo_that_fails_is_finished_by_the_next_audit(clone: StorageEngine, world: World) -> None:
     world.faults.errors |= {"target.open": [AWAY], "target.delete": [AWAY]}
     with pytest.raises(DpuError):
-        await clone.volumes.create("vol-2", GIB, "", soon())
+        await clone.volumes.create("vol-2", GIB, BLANK, soon())
     await clone.core.audit.once()
     assert set(clone.core.ledger.volumes) == {"vol-1"}
     assert len(world.state.volumes) == 1

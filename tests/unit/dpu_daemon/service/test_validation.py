@@ -8,8 +8,8 @@ import pytest
 from dpu_daemon.model.disk import DiskProtocol
 from dpu_daemon.service import validation
 from dpu_daemon.service.network_wire import to_port_spec
-from dpu_daemon.service.storage_wire import asked_disk, to_format
-from dpu_daemon.service.target import check_source
+from dpu_daemon.service.storage_wire import asked_disk
+from dpu_daemon.service.target_wire import check_source, to_format
 from proto.dpu.v1 import network_pb2, storage_pb2
 from proto.errors import DpuError
 from proto.reasons import Reason

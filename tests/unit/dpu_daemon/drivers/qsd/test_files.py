@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from dpu_daemon.drivers.qsd.files import VolumeFiles, allocated_ranges, file_errors
+from dpu_daemon.drivers.qsd.layers import Layer
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -17,12 +18,12 @@ def files(tmp_path: Path) -> VolumeFiles:
 
 async def test_a_file_has_its_name_only_when_it_is_finished(files: VolumeFiles) -> None:
     files.unfinished("v1").write_bytes(b"x")
-    assert (set(files.handles()), files.unfinished_handles()) == (set(), {"v1"})
+    assert (set(files.layers()), files.unfinished_handles()) == (set(), {"v1"})
     await files.finish("v1")
-    assert (set(files.handles()), files.unfinished_handles()) == ({"v1"}, set())
+    assert (set(files.layers()), files.unfinished_handles()) == ({Layer("v1", 0)}, set())
     files.unfinished("v1").write_bytes(b"y")
-    await files.remove("v1")
-    await files.remove("v1")
+    await files.remove(Layer("v1", 0))
+    await files.remove(Layer("v1", 0))
     assert list(files.directory.iterdir()) == []
 
 
@@ -56,7 +57,7 @@ def test_allocated_ranges_cover_all_data(tmp_path: Path) -> None:
 async def test_a_missing_directory_is_unavailable_and_a_full_one_full(files: VolumeFiles) -> None:
     gone = VolumeFiles(files.directory / "none")
     with pytest.raises(DpuError) as refused:
-        gone.handles()
+        gone.layers()
     assert refused.value.reason is Reason.UNAVAILABLE
     with pytest.raises(DpuError) as refused:
         await gone.finish("v1")
@@ -64,3 +65,18 @@ async def test_a_missing_directory_is_unavailable_and_a_full_one_full(files: Vol
     with pytest.raises(DpuError) as refused, file_errors(files.directory):
         raise OSError(28, "No space left on device")
     assert refused.value.reason is Reason.STORAGE_FULL
+
+
+async def test_the_place_of_a_volume_is_kept_until_its_last_snapshot_goes(files: VolumeFiles) -> None:
+    for name in ("v1", "v1.1", "v1.2", "v2"):
+        files.path(name).write_bytes(b"x" * 4096)
+    assert files.families()["v1"].top == Layer("v1", 2)
+    for _ in range(2):
+        await files.leave_place(Layer("v1", 2))
+    assert files.families()["v1"].top is None
+    assert files.families()["v1"].frozen == (Layer("v1", 0), Layer("v1", 1))
+    assert (files.directory / "v1.2.gone").stat().st_size == 0
+    await files.remove(Layer("v1", 1))
+    assert files.gone() == {Layer("v1", 2)}
+    await files.remove(Layer("v1", 0))
+    assert {path.name for path in files.directory.iterdir()} == {"v2.qcow2"}
