@@ -11,6 +11,7 @@ import structlog
 from dpu_daemon.engine.change import Change, Said, StepEnded, StepState
 from dpu_daemon.engine.journal import Committed, Contents, Journal
 from dpu_daemon.engine.rows import Record, RecordKind
+from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.disk import Attachment
 from dpu_daemon.model.event import Event, EventKind
 from dpu_daemon.model.fence import Fence, FenceScope
@@ -42,6 +43,9 @@ class Ledger:
         self._volumes: dict[str, Volume] = {}
         self._opi: dict[str, OpiObject] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._sizes: dict[str, SizeChange] = {}
+        self.bindings: HostBindings | None = None
+        """What the host's CPUs are for; None while nobody has said."""
         self._fences: dict[tuple[FenceScope, str], Fence] = {}
         self._news = asyncio.Condition()
         self._log = structlog.get_logger("dpu_daemon.ledger")
@@ -103,6 +107,11 @@ class Ledger:
         """By snapshot id; those that nobody sees any more, or ever saw, are among them."""
         return MappingProxyType(self._snapshots)
 
+    @property
+    def sizes(self) -> Mapping[str, SizeChange]:
+        """Resizes by request id."""
+        return MappingProxyType(self._sizes)
+
     def _keep(self, record: Record) -> None:
         match record:
             case Attachment():
@@ -119,6 +128,10 @@ class Ledger:
                 self._opi[record.name] = record
             case Snapshot():
                 self._snapshots[record.snapshot_id] = record
+            case HostBindings():
+                self.bindings = record
+            case SizeChange():
+                self._sizes[record.request_id] = record
 
     def _forget(self, kind: RecordKind, key: str) -> None:
         match kind:
@@ -136,6 +149,10 @@ class Ledger:
                 self._opi.pop(key, None)
             case RecordKind.SNAPSHOT:
                 self._snapshots.pop(key, None)
+            case RecordKind.BINDINGS:
+                self.bindings = None
+            case RecordKind.SIZES:
+                self._sizes.pop(key, None)
 
     def fence(self, scope: FenceScope, subject: str) -> Fence:
         """The fence before a subject; at 0 and open when there is none."""

@@ -4,14 +4,19 @@ from enum import Enum
 
 import msgspec
 
+from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.opi import SPECS, OpiKind, OpiObject
 from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
 from dpu_daemon.model.volume import Image, Snapshot, Volume
 
-Record = Attachment | Port | Seed | Image | Volume | Snapshot | OpiObject
+Record = Attachment | Port | Seed | Image | Volume | Snapshot | OpiObject | HostBindings | SizeChange
 """Everything that a daemon can be asked to keep."""
+
+
+THE_HOST = "host"
+"""Id of what there is one of on a host."""
 
 
 class RecordKind(Enum):
@@ -24,6 +29,8 @@ class RecordKind(Enum):
     VOLUME = "volume"
     OPI = "opi"
     SNAPSHOT = "snapshot"
+    BINDINGS = "bindings"
+    SIZES = "sizes"
 
 
 class _AttachmentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +78,17 @@ _KINDS: dict[type[Record], RecordKind] = {
     Volume: RecordKind.VOLUME,
     Snapshot: RecordKind.SNAPSHOT,
     OpiObject: RecordKind.OPI,
+    HostBindings: RecordKind.BINDINGS,
+    SizeChange: RecordKind.SIZES,
 }
-_AS_THEY_ARE: dict[RecordKind, type[Port | Seed | Image | Volume | Snapshot]] = {
+_AS_THEY_ARE: dict[RecordKind, type[Port | Seed | Image | Volume | Snapshot | HostBindings | SizeChange]] = {
     RecordKind.PORT: Port,
     RecordKind.SEED: Seed,
     RecordKind.IMAGE: Image,
     RecordKind.VOLUME: Volume,
     RecordKind.SNAPSHOT: Snapshot,
+    RecordKind.BINDINGS: HostBindings,
+    RecordKind.SIZES: SizeChange,
 }
 """Kinds whose body is their record's fields."""
 
@@ -98,6 +109,10 @@ def id_of(record: Record) -> str:
             return record.machine_id
         case OpiObject():
             return record.name
+        case HostBindings():
+            return THE_HOST
+        case SizeChange():
+            return record.request_id
         case _:
             return _stored_id(record)
 
@@ -119,7 +134,7 @@ def place_of(record: Record) -> int | None:
             return record.slot
         case Port():
             return record.vf
-        case Seed() | Image() | Volume() | Snapshot() | OpiObject():
+        case _:
             return None
 
 
