@@ -1,1 +1,1 @@
-"""The CSI plug-in of a host: who it is, and its registration with kubelet; see docs/csi.md."""
+"""The CSI plug-in of a host: who it is, its volumes, its registration with kubelet; docs/csi.md, docs/csi-node.md."""

@@ -11,13 +11,27 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from csi_plugin.readiness import Readiness, Standing
 from proto.csi.v1 import csi_pb2_grpc, identity_pb2
 
+_Capability = identity_pb2.PluginCapability
+_Service = identity_pb2.PluginCapability.Service
+_Expansion = identity_pb2.PluginCapability.VolumeExpansion
+WHOLE = (
+    _Service.Type.CONTROLLER_SERVICE,
+    _Service.Type.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+    _Service.Type.GROUP_CONTROLLER_SERVICE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the plug-in calls itself."""
+    """What the plug-in calls itself.
+
+    Attributes:
+        serves_volumes: this instance has the Node service, and the coordinator has the others.
+    """
 
     name: str
     version: str
+    serves_volumes: bool = False
 
 
 class IdentityService(csi_pb2_grpc.IdentityServicer):
@@ -41,9 +55,16 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
     async def GetPluginCapabilities(
         self, request: identity_pb2.GetPluginCapabilitiesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> identity_pb2.GetPluginCapabilitiesResponse:
-        """None: no other service is served here, and nobody shall call what is not there."""
+        """Of the plug-in as a whole, wherever its parts run, as CSI wants it; none where no volume is served."""
         del request, context
-        return identity_pb2.GetPluginCapabilitiesResponse()
+        if not self._about.serves_volumes:
+            return identity_pb2.GetPluginCapabilitiesResponse()
+        return identity_pb2.GetPluginCapabilitiesResponse(
+            capabilities=[
+                *(_Capability(service=_Service(type=kind)) for kind in WHOLE),
+                _Capability(volume_expansion=_Expansion(type=_Expansion.Type.ONLINE)),
+            ]
+        )
 
     async def Probe(
         self, request: identity_pb2.ProbeRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -27,7 +27,7 @@ EXIT_REFUSED = 69
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The settings, a TOML file.")
 @click.version_option(package_name="dpupool")
 def main(path: Path) -> None:
-    """Serve CSI Identity, and register the plug-in with kubelet where that is enabled."""
+    """Serve CSI Identity and Node, and register the plug-in with kubelet where that is enabled."""
     settings = _settings(path)
     log_to_stderr(settings.log_level)
     try:

@@ -4,12 +4,22 @@ import asyncio
 import os
 import signal
 from importlib import metadata
+from pathlib import Path
 
 import grpc
 import structlog
 
-from csi_plugin.config import Config
+from csi_plugin.config import Config, Discovery, DiscoveryKind, NodeSection
 from csi_plugin.identity import About, IdentityService
+from csi_plugin.node import mountinfo
+from csi_plugin.node.discovery import LoopDiscovery, SysfsDiscovery
+from csi_plugin.node.filesystems import KernelFileSystems
+from csi_plugin.node.functions import SysfsFunctions
+from csi_plugin.node.host import Host
+from csi_plugin.node.mounting import KernelMounts
+from csi_plugin.node.protection import KernelDiskLocks
+from csi_plugin.node.records import Records
+from csi_plugin.node.service import NodeIdentity, NodeService
 from csi_plugin.notify import notify
 from csi_plugin.readiness import Part, Readiness, Standing
 from csi_plugin.registration import RegistrationService, Verdict
@@ -36,12 +46,15 @@ class Plugin:
         self._config = config
         self.readiness = Readiness()
         self.verdict = Verdict()
-        about = About(config.name, metadata.version("dpupool"))
+        about = About(config.name, metadata.version("dpupool"), serves_volumes=config.node is not None)
         identity = IdentityService(about, self.readiness)
+        self._node = _node_service(config.node, config.discovery) if config.node is not None else None
         registration = RegistrationService(config.name, config.host_endpoint, self.readiness, self.verdict)
 
         def serve_csi(server: grpc.aio.Server) -> None:
             csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
+            if self._node is not None:
+                csi_pb2_grpc.add_NodeServicer_to_server(self._node, server)
 
         def serve_registration(server: grpc.aio.Server) -> None:
             api_pb2_grpc.add_RegistrationServicer_to_server(registration, server)
@@ -62,7 +75,7 @@ class Plugin:
         """Look at the sockets again and again; make anew what is gone."""
         while True:
             await self._keep(self._csi, Part.SOCKET, Standing.READY)
-            if self._config.registration.enabled:
+            if self._config.registers:
                 await self._keep(self._registration, Part.REGISTRATION, Standing.STARTING)
             await asyncio.sleep(LOOK_S)
 
@@ -85,6 +98,32 @@ class Plugin:
         """Tell kubelet by removing its socket, then let running calls end."""
         await self._registration.stop(self._config.drain_s)
         await self._csi.stop(self._config.drain_s)
+        if self._node is not None:
+            await self._node.drain(self._config.drain_s)
+
+
+def _node_service(node: NodeSection, discovery: Discovery) -> NodeService:
+    by_files = discovery.kind is DiscoveryKind.LOOP
+    host = Host(
+        records=Records(Path(node.state_dir)),
+        mounts=KernelMounts(),
+        file_systems=KernelFileSystems(),
+        discovery=LoopDiscovery(Path(discovery.directory)) if by_files else SysfsDiscovery(),
+        functions=SysfsFunctions(),
+        locks=KernelDiskLocks(),
+        default_file_system=node.default_file_system,
+        disk_wait_s=node.disk_wait_s,
+    )
+    return NodeService(NodeIdentity(node.name, node.max_volumes, node.pool), host)
+
+
+def _warn_of_private_mounts(socket: Path) -> None:
+    """Kubelet and its containers see what is mounted here only where mounts propagate."""
+    around = mountinfo.around(mountinfo.read(), str(socket.parent))
+    if around is None or not around.shared:
+        where = around.target if around is not None else str(socket.parent)
+        remedy = "run it in the host's mount namespace, or with mountPropagation: Bidirectional"
+        _log.warning("mounts made here stay in this mount namespace", mount=where, remedy=remedy)
 
 
 async def run(config: Config) -> None:
@@ -100,8 +139,11 @@ async def run(config: Config) -> None:
     plugin = Plugin(config)
     try:
         await plugin.start()
-        notify("READY=1", "STATUS=serving CSI Identity")
-        _log.info("serving", name=config.name, endpoint=config.endpoint, registration=config.registration.enabled)
+        services = "CSI Identity" if config.node is None else f"CSI Identity and Node of {config.node.name}"
+        notify("READY=1", f"STATUS=serving {services}")
+        _log.info("serving", name=config.name, endpoint=config.endpoint, what=services, registration=config.registers)
+        if config.node is not None:
+            _warn_of_private_mounts(config.socket)
         await _until_end(plugin, stop)
     finally:
         notify("STOPPING=1")

@@ -19,7 +19,7 @@ def test_an_empty_file_gives_kubelets_usual_places_and_no_registration(file: Pat
     file.write_text("")
     found = load(file, {})
     assert found == Config()
-    assert not found.registration.enabled
+    assert not found.registers
     assert found.socket == Path("/var/lib/kubelet/plugins/csi.dpupool.io/csi.sock")
     assert found.registration_socket == Path("/var/lib/kubelet/plugins_registry/csi.dpupool.io-reg.sock")
     assert found.host_endpoint == str(found.socket)

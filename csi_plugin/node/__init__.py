@@ -1,0 +1,1 @@
+"""CSI Node: finds the host's emulated disks by identity, formats what is blank, mounts; see docs/csi-node.md."""

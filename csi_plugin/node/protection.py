@@ -1,0 +1,37 @@
+"""Write protection of a whole disk, for workloads that get the disk itself. Source: BLKROSET of linux/fs.h."""
+
+import asyncio
+import fcntl
+import os
+import struct
+
+from csi_plugin.node.model import Device
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+BLKROSET = 0x125D
+CALL_TIMEOUT_S = 10.0
+
+
+class KernelDiskLocks:
+    """Protects, really."""
+
+    async def protect(self, device: Device, *, on: bool) -> None:
+        """Switch it; a disk that the DPU shows read-only stays so.
+
+        Raises:
+            DpuError: UNAVAILABLE.
+        """
+
+        def switch() -> None:
+            opened = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(opened, BLKROSET, struct.pack("i", on))
+            finally:
+                os.close(opened)
+
+        try:
+            await asyncio.wait_for(asyncio.to_thread(switch), CALL_TIMEOUT_S)
+        except (OSError, TimeoutError) as error:
+            message = f"write protection of {device.name}: {str(error) or 'no answer'}"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether the disk answers") from error
