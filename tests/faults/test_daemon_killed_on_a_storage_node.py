@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dpu_daemon.engine.deadline import Deadline
-from dpu_daemon.engine.sources import Source
+from dpu_daemon.engine.sources import BLANK, Source
 from dpu_daemon.engine.storage import StorageEngine
-from dpu_daemon.model.volume import Export, ImageFormat
+from dpu_daemon.model.volume import CutState, Export, ImageFormat
 from tests.fakes.crash import MortalJournal
 from tests.fakes.daemon import FAST
 from tests.fakes.target import FakeTarget
@@ -36,6 +36,32 @@ def life() -> list[Call]:
         lambda node: node.exports.put_up("vol-1", second, _soon()),
         lambda node: node.exports.take_away("vol-1", 2, _soon()),
         lambda node: node.volumes.delete("vol-1", _soon(), shred=True),
+        lambda node: node.images.unregister("img-1", _soon()),
+    ]
+
+
+def family_life() -> list[Call]:
+    """Snapshots, a group of them, clones of all kinds, and deletes in an order in which none is easy."""
+    group = {"snap-1": "vol-1", "snap-2": "vol-2"}
+    of_snapshot, of_volume = Source(snapshot_id="snap-1"), Source(volume_id="vol-1")
+    return [
+        lambda node: node.images.register("img-1", "tiny.qcow2", ImageFormat.QCOW2, _soon()),
+        lambda node: node.volumes.create("vol-1", GIB, Source(image_id="img-1"), _soon()),
+        lambda node: node.volumes.create("vol-2", GIB, BLANK, _soon()),
+        lambda node: node.exports.put_up("vol-1", Export(generation=1, dpu="dpu-1"), _soon()),
+        lambda node: node.snapshots.create(group, _soon()),
+        lambda node: node.volumes.create("vol-3", 2 * GIB, of_snapshot, _soon()),
+        lambda node: node.volumes.create("vol-4", GIB, of_volume, _soon()),
+        lambda node: node.snapshots.delete("snap-1", _soon()),
+        lambda node: node.exports.take_away("vol-1", 1, _soon()),
+        lambda node: node.volumes.delete("vol-1", _soon(), shred=True),
+        lambda node: node.volumes.resize("vol-4", 4 * GIB, _soon()),
+        lambda node: node.volumes.delete("vol-3", _soon(), shred=False),
+        lambda node: node.volumes.delete("vol-2", _soon(), shred=False),
+        lambda node: node.volumes.delete("vol-4", _soon(), shred=False),
+        lambda node: node.snapshots.delete("snap-2", _soon()),
+        lambda node: node.core.audit.once(),
+        lambda node: node.core.audit.once(),
         lambda node: node.images.unregister("img-1", _soon()),
     ]
 
@@ -67,15 +93,27 @@ def _check_invariants(node: StorageEngine, world: World) -> None:
         if volume.export is not None and volume.served is not None:
             assert volume.served.generation == volume.export.generation
     assert world.state.open_images == set(node.core.ledger.images)
+    _check_family(node, world)
 
 
-async def _live_until_killed_at(path: Path, point: int, *, storage_daemon_too: bool) -> bool:
+def _check_family(node: StorageEngine, world: World) -> None:
+    """Nothing stands on what is gone, no cut is half-way, and every snapshot that somebody was told of is there."""
+    there = set(world.state.snapshots)
+    assert set(world.state.clones.values()) <= there | world.state.open_images
+    assert not world.state.prepared
+    records = node.core.ledger.snapshots.values()
+    assert {r.handle for r in records if r.wanted and r.state is CutState.DONE} <= there
+    assert there <= {r.handle for r in records if r.state is CutState.DONE}
+    assert not [r for r in records if r.state is CutState.ORDERED]
+
+
+async def _live_until_killed_at(path: Path, point: int, calls: list[Call], *, storage_daemon_too: bool) -> bool:
     world = World()
     world.state.image_files["tiny.qcow2"] = GIB
     world.faults.kill_at = point
     killed = False
     node = await _open(path, world)
-    for call in life():
+    for call in calls:
         try:
             await call(node)
         except Killed:
@@ -84,7 +122,8 @@ async def _live_until_killed_at(path: Path, point: int, *, storage_daemon_too: b
             node = await _recovered(path, world, storage_daemon_too=storage_daemon_too)
             await call(node)
         _check_invariants(node, world)
-    assert not any((world.state.volumes, world.state.exports, world.state.open_images, world.state.clones))
+    left = (world.state.volumes, world.state.exports, world.state.open_images, world.state.clones)
+    assert not any((*left, world.state.snapshots, node.core.ledger.snapshots))
     await node.core.ledger.close()
     return killed
 
@@ -94,6 +133,18 @@ async def test_whatever_point_of_its_life_the_daemon_is_killed_at_the_volume_liv
     tmp_path: Path, *, storage_daemon_too: bool
 ) -> None:
     point = 1
-    while await _live_until_killed_at(tmp_path / f"{point}.db", point, storage_daemon_too=storage_daemon_too):
+    while await _live_until_killed_at(tmp_path / f"{point}.db", point, life(), storage_daemon_too=storage_daemon_too):
         point += 1
     assert point > 70, "the life is too short to prove anything"
+
+
+@pytest.mark.parametrize("storage_daemon_too", [False, True])
+async def test_whatever_point_the_daemon_is_killed_at_snapshots_and_clones_live_on(
+    tmp_path: Path, *, storage_daemon_too: bool
+) -> None:
+    point = 1
+    while await _live_until_killed_at(
+        tmp_path / f"{point}.db", point, family_life(), storage_daemon_too=storage_daemon_too
+    ):
+        point += 1
+    assert point > 150, "the life is too short to prove anything"
