@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import lifecycle
-from lab.settings import Acceleration, Extent, ImageKind, LabSettings, Layout
+from lab.settings import Acceleration, Extent, HostLink, ImageKind, LabSettings, Layout
 from lab.supervisor.unit import UnitState
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -25,7 +25,7 @@ def lab() -> None:
     """Group of the lab's commands."""
 
 
-def _values(enumeration: type[ImageKind] | type[Acceleration]) -> click.Choice[str]:
+def _values(enumeration: type[ImageKind] | type[Acceleration] | type[HostLink]) -> click.Choice[str]:
     return click.Choice([each.value for each in enumeration])
 
 
@@ -35,11 +35,14 @@ def _values(enumeration: type[ImageKind] | type[Acceleration]) -> click.Choice[s
 @click.option("--port", default=6443, show_default=True, help="Port of the API on 127.0.0.1.")
 @click.option("--image", type=_values(ImageKind), default="tiny", show_default=True, help="Image that machines boot.")
 @click.option("--accel", type=_values(Acceleration), default="auto", show_default=True, help="How hosts are emulated.")
+@click.option(
+    "--link", type=_values(HostLink), default="pcie", show_default=True, help="What hosts are: see docs/lab.md."
+)
 @click.option("--infrastructure", is_flag=True, help="Only networks, switches, storage daemons and hosts.")
-def up(name: str, hosts: int, port: int, image: str, accel: str, *, infrastructure: bool) -> None:
+def up(name: str, hosts: int, port: int, image: str, accel: str, link: str, *, infrastructure: bool) -> None:
     """Bring the lab up; does nothing to one that is up."""
     extent = Extent.INFRASTRUCTURE if infrastructure else Extent.ALL
-    settings = LabSettings(name, hosts, port, ImageKind(image), Acceleration(accel), extent)
+    settings = LabSettings(name, hosts, port, ImageKind(image), Acceleration(accel), extent, HostLink(link))
     began = time.monotonic()
     layout = lifecycle.up(settings, lambda said: click.echo(f"lab {name}: {said}", err=True))
     click.echo(f"lab {name} is up ({time.monotonic() - began:.1f} s)", err=True)

@@ -88,5 +88,5 @@ def host(settings: LabSettings, number: int) -> Object:
     }
     hardware = {"model": "lab", "cpus": 1, "memoryMiB": programs.HOST_MEMORY_MIB[settings.image]}
     made = _ours("BareMetalHost", name, {"dpuRef": {"name": f"dpu-{number}"}, "bmc": bmc, "hardware": hardware})
-    made["metadata"]["labels"] = {"dpupool.io/lab": settings.name}
+    made["metadata"]["labels"] = {"dpupool.io/lab": settings.name, "topology.dpupool.io/pool": programs.CSI_POOL}
     return made

@@ -13,7 +13,21 @@ import msgspec
 import tomli_w
 import yaml
 
-from lab import apt, inventory, kubeconfig, kvm, namespace, network, processes, programs, qemu, switch, topology, units
+from lab import (
+    apt,
+    inventory,
+    kubeconfig,
+    kvm,
+    mounts,
+    namespace,
+    network,
+    processes,
+    programs,
+    qemu,
+    switch,
+    topology,
+    units,
+)
 from lab.ca import Authority
 from lab.client import LabApi
 from lab.image import debian, tiny
@@ -202,6 +216,7 @@ def down(name: str, layout: Layout | None = None, *, keep_logs: bool = False) ->
     strangers = [processes.birth_of(pid) for pid in namespace.inhabitants(namespace.of_lab(name))]
     processes.end([each for each in strangers if each is not None])
     network.take_down(name)
+    mounts.clear(layout.run)
     shutil.rmtree(layout.run, ignore_errors=True)
     _remove_state(layout, keep_logs=keep_logs)
     return there

@@ -7,7 +7,7 @@ the apt configuration.
 import os
 import sys
 
-from lab import apt, qemu
+from lab import apt, qemu, sanity
 
 NEEDED: dict[str, str] = {
     "busybox-static": "user space of the tiny image",
@@ -32,6 +32,7 @@ NEEDED: dict[str, str] = {
     "syslinux": "boot loader of the tiny image for SeaBIOS",
     "syslinux-common": "its master boot record",
     "systemd-boot-efi": "boot loader of the tiny image for UEFI",
+    "xfsprogs": "one of the file systems that the CSI node plug-in makes",
     "zstd": "compresses the initramfs",
 }
 FOR_DEBIAN_IMAGE: dict[str, str] = {
@@ -70,9 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
         if have is None:
             print("packages: fetching QEMU from the backports suite into the cache folder", flush=True)  # noqa: T201
             have = qemu.ensure()
+        if sanity.find() is None:
+            print("packages: building csi-sanity, where there is Go", flush=True)  # noqa: T201
+        suite = sanity.ensure()
     except apt.PackageError as error:
         print(f"packages: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    if suite is None:
+        print("packages: no Go here: csi-sanity is not run (install Go 1.25 or newer for that)")  # noqa: T201
     print(f"packages: all present, QEMU {have.version} ({have.storage_daemon})")  # noqa: T201
     return 0
 

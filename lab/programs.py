@@ -11,13 +11,15 @@ from typing import Any
 from lab import topology
 from lab.ca import Authority, Identity, KeyPair, Role
 from lab.qemu import Qemu
-from lab.settings import ImageKind, LabSettings, Layout
+from lab.settings import HostLink, ImageKind, LabSettings, Layout
 from lab.topology import MGMT, STORAGE
 
 Table = dict[str, Any]
 HOST_IDS = uuid.UUID("9c0b6f0e-5d0c-4f9e-9b39-0d6a3e0a7c11")  # namespace of the hosts' UUIDs
 BMC_USER = "admin"
 DAEMON_METRICS_PORT = 9443
+CSI_POOL = "lab"
+"""All hosts reach the storage node, and say so by this label."""
 HOST_MEMORY_MIB = {ImageKind.TINY: 256, ImageKind.DEBIAN: 1024}
 
 
@@ -41,10 +43,12 @@ class Parts:
 
 
 def tables(parts: Parts) -> dict[str, Table]:
-    """Every configuration file of the lab by name (coordinator, storage, dpu-N, chassis-N)."""
+    """Every configuration file of the lab by name: coordinator, storage, dpu-N, chassis-N; csi-node-N of FUSE hosts."""
     numbers = range(1, parts.settings.hosts + 1)
     found = {"storage": storage(parts), "coordinator": coordinator(parts)}
     found |= {f"dpu-{n}": dpu(parts, n) for n in numbers}
+    if parts.settings.link is HostLink.FUSE:
+        found |= {f"csi-node-{n}": csi_node(parts, n) for n in numbers}
     return found | {f"chassis-{n}": chassis(parts, n) for n in numbers}
 
 
@@ -75,7 +79,7 @@ def dpu(parts: Parts, number: int) -> Table:
             "nbd_socket": str(run / "dpu.nbd"),
             "seed_dir": str(state / "seeds"),
         },
-        "bus": {"driver": "lab", "socket": str(pcie_socket(parts.layout, number))},
+        "bus": bus(parts, number),
         "switch": {
             "ovsdb": str(run / "db.sock"),
             "bridge": "br-int",
@@ -84,6 +88,17 @@ def dpu(parts: Parts, number: int) -> Table:
         },
         "network": {"vf_pattern": topology.VF_PATTERN, "vf_count": topology.VF_COUNT},
     }
+
+
+def bus(parts: Parts, number: int) -> Table:
+    """The way from DPU ``number`` to its host."""
+    if parts.settings.link is HostLink.FUSE:
+        return {
+            "driver": "fuse",
+            "directory": str(host_disks(parts.layout, number)),
+            "qmp": str(parts.layout.run_of(f"host-{number}") / "qsd.qmp"),
+        }
+    return {"driver": "lab", "socket": str(pcie_socket(parts.layout, number))}
 
 
 def storage(parts: Parts) -> Table:
@@ -117,6 +132,7 @@ def coordinator(parts: Parts) -> Table:
         },
         "client": _tls(parts, pair),
         "storage": {"file": {"address": f"{topology.storage_address(MGMT)}:{topology.DAEMON_PORT}"}},
+        "csi": {"listen": f"unix://{csi_controller_socket(parts.layout)}", "pools": {"file": [CSI_POOL]}},
     }
 
 
@@ -147,6 +163,17 @@ def chassis(parts: Parts, number: int) -> Table:
     }
 
 
+def csi_node(parts: Parts, number: int) -> Table:
+    """Settings of the CSI node plug-in of host ``number``, where that is this machine."""
+    name, layout = f"host-{number}", parts.layout
+    return {
+        "endpoint": f"unix://{csi_node_socket(layout, number)}",
+        "registration": {"enabled": False},
+        "node": {"name": name, "pool": CSI_POOL, "state_dir": str(layout.state_of(name) / "csi-node")},
+        "discovery": {"kind": "loop", "directory": str(host_disks(layout, number))},
+    }
+
+
 def host_uuid(lab: str, number: int) -> uuid.UUID:
     """UUID that a host's firmware tells; the same each time the lab is made."""
     return uuid.uuid5(HOST_IDS, f"{lab}/host-{number}")
@@ -155,6 +182,21 @@ def host_uuid(lab: str, number: int) -> uuid.UUID:
 def pcie_socket(layout: Layout, number: int) -> Path:
     """The emulated PCIe link between host ``number`` and its DPU."""
     return layout.run_of(f"host-{number}") / "pcie.sock"
+
+
+def csi_controller_socket(layout: Layout) -> Path:
+    """Where the coordinator serves the CSI Controller; its folder has nothing else."""
+    return layout.run_of("csi") / "csi.sock"
+
+
+def csi_node_socket(layout: Layout, number: int) -> Path:
+    """Where host ``number`` serves the CSI Node; its folder has nothing else."""
+    return layout.run_of(f"csi-node-{number}") / "csi.sock"
+
+
+def host_disks(layout: Layout, number: int) -> Path:
+    """Folder in which host ``number`` has its disks as files, where it is no virtual machine."""
+    return layout.run_of(f"host-{number}") / "disks"
 
 
 def bmc_password_file(layout: Layout, number: int) -> Path:

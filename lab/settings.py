@@ -30,6 +30,13 @@ class Acceleration(enum.Enum):
     TCG = "tcg"
 
 
+class HostLink(enum.Enum):
+    """How a DPU shows disks to its host."""
+
+    PCIE = "pcie"  # as PCIe functions of a virtual machine
+    FUSE = "fuse"  # as files of this machine, which a CSI node plug-in makes block devices of
+
+
 class Extent(enum.Enum):
     """How much of the lab runs."""
 
@@ -58,6 +65,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         image: what the Image object of the lab is.
         accel: how the hosts run.
         extent: what of the lab runs.
+        link: what the hosts are.
     """
 
     name: str = "dpl"
@@ -66,6 +74,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageKind = ImageKind.TINY
     accel: Acceleration = Acceleration.AUTO
     extent: Extent = Extent.ALL
+    link: HostLink = HostLink.PCIE
 
     def check(self) -> None:
         """Refuse what cannot work.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lab import programs
 from lab.programs import Parts
-from lab.settings import Extent
+from lab.settings import Extent, HostLink
 from lab.supervisor.unit import Listener, ReadyWhen, SupervisorSettings, Unit
 
 DAEMON_WATCHDOG_S = 30.0
@@ -19,6 +19,7 @@ def supervisor_settings(parts: Parts) -> SupervisorSettings:
     units = [storage_daemon(parts, "qsd-storage", f"{parts.settings.name}-st", parts.layout.run_of("storage"))]
     for number in numbers:
         units += infrastructure_of(parts, number)
+        units += host_of(parts, number) if parts.settings.link is HostLink.FUSE else []
     if parts.settings.extent is Extent.ALL:
         units += [storage_node(parts), *(dpu(parts, number) for number in numbers), coordinator(parts)]
     return SupervisorSettings(str(parts.layout.run), str(parts.layout.logs), tuple(units))
@@ -33,6 +34,23 @@ def infrastructure_of(parts: Parts, number: int) -> list[Unit]:
         switch(parts, number),
         chassis(parts, number),
     ]
+
+
+def host_of(parts: Parts, number: int) -> list[Unit]:
+    """A host that is this machine: what shows it its disks, and its CSI node plug-in."""
+    run = parts.layout.run_of(f"host-{number}")
+    shown = storage_daemon(parts, f"qsd-host-{number}", f"{parts.settings.name}-dpu{number}", run)
+    if parts.settings.extent is not Extent.ALL:
+        return [shown]
+    config = parts.layout.config_of(f"csi-node-{number}")
+    unit = Unit(
+        f"csi-node-{number}",
+        (str(BIN / "dpu-csi"), "--config", str(config)),
+        environment={"PYTHONUNBUFFERED": "1"},
+        ready=ReadyWhen.NOTIFIED,
+        ready_timeout_s=DAEMON_READY_S,
+    )
+    return [shown, unit]
 
 
 def storage_daemon(parts: Parts, name: str, netns: str, run: Path) -> Unit:
