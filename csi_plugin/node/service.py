@@ -120,7 +120,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     ) -> node_pb2.NodeGetVolumeStatsResponse:
         async with _answering(context):
             volume_id = wire.volume_id_of(request.volume_id)
-            path = wire.path_of(request.volume_path, "volume_path")
+            path = wire.place_of(request.volume_path, "volume_path")
             return wire.stats_to_wire(await self._upkeep.state(volume_id, path))
 
     async def NodeExpandVolume(
@@ -128,7 +128,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     ) -> node_pb2.NodeExpandVolumeResponse:
         async with _answering(context):
             volume_id = wire.volume_id_of(request.volume_id)
-            path = wire.path_of(request.volume_path, "volume_path")
+            path = wire.place_of(request.volume_path, "volume_path")
             if request.HasField("volume_capability"):
                 wire.capability_of(request.volume_capability)
             required, limit = wire.range_of(request.capacity_range)

@@ -50,6 +50,20 @@ def path_of(path: str, field: str) -> str:
     return str(pure)
 
 
+def place_of(path: str, field: str) -> str:
+    """As `path_of`, for a path where something should be already.
+
+    Raises:
+        DpuError: INVALID, there is none; NOT_FOUND, nothing can be at such a path.
+    """
+    try:
+        return path_of(path, field)
+    except DpuError as error:
+        if not path:
+            raise
+        raise DpuError(Reason.NOT_FOUND, error.message, field=field, remedy=error.remedy) from error
+
+
 def capability_of(wire: volume_pb2.VolumeCapability | None) -> Capability:
     """How a volume is wanted.
 
