@@ -20,6 +20,8 @@ BMC_USER = "admin"
 DAEMON_METRICS_PORT = 9443
 CSI_POOL = "lab"
 """All hosts reach the storage node, and say so by this label."""
+FUSE_SLOTS = 8
+"""Disks of a host that is this machine."""
 HOST_MEMORY_MIB = {ImageKind.TINY: 256, ImageKind.DEBIAN: 1024}
 
 
@@ -97,6 +99,7 @@ def bus(parts: Parts, number: int) -> Table:
             "driver": "fuse",
             "directory": str(host_disks(parts.layout, number)),
             "qmp": str(parts.layout.run_of(f"host-{number}") / "qsd.qmp"),
+            "slots": FUSE_SLOTS,
         }
     return {"driver": "lab", "socket": str(pcie_socket(parts.layout, number))}
 
@@ -169,7 +172,12 @@ def csi_node(parts: Parts, number: int) -> Table:
     return {
         "endpoint": f"unix://{csi_node_socket(layout, number)}",
         "registration": {"enabled": False},
-        "node": {"name": name, "pool": CSI_POOL, "state_dir": str(layout.state_of(name) / "csi-node")},
+        "node": {
+            "name": name,
+            "pool": CSI_POOL,
+            "max_volumes": FUSE_SLOTS,
+            "state_dir": str(layout.state_of(name) / "csi-node"),
+        },
         "discovery": {"kind": "loop", "directory": str(host_disks(layout, number))},
     }
 

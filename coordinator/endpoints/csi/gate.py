@@ -46,13 +46,15 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
         if handler is None or handler.unary_unary is None:
             return handler
         return grpc.unary_unary_rpc_method_handler(
-            _wrapped(handler_call_details.method.rpartition("/")[2], handler.unary_unary),
+            guarded(handler_call_details.method.rpartition("/")[2], handler.unary_unary),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
 
-def _wrapped(method: str, inner: Handler) -> Handler:
+def guarded(method: str, inner: Handler) -> Handler:
+    """A handler whose errors are told as CSI has them, and whose calls are counted and logged."""
+
     async def call(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         began, code, why, reason = time.perf_counter(), "CANCELLED", "", ""
         IN_FLIGHT.labels(method).inc()

@@ -18,6 +18,7 @@ from proto.reasons import Reason
 
 T = TypeVar("T")
 
+CHANGE_ATTEMPTS = 10
 KINDS = (Kind.VOLUME, Kind.SNAPSHOT, Kind.ATTACHMENT)
 
 
@@ -129,6 +130,14 @@ class Objects:
         """All attachments of a volume."""
         return list(self._views[Kind.ATTACHMENT].by("volume", self._key(volume)))
 
+    def snapshots_of(self, volume: str) -> list[Snapshot]:
+        """All snapshots that name a volume."""
+        return list(self._views[Kind.SNAPSHOT].by("volume", self._key(volume)))
+
+    def members(self, group: str) -> list[Snapshot]:
+        """All snapshots of a group, sorted by name."""
+        return list(self._views[Kind.SNAPSHOT].by("group", self._key(group)))
+
     async def find(self, kind: Kind, name: str) -> Any:
         """An object, asked of the API when it is not known: only an explicit "not found" is None."""
         found = self._known(kind, name)
@@ -168,14 +177,32 @@ class Objects:
             if error.reason is not Reason.ALREADY_EXISTS:
                 raise
 
-    async def patch(self, kind: Kind, found: Metadata, body: Json) -> None:
-        """Merge into an object, if it still is what was looked at.
+    async def change(self, kind: Kind, name: str, decide: Callable[[], Json | None]) -> bool:
+        """Merge into an object what is decided on its newest version; whether anything was.
+
+        Args:
+            kind: of the object.
+            name: of the object, which is known.
+            decide: what to merge, or None; asked again when somebody else was faster.
 
         Raises:
-            DpuError: CONFLICT; it is not.
+            DpuError: CONFLICT; somebody else was faster each time, or the object is gone.
         """
-        exact = body | {"metadata": {"resourceVersion": found.resource_version}}
-        self._views[kind].absorb(await self._api.patch(kind, found.name, exact, self.namespace))
+        for _ in range(CHANGE_ATTEMPTS):
+            body = decide()
+            if body is None:
+                return False
+            version = self._known(kind, name).metadata.resource_version
+            exact = body | {"metadata": {"resourceVersion": version}}
+            try:
+                self._views[kind].absorb(await self._api.patch(kind, name, exact, self.namespace))
+            except DpuError as error:
+                if error.reason is not Reason.CONFLICT:
+                    raise
+                self._views[kind].absorb(await self._api.get(kind, name, self.namespace))
+            else:
+                return True
+        raise DpuError(Reason.CONFLICT, f"{name} changes all the time", remedy="repeat the call")
 
     async def remove(self, kind: Kind, objects: Iterable[Metadata], deadline: Deadline) -> bool:
         """Have objects go, and wait until they are gone; False when the time is over first."""

@@ -1,5 +1,6 @@
 """Requests for the log, without what is marked as secret in their definition."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -15,7 +16,7 @@ def redacted(message: Message) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for field, value in message.ListFields():
         if field.GetOptions().Extensions[_SECRET]:
-            shown[field.name] = dict.fromkeys(value, STRIPPED) if hasattr(value, "keys") else STRIPPED
+            shown[field.name] = dict.fromkeys(value, STRIPPED) if isinstance(value, Mapping) else STRIPPED
         else:
             shown[field.name] = _shown(value)
     return shown
@@ -24,8 +25,8 @@ def redacted(message: Message) -> dict[str, Any]:
 def _shown(value: Any) -> Any:
     if isinstance(value, Message):
         return redacted(value)
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {key: _shown(one) for key, one in value.items()}
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        return value
-    return [_shown(one) for one in value]
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_shown(one) for one in value]
+    return value

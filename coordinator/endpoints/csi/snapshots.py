@@ -53,7 +53,7 @@ class SnapshotCalls:
         """Snapshots of the group that this wish would not make: an older wish of the same name."""
         if not wish.grouped:
             return []
-        return [one for one in self.members(wish.id) if one.metadata.name not in names]
+        return [one for one in self._objects.members(wish.id) if one.metadata.name not in names]
 
     async def _cut(self, begun: Sequence[Snapshot], deadline: Deadline) -> list[Snapshot]:
         names = [one.metadata.name for one in begun]
@@ -104,7 +104,7 @@ class SnapshotCalls:
         check_text(group_id, "group_snapshot_id")
         self._objects.check_synced()
         with self._busy.only(f"snapshot {group_id}"):
-            found = self.members(group_id)
+            found = self._objects.members(group_id)
             check_members(group_id, found, named, whole=False)
             await self._remove(found, deadline)
 
@@ -134,16 +134,11 @@ class SnapshotCalls:
         """
         check_text(group_id, "group_snapshot_id")
         self._objects.check_synced()
-        found = self.members(group_id)
+        found = self._objects.members(group_id)
         if not found:
             raise _missing("group", group_id, "group_snapshot_id")
         check_members(group_id, found, named, whole=True)
         return found
-
-    def members(self, group_id: str) -> list[Snapshot]:
-        """Snapshots of a group as they are known, sorted by name."""
-        found = [one for one in self._objects.snapshots() if one.spec.group_id == group_id]
-        return sorted(found, key=lambda one: one.metadata.name)
 
     def _there(self, name: str) -> Snapshot:
         found = self._objects.snapshot(name)

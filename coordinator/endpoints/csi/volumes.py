@@ -19,8 +19,10 @@ from coordinator.core.csi.volumes import (
     volume_body,
 )
 from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json
 from coordinator.core.objects.storage import Attachment, Image, Snapshot, Volume
 from coordinator.core.storage.size import parse_size, spell_size
+from coordinator.core.storage.volume import stands_on
 from coordinator.endpoints.csi.deadline import Deadline
 from coordinator.endpoints.csi.inflight import InFlight
 from coordinator.endpoints.csi.objects import Objects, Tell
@@ -127,14 +129,18 @@ class VolumeCalls:
                 raise delay(now.status.conditions, f"the deletion of volume {volume_id}")
 
     def _check_unused(self, volume: Volume) -> None:
-        nodes = sorted({one.spec.host_ref.name for one in self._objects.attachments(volume.metadata.name)})
-        if nodes:
-            raise DpuError(
-                Reason.IN_USE,
-                f"volume {volume.metadata.name} is published to node {', '.join(nodes)}",
-                field="volume_id",
-                remedy="unpublish it first",
-            )
+        name = volume.metadata.name
+        nodes = sorted({one.spec.host_ref.name for one in self._objects.attachments(name)})
+        snapshots = sorted(one.metadata.name for one in self._objects.snapshots_of(name) if stands_on(one, volume))
+        if not nodes and not snapshots:
+            return
+        why = f"is published to node {', '.join(nodes)}" if nodes else f"has snapshots {', '.join(snapshots[:3])}"
+        raise DpuError(
+            Reason.IN_USE,
+            f"volume {name} {why}",
+            field="volume_id",
+            remedy="unpublish it first" if nodes else "delete them first",
+        )
 
     async def expand(self, volume_id: str, size: SizeRange, capability: Capability | None, deadline: Deadline) -> int:
         """Grow a volume, at its backend and on the nodes that have it; its bytes afterwards.
@@ -163,10 +169,13 @@ class VolumeCalls:
             wanted = max(fit(size, size.required_bytes), has)
             if size.limit_bytes and wanted > size.limit_bytes:
                 raise out_of_range(f"volume {volume_id} has {spell_size(has)} and cannot shrink", "raise limit_bytes")
-            if wanted > parse_size(volume.spec.size, "spec.size"):
-                await self._objects.patch(Kind.VOLUME, volume.metadata, {"spec": {"size": wanted}})
-                volume = self._there(volume_id)
-            return await self._grown(volume, wanted, deadline)
+
+            def larger() -> Json | None:
+                asked = parse_size(self._there(volume_id).spec.size, "spec.size")
+                return {"spec": {"size": wanted}} if wanted > asked else None
+
+            await self._objects.change(Kind.VOLUME, volume_id, larger)
+            return await self._grown(self._there(volume_id), wanted, deadline)
 
     async def _grown(self, begun: Volume, wanted: int, deadline: Deadline) -> int:
         name, generation = begun.metadata.name, begun.metadata.generation
@@ -182,7 +191,9 @@ class VolumeCalls:
         if found is None:
             raise delay(now.status.conditions, f"the growth of volume {name}")
         if isinstance(found, DpuError):
-            await self._objects.patch(Kind.VOLUME, now.metadata, {"spec": {"size": now.status.size_bytes}})
+            await self._objects.change(
+                Kind.VOLUME, name, lambda: {"spec": {"size": self._there(name).status.size_bytes}}
+            )
             self._events.tell(Kind.VOLUME, now.metadata, "ExpandRefused", str(found), warning=True)
             raise found
         await self._shown(name, wanted, deadline)
@@ -211,9 +222,13 @@ class VolumeCalls:
         self._objects.check_synced()
         with self._busy.only(volume_id):
             volume = await self.known(volume_id)
-            qos = apply_limits(volume.spec.qos, limits)
-            if qos != volume.spec.qos:
-                await self._objects.patch(Kind.VOLUME, volume.metadata, {"spec": {"qos": qos_patch(qos)}})
+
+            def limited() -> Json | None:
+                now = self._there(volume_id).spec.qos
+                qos = apply_limits(now, limits)
+                return {"spec": {"qos": qos_patch(qos)}} if qos != now else None
+
+            if await self._objects.change(Kind.VOLUME, volume_id, limited):
                 told = ", ".join(f"{key} {value}" for key, value in sorted(parameters.items()))
                 self._events.tell(Kind.VOLUME, volume.metadata, "Modified", f"limits: {told}")
             await self._limited(volume_id, deadline)

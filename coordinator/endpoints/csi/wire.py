@@ -12,7 +12,7 @@ from coordinator.core.csi.sources import Source, SourceKind
 from coordinator.core.csi.topology import POOL_KEY, Requirement
 from coordinator.core.csi.volumes import BACKEND_CONTEXT, VolumeRequest
 from coordinator.core.objects.meta import moment
-from coordinator.core.objects.storage import Attachment, AttachmentPhase, Snapshot, Volume
+from coordinator.core.objects.storage import Attachment, Snapshot, Volume
 from proto.csi.v1 import controller_pb2, snapshot_pb2, volume_pb2
 
 
@@ -90,7 +90,7 @@ def entry_to(
     return controller_pb2.ListVolumesResponse.Entry(
         volume=volume_to(volume, pools),
         status=controller_pb2.ListVolumesResponse.VolumeStatus(
-            published_node_ids=published_nodes(attachments), volume_condition=condition_to(volume, attachments)
+            published_node_ids=published_nodes(attachments), volume_condition=condition_to(volume)
         ),
     )
 
@@ -102,21 +102,17 @@ def found_to(
     return controller_pb2.ControllerGetVolumeResponse(
         volume=volume_to(volume, pools),
         status=controller_pb2.ControllerGetVolumeResponse.VolumeStatus(
-            published_node_ids=published_nodes(attachments), volume_condition=condition_to(volume, attachments)
+            published_node_ids=published_nodes(attachments), volume_condition=condition_to(volume)
         ),
     )
 
 
-def condition_to(volume: Volume, attachments: Sequence[Attachment]) -> volume_pb2.VolumeCondition:
+def condition_to(volume: Volume) -> volume_pb2.VolumeCondition:
     """Health of a volume: its own, and that of the disks by which nodes see it."""
-    told = [volume.status.condition.message] if volume.status.condition.abnormal else []
+    health = volume.status.condition
     if volume.metadata.deleting:
-        told.append("it is being deleted")
-    for one in attachments:
-        if one.status.phase is AttachmentPhase.DEGRADED:
-            words = "; ".join(entry.message for entry in one.status.conditions)
-            told.append(f"on node {one.spec.host_ref.name}: {words}")
-    return volume_pb2.VolumeCondition(abnormal=bool(told), message="; ".join(told) or "in order")
+        return volume_pb2.VolumeCondition(abnormal=True, message="it is being deleted")
+    return volume_pb2.VolumeCondition(abnormal=health.abnormal, message=health.message or "in order")
 
 
 def snapshot_to(snapshot: Snapshot) -> snapshot_pb2.Snapshot:
