@@ -33,7 +33,11 @@ class PathSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Where a subsystem is shown; for a PCIe function the address is the handle of its controller."""
+    """Where a subsystem is shown.
+
+    For a PCIe function the address is the function and the service is the handle of the controller that the host's bus
+    shows there; empty while it shows none.
+    """
 
     trtype: Transport
     traddr: str
@@ -60,10 +64,17 @@ class SubsystemSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtioSeen:
-    """A virtio-blk device; `bdev` is empty when its volume was taken away beneath it."""
+    """A virtio-blk device.
+
+    Attributes:
+        bdev: empty when its volume was taken away beneath it.
+        connected: a host has it open.
+        plugged: the host's bus shows it.
+    """
 
     bdev: str
     connected: bool = False
+    plugged: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,29 +2,36 @@
 
 from collections.abc import Collection, Iterator
 
-from dpu_daemon.model.disk import Attachment, DiskSeen, DiskWorld, FunctionSeen
+from dpu_daemon.model.disk import Attachment, DiskSeen, DiskWorld, FunctionSeen, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.identity import is_disk_handle
 from dpu_daemon.plan.plan import Plan
 from dpu_daemon.plan.steps import (
     Conceal,
-    ConnectSource,
     Disconnect,
-    Expose,
     GrowDisk,
     GrowFunction,
     PlugDisk,
+    PutUp,
     SetLimits,
     Step,
     UnplugDisk,
 )
 
 
-def plan_disk(want: Attachment, seen: DiskWorld) -> Plan:
-    """What makes this attachment right: there when it is wanted, gone when it is not."""
-    return _plan_presence(want, seen) if want.wanted else _plan_absence(want, seen)
+def plan_disk(want: Attachment, seen: DiskWorld, effective: Qos | None = None) -> Plan:
+    """What makes this attachment right: there when it is wanted, gone when it is not.
+
+    Args:
+        want: the attachment.
+        seen: one look.
+        effective: what the block layer makes of the wanted limits; the same when not given.
+    """
+    if not want.wanted:
+        return _plan_absence(want, seen)
+    return _plan_presence(want, seen, want.spec.qos if effective is None else effective)
 
 
-def _plan_presence(want: Attachment, seen: DiskWorld) -> Plan:
+def _plan_presence(want: Attachment, seen: DiskWorld, effective: Qos) -> Plan:
     faults: list[str] = []
     steps: list[Step] = []
     disk = seen.block.disks.get(want.handle) if seen.block else None
@@ -38,27 +45,26 @@ def _plan_presence(want: Attachment, seen: DiskWorld) -> Plan:
         faults.append(f"{want.handle} has another source")
         steps.extend(_remove_disk(disk))
         disk = None
-    steps.extend(_block_steps(want, disk, faults))
+    steps.extend(_block_steps(want, disk, effective, faults))
     steps.extend(_bus_steps(want, function, faults))
     return Plan(tuple(steps), f"{want.handle}: {', '.join(faults)}") if steps else Plan.nothing(_rest(want, seen))
 
 
-def _block_steps(want: Attachment, disk: DiskSeen | None, faults: list[str]) -> Iterator[Step]:
+def _block_steps(want: Attachment, disk: DiskSeen | None, effective: Qos, faults: list[str]) -> Iterator[Step]:
     if disk is None:
         faults.append("not connected")
-        yield ConnectSource(attachment=want)
-        yield SetLimits(handle=want.handle, qos=want.spec.qos)
-        yield Expose(handle=want.handle, read_only=want.spec.read_only)
+        yield PutUp(attachment=want)
+        return
+    if not disk.exposed or not disk.whole:
+        faults.append("not whole" if disk.exposed else "not exposed")
+        yield PutUp(attachment=want)
         return
     if disk.size_bytes < want.spec.size_bytes:
         faults.append(f"{disk.size_bytes} of {want.spec.size_bytes} bytes known")
         yield GrowDisk(handle=want.handle, size_bytes=want.spec.size_bytes)
-    if disk.qos != want.spec.qos:
+    if disk.qos != effective:
         faults.append("limits differ")
         yield SetLimits(handle=want.handle, qos=want.spec.qos)
-    if not disk.exposed:
-        faults.append("not exposed")
-        yield Expose(handle=want.handle, read_only=want.spec.read_only)
 
 
 def _bus_steps(want: Attachment, function: FunctionSeen | None, faults: list[str]) -> Iterator[Step]:
@@ -77,7 +83,23 @@ def _rest(want: Attachment, seen: DiskWorld) -> str:
 
 def _same_source(want: Attachment, disk: DiskSeen) -> bool:
     """A driver that cannot tell the source (None) is believed; one that tells another one is not."""
-    return disk.source in (None, want.spec.source) and disk.read_only == want.spec.read_only
+    if disk.whole and (disk.read_only, disk.encrypted) != (want.spec.read_only, bool(want.spec.encryption)):
+        return False
+    return disk.source is None or _told(disk.source, want.spec.source) == _told(want.spec.source, want.spec.source)
+
+
+def _told(source: TargetAddress | SeedFile, want: TargetAddress | SeedFile) -> object:
+    """What a look can tell of a source: no credentials, and any path that is wanted stands for all of them."""
+    if not isinstance(source, TargetAddress):
+        return source
+    ways = {(source.host, source.port), *((path.host, path.port) for path in source.paths)}
+    if isinstance(want, TargetAddress):
+        wanted = {(want.host, want.port), *((path.host, path.port) for path in want.paths)}
+        ways = wanted if ways.issubset(wanted) else ways
+        nsid = source.nsid if want.nsid else 0
+    else:
+        nsid = source.nsid
+    return source.transport, source.export, frozenset(ways), nsid
 
 
 def _same_function(want: Attachment, function: FunctionSeen) -> bool:

@@ -1,7 +1,7 @@
 """From a wanted OPI object and one look at the block layer to the steps in between."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dpu_daemon.model.opi import (
     NO_LIMITS,
@@ -88,7 +88,7 @@ def _front_end(want: OpiObject, wanted: Wanted, seen: OpiSeen) -> Iterator[OpiSt
             there = seen.virtio_blks.get(want.handle)
             if there is not None and there.bdev != bdev:
                 yield OpiStep(verb=OpiVerb.REMOVE_VIRTIO_BLK, subject=want)
-            if there is None or there.bdev != bdev:
+            if there is None or there.bdev != bdev or not there.plugged:
                 yield OpiStep(verb=OpiVerb.MAKE_VIRTIO_BLK, subject=want, bdev=bdev)
             yield from _limits(want, bdev, wanted, seen, opens=True)
 
@@ -198,7 +198,7 @@ def _hidden(want: OpiObject, wanted: Wanted, seen: OpiSeen) -> Iterator[OpiStep]
     if subsystem is None:
         return
     match want.spec:
-        case Controller() as controller if listener(want, controller) in subsystem.listeners:
+        case Controller() as controller if _shown(listener(want, controller), subsystem):
             yield OpiStep(verb=OpiVerb.STOP_LISTENING, subject=want, owner=owner)
         case Namespace(host_nsid=nsid) if nsid in subsystem.namespaces:
             yield OpiStep(verb=OpiVerb.REMOVE_NAMESPACE, subject=want, owner=owner)
@@ -206,11 +206,25 @@ def _hidden(want: OpiObject, wanted: Wanted, seen: OpiSeen) -> Iterator[OpiStep]
             return
 
 
+def _shown(where: Listener, subsystem: SubsystemSeen) -> bool:
+    """Also half shown: the subsystem listens, and the host's bus does not show it."""
+    if where.trtype is not Transport.PCIE:
+        return where in subsystem.listeners
+    half = replace(where, trsvcid="")
+    return where in subsystem.listeners or half in subsystem.listeners
+
+
 def listener(controller: OpiObject, spec: Controller) -> Listener:
     """How a controller shows in a look."""
     if spec.fabrics_id is None:
-        return Listener(trtype=Transport.PCIE, traddr=controller.handle)
+        return Listener(trtype=Transport.PCIE, traddr=place_of(spec), trsvcid=controller.handle)
     return Listener(trtype=spec.trtype, traddr=spec.fabrics_id.traddr, trsvcid=spec.fabrics_id.trsvcid)
+
+
+def place_of(spec: Controller) -> str:
+    """The address of a PCIe listener."""
+    function = spec.pcie_id
+    return f"{function.port_id}/{function.physical_function}/{function.virtual_function}" if function else ""
 
 
 def path_seen(path: RemotePath) -> PathSeen:

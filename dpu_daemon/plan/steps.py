@@ -25,15 +25,17 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectSource(Step):
+class PutUp(Step):
+    """Connects, limits and exposes a disk, in as few requests as its driver needs."""
+
     attachment: Attachment
 
     @property
     def deadline_s(self) -> float:
-        return 15.0
+        return 20.0
 
     def says(self) -> str:
-        return f"connect {self.attachment.handle} to its source"
+        return f"connect {self.attachment.handle} to its source and expose it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +54,6 @@ class GrowDisk(Step):
 
     def says(self) -> str:
         return f"grow {self.handle} to {self.size_bytes} bytes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expose(Step):
-    handle: str
-    read_only: bool
-
-    def says(self) -> str:
-        return f"expose {self.handle} to the bus"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

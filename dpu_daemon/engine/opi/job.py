@@ -18,6 +18,7 @@ from dpu_daemon.model.opi import (
     RemoteController,
     RemotePath,
     Subsystem,
+    VirtioBlk,
 )
 from dpu_daemon.model.opi_seen import OpiSeen
 from dpu_daemon.plan.opi import Wanted, listener, plan_opi
@@ -95,6 +96,12 @@ def _controller(step: OpiStep) -> Controller:
     return step.subject.spec
 
 
+def _virtio(step: OpiStep) -> VirtioBlk:
+    if not isinstance(step.subject.spec, VirtioBlk):
+        raise _misplaced(step)
+    return step.subject.spec
+
+
 def _misplaced(step: OpiStep) -> DpuError:
     return DpuError(Reason.INTERNAL, f"a step that its object cannot take: {step.says()}")
 
@@ -147,6 +154,6 @@ ACTS: dict[OpiVerb, Act] = {
     OpiVerb.STOP_LISTENING: _stop_listening,
     OpiVerb.ADD_NAMESPACE: _add_namespace,
     OpiVerb.REMOVE_NAMESPACE: _remove_namespace,
-    OpiVerb.MAKE_VIRTIO_BLK: lambda driver, step: driver.make_virtio_blk(step.subject.handle, step.bdev),
+    OpiVerb.MAKE_VIRTIO_BLK: lambda driver, step: driver.make_virtio_blk(step.subject.handle, _virtio(step), step.bdev),
     OpiVerb.REMOVE_VIRTIO_BLK: lambda driver, step: driver.remove_virtio_blk(step.subject.handle),
 }

@@ -8,7 +8,16 @@ from typing import Protocol
 
 from dpu_daemon.engine.protocols import Driver
 from dpu_daemon.model.disk import DiskStats
-from dpu_daemon.model.opi import BackVolume, EncryptedVolume, Limits, Namespace, RemoteController, RemotePath, Subsystem
+from dpu_daemon.model.opi import (
+    BackVolume,
+    EncryptedVolume,
+    Limits,
+    Namespace,
+    RemoteController,
+    RemotePath,
+    Subsystem,
+    VirtioBlk,
+)
 from dpu_daemon.model.opi_seen import Listener, OpiSeen
 
 
@@ -61,7 +70,7 @@ class OpiDriver(Driver, Protocol):
 
     async def remove_namespace(self, nqn: str, nsid: int) -> None: ...
 
-    async def make_virtio_blk(self, handle: str, bdev: str) -> None: ...
+    async def make_virtio_blk(self, handle: str, disk: VirtioBlk, bdev: str) -> None: ...
 
     async def remove_virtio_blk(self, handle: str) -> None:
         """IN_USE while a host has it open."""
