@@ -98,33 +98,22 @@ def kind_of(record: Record) -> RecordKind:
     return _KINDS[type(record)]
 
 
+_ID_FIELDS: dict[type[Record], str] = {
+    Attachment: "attachment_id",
+    Port: "port_id",
+    Seed: "machine_id",
+    Image: "image_id",
+    Volume: "volume_id",
+    Snapshot: "snapshot_id",
+    OpiObject: "name",
+    SizeChange: "request_id",
+}
+
+
 def id_of(record: Record) -> str:
     """The id under which callers know this record."""
-    match record:
-        case Attachment():
-            return record.attachment_id
-        case Port():
-            return record.port_id
-        case Seed():
-            return record.machine_id
-        case OpiObject():
-            return record.name
-        case HostBindings():
-            return THE_HOST
-        case SizeChange():
-            return record.request_id
-        case _:
-            return _stored_id(record)
-
-
-def _stored_id(record: Image | Volume | Snapshot) -> str:
-    match record:
-        case Image():
-            return record.image_id
-        case Volume():
-            return record.volume_id
-        case Snapshot():
-            return record.snapshot_id
+    field = _ID_FIELDS.get(type(record))
+    return str(getattr(record, field)) if field else THE_HOST
 
 
 def place_of(record: Record) -> int | None:
