@@ -16,7 +16,7 @@ from cryptography import x509
 from rich.console import Console
 from rich.table import Table
 
-from dpu_daemon.config import BusKind, Config, DpuConfig, StorageConfig, TlsSection, endpoint
+from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, TlsSection, endpoint
 from dpu_daemon.engine.journal import Journal
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -74,12 +74,16 @@ def _examine(config: Config) -> Iterator[Finding]:
 
 def _dpu(config: DpuConfig) -> Iterator[Finding]:
     storage = "start qemu-storage-daemon (Debian: qemu-system-common) with a monitor on this socket"
-    yield _socket("block.qmp", config.block.qmp, storage)
-    yield _directory("block.nbd_socket", config.block.nbd_socket.parent)
+    if config.block.driver is BlockKind.SPDK:
+        yield _socket("block.socket", config.block.socket, "start spdk_tgt with -r on this socket")
+        yield _directory("bus.directory", config.bus.directory)
+    else:
+        yield _socket("block.qmp", config.block.qmp, storage)
+        yield _directory("block.nbd_socket", config.block.nbd_socket.parent)
     yield _directory("block.seed_dir", config.block.seed_dir)
     if config.bus.driver is BusKind.LAB:
         yield _socket("bus.socket", config.bus.socket, "start the host's chassis; in the lab: bmctl lab up")
-    else:
+    if config.bus.driver is BusKind.FUSE:
         yield _socket("bus.qmp", config.bus.host_qmp, storage)
     switch = "start ovsdb-server and ovs-vswitchd (Debian: apt-get install openvswitch-switch)"
     yield _socket("switch.ovsdb", config.switch.ovsdb, switch)

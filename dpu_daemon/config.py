@@ -22,6 +22,7 @@ class BlockKind(Enum):
     """Block layers that there is a driver for."""
 
     QSD = "qsd"
+    SPDK = "spdk"
 
 
 class BusKind(Enum):
@@ -29,6 +30,7 @@ class BusKind(Enum):
 
     LAB = "lab"
     FUSE = "fuse"
+    VFIO_USER = "vfio-user"
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,15 +65,19 @@ class DpuBlockSection(_Section, frozen=True):
     """The DPU's block layer.
 
     Attributes:
-        qmp: qemu-storage-daemon's monitor socket.
-        nbd_socket: Unix socket on which it offers disks to the host's bus.
         seed_dir: where seed files lie; mode 0700, because user data may hold secrets.
-        driver: ``qsd``.
+        qmp: qemu-storage-daemon's monitor socket; ``qsd`` needs it.
+        nbd_socket: Unix socket on which that daemon offers disks to the host's bus; ``qsd`` needs it.
+        socket: SPDK's RPC socket; ``spdk`` needs it.
+        host_nqn: who this DPU says it is to NVMe targets; made of the DPU's name when empty.
+        driver: ``qsd`` or ``spdk``.
     """
 
-    qmp: Path
-    nbd_socket: Path
     seed_dir: Path
+    qmp: Path = Path()
+    nbd_socket: Path = Path()
+    socket: Path = Path()
+    host_nqn: str = ""
     driver: BlockKind = BlockKind.QSD
 
 
@@ -98,10 +104,10 @@ class BusSection(_Section, frozen=True):
 
     Attributes:
         socket: of the emulated PCIe link; ``lab`` needs it.
-        directory: where disks appear; ``fuse`` needs it.
+        directory: where disks appear, or the sockets of their functions; ``fuse`` and ``vfio-user`` need it.
         qmp: monitor socket of the qemu-storage-daemon that plays the host; ``.host.qmp`` in the folder when not given.
-        slots: for disks; ``fuse`` has no bus that would tell.
-        driver: ``lab`` or ``fuse``.
+        slots: for disks; ``fuse`` and ``vfio-user`` have no bus that would tell.
+        driver: ``lab``, ``fuse``, or ``vfio-user``, which goes with the block layer ``spdk`` and with no other.
     """
 
     socket: Path = Path()
@@ -254,7 +260,11 @@ def _check(path: Path, config: Config) -> None:
     if config.metrics.listen:
         endpoint(config.metrics.listen, "metrics.listen", path)
     if isinstance(config, DpuConfig):
+        _check_block(path, config.block)
         _check_bus(path, config.bus)
+        if (config.block.driver is BlockKind.SPDK) != (config.bus.driver is BusKind.VFIO_USER):
+            what = f"{config.bus.driver.value} does not go with the block layer {config.block.driver.value}"
+            raise _wrong(path, "bus.driver", what)
     if isinstance(config, StorageConfig):
         endpoint(config.block.nbd_listen, "block.nbd_listen", path)
     elif "{n}" not in config.network.vf_pattern:
@@ -263,11 +273,17 @@ def _check(path: Path, config: Config) -> None:
         raise _wrong(path, "switch.probe_port", "is not a device name of 1 to 15 characters")
 
 
+def _check_block(path: Path, block: DpuBlockSection) -> None:
+    for key in ("socket",) if block.driver is BlockKind.SPDK else ("qmp", "nbd_socket"):
+        if getattr(block, key) == Path():
+            raise _wrong(path, f"block.{key}", f"the driver {block.driver.value} needs it")
+
+
 def _check_bus(path: Path, bus: BusSection) -> None:
     key = "socket" if bus.driver is BusKind.LAB else "directory"
     if getattr(bus, key) == Path():
         raise _wrong(path, f"bus.{key}", f"the driver {bus.driver.value} needs it")
-    if bus.driver is BusKind.FUSE and not bus.directory.is_absolute():
+    if bus.driver is not BusKind.LAB and not bus.directory.is_absolute():
         raise _wrong(path, "bus.directory", f"{bus.directory} is not absolute")
     if not 0 < bus.slots <= 4096:
         raise _wrong(path, "bus.slots", f"{bus.slots} is not between 1 and 4096")

@@ -11,6 +11,7 @@ import structlog
 
 from dpu_daemon.config import Config, DpuConfig, TlsSection, credentials_dir, endpoint
 from dpu_daemon.drivers.credentials import FileCredentials
+from dpu_daemon.drivers.spdk.names import host_nqn_for
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
@@ -87,7 +88,19 @@ async def run(config: Config, path: Path, parts: Parts) -> None:
     journal = Journal(config.journal)
     engine = await _engine(config, journal, parts)
     metrics = Metrics()
-    about = About(name=config.name, version=metadata.version("dpupool"), mode=config.mode.value, journal=config.journal)
+    about = About(
+        name=config.name,
+        version=metadata.version("dpupool"),
+        mode=config.mode.value,
+        journal=config.journal,
+        host_nqn=nvme_host(config),
+    )
+        name=config.name,
+        version=metadata.version("dpupool"),
+        mode=config.mode.value,
+        journal=config.journal,
+        host_nqn=nvme_host(config),
+    )
     server = DaemonServer(about, engine, metrics, certificates.identity if certificates else None)
     metrics.observe(engine.core, engine.slots, engine.census)
     await server.start(config.listen)
@@ -105,6 +118,13 @@ async def run(config: Config, path: Path, parts: Parts) -> None:
     await engine.core.stop(0.0)
     stop_metrics()
     _log.info("stopped", name=config.name)
+
+
+def nvme_host(config: Config) -> str:
+    """Who this DPU says it is to NVMe targets; empty for a storage node, which is none's client."""
+    if not isinstance(config, DpuConfig):
+        return ""
+    return config.block.host_nqn or host_nqn_for(config.name)
 
 
 async def _engine(config: Config, journal: Journal, parts: Parts) -> DpuEngine | StorageEngine:

@@ -9,8 +9,9 @@ import click
 import structlog
 
 from dpu_daemon.check import CheckFormat, examine, render
-from dpu_daemon.config import BusKind, Config, DpuConfig, StorageConfig, endpoint, load
-from dpu_daemon.daemon import Parts, run
+from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, credentials_dir, endpoint, load
+from dpu_daemon.daemon import Parts, nvme_host, run
+from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.netlink import NetlinkLinks
@@ -18,8 +19,12 @@ from dpu_daemon.drivers.ovsdb import OvsdbSwitch
 from dpu_daemon.drivers.probe import FrameProber
 from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
 from dpu_daemon.drivers.seed import IsoSeedWriter
+from dpu_daemon.drivers.spdk.block import SpdkBlock
+from dpu_daemon.drivers.spdk.bus import SpdkBus
+from dpu_daemon.drivers.spdk.emulation import SocketEmulation
+from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.engine.dpu import DpuDrivers
-from dpu_daemon.engine.protocols import HostBus, TargetDriver
+from dpu_daemon.engine.protocols import BlockDriver, HostBus, TargetDriver
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -99,14 +104,28 @@ def log_to_stderr(form: str) -> None:
 def dpu_drivers(config: DpuConfig) -> DpuDrivers:
     """The real drivers of a DPU."""
     switch = OvsdbSwitch(socket=str(config.switch.ovsdb), datapath=config.switch.datapath)
+    block, bus = storage_drivers(config)
     return DpuDrivers(
-        block=QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)),
-        bus=host_bus(config),
+        block=block,
+        bus=bus,
         switch=switch,
         links=NetlinkLinks(),
         prober=FrameProber(netdev=config.switch.probe_port, plug=switch.ensure_internal_port),
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
+        credentials=FileCredentials(credentials_dir(config)),
     )
+
+
+def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus]:
+    """The real block layer, and the link to the host that goes with it."""
+    if config.block.driver is BlockKind.QSD:
+        return QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)), host_bus(config)
+    rpc = SpdkRpc(str(config.block.socket))
+    emulation = SocketEmulation(directory=config.bus.directory, slots=config.bus.slots)
+    host_nqn = nvme_host(config)
+    keys = FileCredentials(credentials_dir(config))
+    block = SpdkBlock(rpc, emulation=emulation, host_nqn=host_nqn, keys=keys)
+    return block, SpdkBus(rpc, emulation=emulation)
 
 
 def host_bus(config: DpuConfig) -> HostBus:

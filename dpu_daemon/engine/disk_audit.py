@@ -11,7 +11,7 @@ from dpu_daemon.engine.repair import Repair, RepairWork
 from dpu_daemon.model.disk import Attachment, SeedFile
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.identity import HandleKind
-from dpu_daemon.plan.disks import plan_disk, stray_disks
+from dpu_daemon.plan.disks import stray_disks
 
 
 class DiskAuditor:
@@ -35,7 +35,7 @@ class DiskAuditor:
         repairs = [
             Repair(self._key(record), EventKind.ATTACHMENT, record.attachment_id, plan.why, self._repair(record))
             for record in records
-            if not (plan := plan_disk(record, seen)).settled or not record.wanted or not record.established
+            if not (plan := self._drivers.plan(record, seen)).settled or not record.wanted or not record.established
         ]
         known = {record.handle for record in records}
         for handle in stray_disks(known, seen):

@@ -13,12 +13,11 @@ from dpu_daemon.plan.plan import Plan
 from dpu_daemon.plan.steps import (
     UNPLUG_WAIT_S,
     Conceal,
-    ConnectSource,
     Disconnect,
-    Expose,
     GrowDisk,
     GrowFunction,
     PlugDisk,
+    PutUp,
     SetLimits,
     Step,
     UnplugDisk,
@@ -36,24 +35,26 @@ class DiskDrivers:
     block: BlockDriver
     bus: HostBus
 
-    async def look(self, *, tolerant: bool = False) -> DiskWorld:
-        """One look; a tolerant one has None for a side that does not answer."""
-        block = await seen_or_none(self.block.look, tolerant=tolerant)
+    async def look(self, want: Attachment | None = None, *, tolerant: bool = False) -> DiskWorld:
+        """One look, at one disk at least or at all; a tolerant one has None for a side that does not answer."""
+        block = await seen_or_none(lambda: self.block.look(want), tolerant=tolerant)
         functions = await seen_or_none(self.bus.look_disks, tolerant=tolerant)
         host_on = await seen_or_none(self.bus.host_is_on, tolerant=tolerant)
         return DiskWorld(block=block, functions=functions, host_on=bool(host_on))
 
+    def plan(self, want: Attachment, seen: DiskWorld) -> Plan:
+        """The steps, with limits as the block layer rounds them."""
+        return plan_disk(want, seen, self.block.effective(want.spec.qos))
+
     async def apply(self, step: Step) -> tuple[Record, ...]:
         """Ask the driver whose step it is."""
         match step:
-            case ConnectSource(attachment=attachment):
-                await self._connect(attachment)
+            case PutUp(attachment=attachment):
+                await self._put_up(attachment)
             case SetLimits(handle=handle, qos=qos):
                 await self.block.limit(handle, qos)
             case GrowDisk(handle=handle, size_bytes=size):
                 await self._grow(handle, size)
-            case Expose(handle=handle, read_only=read_only):
-                await self.block.expose(handle, read_only=read_only)
             case Conceal(handle=handle):
                 await self.block.conceal(handle)
             case Disconnect(handle=handle):
@@ -69,9 +70,9 @@ class DiskDrivers:
                 raise DpuError(Reason.INTERNAL, f"not a step of a disk: {step.says()}")
         return ()
 
-    async def _connect(self, attachment: Attachment) -> None:
+    async def _put_up(self, attachment: Attachment) -> None:
         spec = attachment.spec
-        size = await self.block.connect(attachment.handle, spec.source, read_only=spec.read_only)
+        size = await self.block.put_up(attachment)
         if size < spec.size_bytes and not isinstance(spec.source, SeedFile):
             message = (
                 f"volume {spec.volume_id} has {size} bytes at its target, fewer than the {spec.size_bytes} asked for"
@@ -130,11 +131,11 @@ class DiskJob:
 
     async def look(self) -> DiskWorld:
         want = self._want()
-        return await self.drivers.look(tolerant=want is not None and not want.wanted and want.force)
+        return await self.drivers.look(want, tolerant=want is not None and not want.wanted and want.force)
 
     def decide(self, seen: DiskWorld) -> Plan:
         want = self._want()
-        return plan_disk(want, seen) if want else Plan.nothing(f"{self.subject} is not journalled")
+        return self.drivers.plan(want, seen) if want else Plan.nothing(f"{self.subject} is not journalled")
 
     async def apply(self, step: Step) -> tuple[Record, ...]:
         return await self.drivers.apply(step)

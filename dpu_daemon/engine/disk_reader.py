@@ -1,6 +1,6 @@
 """What callers see of disks: one look, told together with what the journal knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from dpu_daemon.engine.convergence import LOOK_S
 from dpu_daemon.engine.deadline import within
@@ -8,7 +8,6 @@ from dpu_daemon.engine.disk_job import DiskDrivers
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.model.disk import Attachment, AttachmentState, DiskStats, DiskWorld, SeedFile
 from dpu_daemon.model.state import attachment_state
-from dpu_daemon.plan.disks import plan_disk
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -71,6 +70,18 @@ class DiskReader:
         ]
         return tuple(self.view_of(record, seen, trouble) for record in records)
 
+    def _rounded(self, record: Attachment) -> str:
+        asked = record.spec.qos
+        given = self._drivers.block.effective(asked)
+        if given == asked:
+            return ""
+        changed = [
+            f"{each.name} {getattr(given, each.name)}"
+            for each in fields(asked)
+            if getattr(given, each.name) != getattr(asked, each.name)
+        ]
+        return f"limits rounded up: {', '.join(changed)}"
+
     async def view(self, attachment_id: str) -> DiskView:
         """One attachment.
 
@@ -90,13 +101,20 @@ class DiskReader:
             return None, str(error)
 
     def view_of(self, record: Attachment, seen: DiskWorld | None, trouble: str = "") -> DiskView:
-        plan = plan_disk(record, seen) if seen is not None else None
+        plan = self._drivers.plan(record, seen) if seen is not None else None
+        waits = _trouble(record, seen)
         function = (seen.functions or {}).get(record.slot) if seen is not None else None
         live = self._drivers.bus.grows_live(record.spec.protocol)
         return DiskView(
             record=record,
-            state=attachment_state(record, settled=plan is not None and plan.settled),
-            message=plan.why if plan is not None else trouble,
+            state=attachment_state(record, settled=plan is not None and plan.settled and not waits),
+            message="; ".join(filter(None, (plan.why if plan is not None else trouble, waits, self._rounded(record)))),
             pci_address=function.pci_address if function is not None and function.handle == record.handle else "",
             live_resize=live,
         )
+
+
+def _trouble(record: Attachment, seen: DiskWorld | None) -> str:
+    """Why a disk that is in place makes its host wait."""
+    disk = seen.block.disks.get(record.handle) if seen is not None and seen.block is not None else None
+    return disk.trouble if disk is not None else ""

@@ -112,7 +112,8 @@ class Disks:
                 tuple(self._ledger.attachments.values()),
                 slots=self._drivers.bus.disk_slots(),
                 foreign_slots=foreign,
-                default=self._drivers.block.default_protocol(),
+                limits=self._drivers.block.limits(),
+                default=self._drivers.block.default_protocol(read_only=asked.spec.read_only),
             )
         except DpuError as error:
             if error.reason is Reason.EXHAUSTED:

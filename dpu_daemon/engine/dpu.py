@@ -7,6 +7,7 @@ from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots, census_state
 from dpu_daemon.engine.disk_audit import DiskAuditor
 from dpu_daemon.engine.disk_job import DiskDrivers
+from dpu_daemon.engine.disk_secrets import DiskSecrets
 from dpu_daemon.engine.disks import Disks
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
@@ -18,7 +19,15 @@ from dpu_daemon.engine.opi.objects import OpiLayer, OpiObjects
 from dpu_daemon.engine.port_audit import PortAuditor
 from dpu_daemon.engine.port_job import PortDrivers
 from dpu_daemon.engine.ports import Ports
-from dpu_daemon.engine.protocols import BlockDriver, HostBus, LinkDriver, Prober, SeedWriter, SwitchDriver
+from dpu_daemon.engine.protocols import (
+    BlockDriver,
+    CredentialStore,
+    HostBus,
+    LinkDriver,
+    Prober,
+    SeedWriter,
+    SwitchDriver,
+)
 from dpu_daemon.engine.seeds import Seeds
 
 
@@ -32,6 +41,7 @@ class DpuDrivers:
     links: LinkDriver
     prober: Prober
     seed_writer: SeedWriter
+    credentials: CredentialStore | None = None
     opi: OpiLayer | None = None
 
 
@@ -48,10 +58,11 @@ class DpuEngine:
     def __init__(
         self, ledger: Ledger, drivers: DpuDrivers, network: NetworkSettings, times: AuditTimes | None = None
     ) -> None:
-        operations = Operations()
+        operations = Operations(width=drivers.block.width())
         self._bus = drivers.bus
         disk_drivers = DiskDrivers(drivers.block, drivers.bus)
         self.disks = Disks(ledger, operations, disk_drivers)
+        self.secrets = DiskSecrets(ledger, drivers.credentials)
         port_drivers = PortDrivers(drivers.switch, drivers.links, drivers.bus)
         self.ports = Ports(ledger, operations, port_drivers, drivers.prober, network)
         self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)

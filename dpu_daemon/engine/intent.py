@@ -1,6 +1,6 @@
 """Intents: what a caller asks for becomes a record with every id that the host will see, or is refused by name."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol
@@ -37,6 +37,7 @@ def intended_disk(
     slots: int,
     foreign_slots: Collection[int],
     default: DiskProtocol,
+    limits: Mapping[str, int] | None = None,
 ) -> Attachment:
     """The record of a new attachment.
 
@@ -46,6 +47,7 @@ def intended_disk(
         slots: how many disk functions the host's bus has.
         foreign_slots: those held by functions that are not ours.
         default: protocol when the caller leaves it open.
+        limits: how many disks the block layer can have, by the name of each limit.
 
     Raises:
         DpuError: ALREADY_EXISTS or IN_USE naming the field that another one has taken, EXHAUSTED naming the limit.
@@ -58,6 +60,10 @@ def intended_disk(
         protocol=default if asked.any_protocol else asked.spec.protocol,
     )
     _refuse_taken(spec, others)
+    for name, most in (limits or {}).items():
+        if len(others) >= most:
+            message = f"this DPU has {len(others)} disks, as many as its {name} allow"
+            raise DpuError(Reason.EXHAUSTED, message, field="attachment_id", remedy=f"detach a disk, or raise: {name}")
     taken = {other.slot for other in others} | set(foreign_slots)
     slot = free_slot(slots, taken, boots=spec.boot_order > 0)
     if slot is None:
@@ -108,6 +114,7 @@ def refuse_other_disk(asked: AskedDisk, record: Attachment) -> None:
         ("read_only", want.read_only, has.read_only),
         ("boot_order", want.boot_order, has.boot_order),
         ("machine_id", want.machine_id, has.machine_id),
+        ("encryption", want.encryption, has.encryption),
         ("size_bytes", max(want.size_bytes, has.size_bytes), has.size_bytes),
         ("qos", want.qos, has.qos),
     )

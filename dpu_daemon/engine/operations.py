@@ -17,11 +17,15 @@ LANE_WIDTHS = {LaneName.PUT_UP: 8, LaneName.TAKE_AWAY: 8, LaneName.REPAIR: 4}
 
 
 class Operations:
-    """Runs operations; `stop` waits for those that have begun."""
+    """Runs operations; `stop` waits for those that have begun.
 
-    def __init__(self) -> None:
+    Args:
+        width: of each lane, where the other side takes more at once than the default.
+    """
+
+    def __init__(self, *, width: int = 0) -> None:
         clock = asyncio.get_running_loop().time
-        self._lanes = {name: Lane(width, clock) for name, width in LANE_WIDTHS.items()}
+        self._lanes = {name: Lane(max(width, least), clock) for name, least in LANE_WIDTHS.items()}
         self._locks = KeyedLocks()
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False

@@ -9,7 +9,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from dpu_daemon.model.credentials import Credentials
-from dpu_daemon.model.disk import BlockSeen, DiskProtocol, DiskStats, FunctionSeen, Qos, SeedFile, TargetAddress
+from dpu_daemon.model.disk import (
+    Attachment,
+    BlockSeen,
+    DiskProtocol,
+    DiskStats,
+    FunctionSeen,
+    Qos,
+    SeedFile,
+    TargetAddress,
+)
 from dpu_daemon.model.port import LinkSeen, NicSeen, ProbeResult, SwitchSeen
 from dpu_daemon.model.volume import Image, ImageFormat, Member, Snapshot, TargetSeen, Volume
 
@@ -36,19 +45,31 @@ class Driver(Protocol):
 class BlockDriver(Driver, Protocol):
     """The DPU's block layer: qemu-storage-daemon or SPDK."""
 
-    def default_protocol(self) -> DiskProtocol: ...
+    def default_protocol(self, *, read_only: bool = False) -> DiskProtocol:
+        """Of a disk whose caller leaves it open."""
+        ...
 
-    async def look(self) -> BlockSeen: ...
+    def width(self) -> int:
+        """How many disks may be worked on at once to any advantage."""
+        ...
 
-    async def connect(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> int:
-        """Reach the source under this name; returns its size in bytes."""
+    def limits(self) -> Mapping[str, int]:
+        """How many disks the other side can have, by the name of each limit that is known."""
+        ...
+
+    def effective(self, qos: Qos) -> Qos:
+        """What the other side makes of these limits; never raises."""
+        ...
+
+    async def look(self, want: Attachment | None = None) -> BlockSeen:
+        """All disks of ours; for one `want` at least that one, if it is there."""
+        ...
+
+    async def put_up(self, disk: Attachment) -> int:
+        """Reach the source, limit it and offer it to the host's bus; returns its size in bytes."""
         ...
 
     async def limit(self, handle: str, qos: Qos) -> None: ...
-
-    async def expose(self, handle: str, *, read_only: bool) -> None:
-        """Offer a connected disk to the host's bus."""
-        ...
 
     async def conceal(self, handle: str) -> None: ...
 

@@ -120,7 +120,19 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSeen:
-    """A disk of ours as the block layer shows it now."""
+    """A disk of ours as the block layer shows it now.
+
+    Attributes:
+        handle: of the disk.
+        source: None where the block layer does not tell; credentials are never told.
+        size_bytes: what the host would see.
+        read_only: as the host would see it.
+        qos: limits that hold now.
+        exposed: something of it faces the bus.
+        whole: nothing is missing that putting it up again would add.
+        encrypted: on this DPU.
+        trouble: why requests wait although nothing is missing, as a sentence; empty when they do not.
+    """
 
     handle: str
     source: TargetAddress | SeedFile | None
@@ -128,6 +140,9 @@ class DiskSeen:
     read_only: bool
     qos: Qos
     exposed: bool
+    whole: bool = True
+    encrypted: bool = False
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

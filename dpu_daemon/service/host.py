@@ -23,6 +23,7 @@ class About:
     version: str
     mode: str
     journal: Path
+    host_nqn: str = ""
 
 
 class HostService(host_pb2_grpc.HostServiceServicer):
@@ -59,6 +60,7 @@ class HostService(host_pb2_grpc.HostServiceServicer):
             nic_slots_used=slots.nics_used,
             queue_depth=sum(load.queued for load in loads),
             oldest_wait_ms=int(1000 * max(load.oldest_wait_s for load in loads)),
+            host_nqn=self._about.host_nqn,
             event_sequence=self._core.ledger.last_event,
         )
 

@@ -88,7 +88,7 @@ class DaemonServer:
         files = [host_pb2]
         if isinstance(engine, DpuEngine):
             services += [
-                (storage_pb2_grpc.add_StorageServiceServicer_to_server, StorageService(engine.disks)),
+                (storage_pb2_grpc.add_StorageServiceServicer_to_server, StorageService(engine.disks, engine.secrets)),
                 (network_pb2_grpc.add_NetworkServiceServicer_to_server, NetworkService(engine.ports)),
                 (lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleService(engine)),
             ]

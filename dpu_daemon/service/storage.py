@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from dpu_daemon.engine.disk_secrets import DiskSecrets
 from dpu_daemon.engine.disks import Disks
+from dpu_daemon.service.credentials_wire import to_credentials
 from dpu_daemon.service.gate import deadline_of
 from dpu_daemon.service.storage_wire import asked_disk, from_disk, from_stats, to_qos
-from dpu_daemon.service.validation import check_generation, check_id, check_size
+from dpu_daemon.service.validation import check_credentials_name, check_generation, check_id, check_size
 from proto.dpu.v1 import storage_pb2, storage_pb2_grpc
 
 
@@ -14,10 +16,12 @@ class StorageService(storage_pb2_grpc.StorageServiceServicer):
 
     Args:
         disks: of the engine.
+        secrets: of the engine.
     """
 
-    def __init__(self, disks: Disks) -> None:
+    def __init__(self, disks: Disks, secrets: DiskSecrets) -> None:
         self._disks = disks
+        self._secrets = secrets
 
     async def Attach(self, request: storage_pb2.AttachRequest, context: Any) -> storage_pb2.Attachment:  # noqa: N802
         return from_disk(await self._disks.attach(asked_disk(request), deadline_of(context)))
@@ -54,3 +58,15 @@ class StorageService(storage_pb2_grpc.StorageServiceServicer):
 
     async def GetStats(self, request: storage_pb2.GetStatsRequest, _context: Any) -> storage_pb2.DiskStats:  # noqa: N802
         return from_stats(await self._disks.reader.stats(check_id("attachment_id", request.attachment_id)))
+
+    async def PutCredentials(  # noqa: N802
+        self, request: storage_pb2.PutCredentialsRequest, _context: Any
+    ) -> storage_pb2.PutCredentialsResponse:
+        await self._secrets.put(to_credentials(request.credentials))
+        return storage_pb2.PutCredentialsResponse()
+
+    async def DeleteCredentials(  # noqa: N802
+        self, request: storage_pb2.DeleteCredentialsRequest, _context: Any
+    ) -> storage_pb2.DeleteCredentialsResponse:
+        await self._secrets.delete(check_credentials_name("name", request.name))
+        return storage_pb2.DeleteCredentialsResponse()

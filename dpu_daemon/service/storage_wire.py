@@ -10,9 +10,11 @@ from dpu_daemon.model.disk import (
     Qos,
     SeedFile,
     TargetAddress,
+    TargetPath,
 )
 from dpu_daemon.service.validation import (
     check_address,
+    check_credentials_name,
     check_generation,
     check_id,
     check_nguid,
@@ -37,7 +39,9 @@ _STATES_OUT = {
     AttachmentState.DEGRADED: storage_pb2.ATTACHMENT_STATE_DEGRADED,
     AttachmentState.DETACHING: storage_pb2.ATTACHMENT_STATE_DETACHING,
 }
-_TRANSPORTS = frozenset({"nbd+tcp"})
+_TRANSPORTS = frozenset({"nbd+tcp", "nvme+tcp", "nvme+rdma"})
+_MOST_PATHS = 8
+_LONGEST_EXPORT = 223
 
 
 def asked_disk(request: storage_pb2.AttachRequest) -> AskedDisk:
@@ -64,6 +68,7 @@ def asked_disk(request: storage_pb2.AttachRequest) -> AskedDisk:
             boot_order=_boot_order(spec.boot_order),
             qos=to_qos("spec.qos", spec.qos),
             machine_id=check_optional_id("spec.machine_id", spec.machine_id),
+            encryption=check_credentials_name("spec.encryption", spec.encryption),
         ),
     )
 
@@ -79,14 +84,36 @@ def _target(target: storage_pb2.TargetAddress) -> TargetAddress:
         known = ", ".join(sorted(_TRANSPORTS))
         message = f"transport {target.transport!r} is not spoken here"
         raise DpuError(Reason.UNSUPPORTED, message, field="spec.target.transport", remedy=f"use {known}")
-    if not target.export or len(target.export) > 223:
+    if not target.export or len(target.export) > _LONGEST_EXPORT:
         raise invalid("spec.target.export", "is empty or too long", "send the name that ExportVolume answered")
     return TargetAddress(
         transport=target.transport,
         host=check_address("spec.target.host", target.host),
         port=check_port_number("spec.target.port", target.port),
         export=target.export,
+        credentials=check_credentials_name("spec.target.credentials", target.credentials),
+        paths=_paths(target),
+        nsid=_nsid(target.nsid),
     )
+
+
+def _paths(target: storage_pb2.TargetAddress) -> tuple[TargetPath, ...]:
+    field = "spec.target.paths"
+    if len(target.paths) > _MOST_PATHS:
+        raise invalid(field, f"{len(target.paths)} are too many", f"send at most {_MOST_PATHS}")
+    return tuple(
+        TargetPath(
+            host=check_address(f"{field}[{number}].host", path.host),
+            port=check_port_number(f"{field}[{number}].port", path.port),
+        )
+        for number, path in enumerate(target.paths)
+    )
+
+
+def _nsid(value: int) -> int:
+    if value > 0xFFFF_FFFE:
+        raise invalid("spec.target.nsid", f"{value} is no namespace", "use 1 to 4294967294, or 0 for the only one")
+    return value
 
 
 def to_qos(field: str, qos: storage_pb2.Qos) -> Qos:
@@ -114,7 +141,13 @@ def to_qos(field: str, qos: storage_pb2.Qos) -> Qos:
 def from_target(target: TargetAddress) -> storage_pb2.TargetAddress:
     """A target's address for the wire."""
     return storage_pb2.TargetAddress(
-        transport=target.transport, host=target.host, port=target.port, export=target.export
+        transport=target.transport,
+        host=target.host,
+        port=target.port,
+        export=target.export,
+        credentials=target.credentials,
+        paths=[storage_pb2.TargetPath(host=path.host, port=path.port) for path in target.paths],
+        nsid=target.nsid,
     )
 
 
@@ -142,6 +175,7 @@ def from_disk(view: DiskView) -> storage_pb2.Attachment:
                 write_bytes_per_s=qos.write_bytes_per_s,
             ),
             machine_id=spec.machine_id,
+            encryption=spec.encryption,
         ),
         state=_STATES_OUT[view.state],
         slot=record.slot,
@@ -160,4 +194,8 @@ def from_stats(stats: DiskStats) -> storage_pb2.DiskStats:
         write_bytes=stats.write_bytes,
         flush_ops=stats.flush_ops,
         failed_ops=stats.failed_ops,
+        read_latency_us=stats.read_latency_us,
+        write_latency_us=stats.write_latency_us,
+        unmap_ops=stats.unmap_ops,
+        unmap_bytes=stats.unmap_bytes,
     )

@@ -7,6 +7,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_CREDENTIALS = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NGUID = re.compile(r"[0-9a-f]{32}")
 _NETDEV = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
@@ -32,6 +33,15 @@ def check_id(field: str, value: str) -> str:
 def check_optional_id(field: str, value: str) -> str:
     """An id, or empty for none."""
     return check_id(field, value) if value else ""
+
+
+def check_credentials_name(field: str, value: str) -> str:
+    """The name of a set of credentials, or empty for none."""
+    if value and not _CREDENTIALS.fullmatch(value):
+        shown = value[:40]
+        remedy = "use at most 63 lower-case letters, digits, dots and hyphens"
+        raise invalid(field, f"{shown!r} is no name of credentials", remedy)
+    return value
 
 
 def check_generation(value: int) -> int:

@@ -9,6 +9,7 @@ from dpu_daemon.drivers.seed import check_seed
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import (
     UNLIMITED,
+    Attachment,
     BlockSeen,
     DiskProtocol,
     DiskSeen,
@@ -61,12 +62,30 @@ class FakeBlock(FakeDriver):
     def __init__(self, world: World) -> None:
         super().__init__(world, "block")
 
-    def default_protocol(self) -> DiskProtocol:
+    def default_protocol(self, *, read_only: bool = False) -> DiskProtocol:
         return DiskProtocol.VIRTIO_BLK
 
-    async def look(self) -> BlockSeen:
+    def width(self) -> int:
+        return 1
+
+    def limits(self) -> Mapping[str, int]:
+        return {}
+
+    def effective(self, qos: Qos) -> Qos:
+        return qos
+
+    async def look(self, want: Attachment | None = None) -> BlockSeen:
         await self.world.look(self.role)
         return BlockSeen(disks=dict(self.world.state.disks))
+
+    async def put_up(self, disk: Attachment) -> int:
+        spec = disk.spec
+        if spec.encryption:
+            raise DpuError(Reason.UNSUPPORTED, "no encryption here", field="spec.encryption")
+        size = await self.connect(disk.handle, spec.source, read_only=spec.read_only)
+        await self.limit(disk.handle, spec.qos)
+        await self.expose(disk.handle, read_only=spec.read_only)
+        return size
 
     async def connect(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> int:
         size = self._size_of(source)

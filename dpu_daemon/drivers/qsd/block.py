@@ -15,6 +15,7 @@ from dpu_daemon.drivers.qsd.throttle import limits_of, qos_of
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import (
     UNLIMITED,
+    Attachment,
     BlockSeen,
     DiskProtocol,
     DiskSeen,
@@ -56,16 +57,43 @@ class QsdBlock:
     def version(self) -> str:
         return self._session.version()
 
-    def default_protocol(self) -> DiskProtocol:
+    def default_protocol(self, *, read_only: bool = False) -> DiskProtocol:  # noqa: ARG002
         """virtio-blk: the one that grows under a running host."""
         return DiskProtocol.VIRTIO_BLK
 
-    async def look(self) -> BlockSeen:
+    def width(self) -> int:
+        """QEMU's monitor does one thing at a time."""
+        return 1
+
+    def limits(self) -> dict[str, int]:
+        """None that the slots of the bus would not reach first."""
+        return {}
+
+    def effective(self, qos: Qos) -> Qos:
+        """QEMU rounds nothing."""
+        return qos
+
+    async def look(self, want: Attachment | None = None) -> BlockSeen:  # noqa: ARG002
         nodes, exports, groups = await asyncio.gather(self._nodes(), self._server.exports(), self._groups())
         handles = names_ending(".src", nodes) | names_ending(".top", nodes) | groups
         ordered = sorted(groups)
         qos = dict(zip(ordered, await asyncio.gather(*map(self._limits, ordered)), strict=True))
         return BlockSeen(disks={h: _disk(h, nodes, exports, qos.get(h, UNLIMITED)) for h in sorted(handles)})
+
+    async def put_up(self, disk: Attachment) -> int:
+        """Connects, limits and exposes a disk; what is done already is left.
+
+        Raises:
+            DpuError: as `connect`, `limit` and `expose` do; UNSUPPORTED for encryption on this DPU.
+        """
+        spec = disk.spec
+        if spec.encryption:
+            message = "qemu-storage-daemon does not encrypt disks here"
+            raise DpuError(Reason.UNSUPPORTED, message, field="spec.encryption", remedy="use the block layer spdk")
+        size_bytes = await self.connect(disk.handle, spec.source, read_only=spec.read_only)
+        await self.limit(disk.handle, spec.qos)
+        await self.expose(disk.handle, read_only=spec.read_only)
+        return size_bytes
 
     async def connect(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> int:
         """Makes what is missing of the disk.

@@ -1,6 +1,8 @@
 """One connection to an SPDK process: requests go out at once, replies come in any order and are matched by id."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,6 +90,12 @@ class SpdkConnection:
             raise DpuError(Reason.DEADLINE, sentence, remedy="the call may be repeated") from error
         finally:
             self._pending.pop(number, None)
+
+    def process_id(self) -> int:
+        """Of the process at the other end."""
+        wire = self._writer.get_extra_info("socket")
+        credentials = wire.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
 
     async def closed(self) -> str:
         """Waits for the end of the stream."""

@@ -87,9 +87,21 @@ class SpdkRpc:
         if self._users == 0:
             await self._keeper.stop()
 
+    def connected(self) -> None:
+        """Passes while there is a connection.
+
+        Raises:
+            DpuError: UNAVAILABLE without one.
+        """
+        self._keeper.connection()
+
     def version(self) -> str:
         """``spdk 26.09``, or empty before the first contact."""
         return f"spdk {self.release}" if self.release else ""
+
+    def process_id(self) -> int:
+        """Of the process at the other end, as the kernel knows it; 0 before the first contact."""
+        return self._dialled.process_id() if self._dialled else 0
 
     def offers(self, method: str) -> bool:
         """Whether this process has a method; False before the first contact."""

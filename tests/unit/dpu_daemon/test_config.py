@@ -79,7 +79,7 @@ def test_a_storage_nodes_settings_are_read(tmp_path: Path) -> None:
         (DPU.replace("vf_count = 8", 'vf_count = "8"'), "network.vf_count", "Expected `int`"),
         (DPU.replace("vf_count = 8", "vf_cuont = 8"), "network", "vf_cuont"),
         (DPU.replace('qmp = "/run/qsd.qmp"', "qmp = 7"), "block.qmp", "Expected `str`"),
-        (DPU.replace('qmp = "/run/qsd.qmp"', ""), "block", "missing required field `qmp`"),
+        (DPU.replace('qmp = "/run/qsd.qmp"', ""), "block.qmp", "the driver qsd needs it"),
         (DPU.replace('driver = "qsd"', 'driver = "spkd"'), "block.driver", "spkd"),
         (DPU.replace("pf0vf{n}", "pf0vf"), "network.vf_pattern", "{n}"),
         (DPU.replace("10.0.0.2:50051", "10.0.0.2"), "listen", "address:port"),

@@ -9,7 +9,7 @@ import pytest
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.intent import AskedDisk
 from dpu_daemon.model.disk import AttachmentState, DiskProtocol, FunctionSeen, Qos, TargetAddress
-from dpu_daemon.plan.steps import ConnectSource
+from dpu_daemon.plan.steps import PutUp
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.world import World
@@ -171,7 +171,7 @@ async def test_a_new_disk_that_fails_is_undone_and_the_first_error_told(
     assert (await dpu.disks.attach(asked, soon())).state is AttachmentState.ATTACHED
 
 
-@pytest.mark.parametrize("call", ["block.connect", "block.limit", "block.expose", "bus.plug_disk"])
+@pytest.mark.parametrize("call", ["block.expose", "bus.plug_disk"])
 async def test_a_call_whose_answer_was_lost_is_judged_by_the_second_look(
     dpu: DpuEngine, world: World, call: str
 ) -> None:
@@ -182,7 +182,7 @@ async def test_a_call_whose_answer_was_lost_is_judged_by_the_second_look(
 async def test_a_driver_that_never_answers_ends_at_the_steps_deadline(
     dpu: DpuEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ConnectSource, "deadline_s", 0.05)
+    monkeypatch.setattr(PutUp, "deadline_s", 0.05)
     world.faults.hung.add("block.connect")
     with pytest.raises(DpuError) as failed:
         await dpu.disks.attach(disk(world), soon())

@@ -4,17 +4,26 @@ from dataclasses import replace
 
 import pytest
 
-from dpu_daemon.model.disk import BlockSeen, DiskProtocol, DiskSeen, DiskWorld, FunctionSeen, Qos, TargetAddress
+from dpu_daemon.model.disk import (
+    BlockSeen,
+    DiskProtocol,
+    DiskSeen,
+    DiskWorld,
+    FunctionSeen,
+    Qos,
+    SeedFile,
+    TargetAddress,
+    TargetPath,
+)
 from dpu_daemon.plan.disks import plan_disk, plan_stray_disk, stray_disks
 from dpu_daemon.plan.plan import Plan
 from dpu_daemon.plan.steps import (
     Conceal,
-    ConnectSource,
     Disconnect,
-    Expose,
     GrowDisk,
     GrowFunction,
     PlugDisk,
+    PutUp,
     SetLimits,
     Step,
     UnplugDisk,
@@ -38,14 +47,14 @@ def test_a_disk_of_a_host_that_is_off_waits_for_power_on() -> None:
     assert plan_disk(DISK, disk_world(host_on=False)).why.endswith("ready for the host's next power-on")
 
 
-def test_a_new_disk_is_connected_limited_exposed_and_plugged_in_that_order() -> None:
+def test_a_new_disk_is_put_up_and_then_plugged() -> None:
     plan = plan_disk(DISK, disk_world(None, None))
-    assert kinds(plan) == [ConnectSource, SetLimits, Expose, PlugDisk]
+    assert kinds(plan) == [PutUp, PlugDisk]
     assert plan.why == "d0123456789ab: not connected, not in slot 0"
 
 
 def test_a_restarted_block_layer_gets_its_disk_back_while_the_host_keeps_its_function() -> None:
-    assert kinds(plan_disk(DISK, disk_world(disk=None))) == [ConnectSource, SetLimits, Expose]
+    assert kinds(plan_disk(DISK, disk_world(disk=None))) == [PutUp]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,8 @@ def test_a_restarted_block_layer_gets_its_disk_back_while_the_host_keeps_its_fun
     [
         (replace(DISK_SEEN, size_bytes=32 * MIB), [GrowDisk]),
         (replace(DISK_SEEN, qos=Qos(iops=5)), [SetLimits]),
-        (replace(DISK_SEEN, exposed=False), [Expose]),
+        (replace(DISK_SEEN, exposed=False), [PutUp]),
+        (replace(DISK_SEEN, whole=False, size_bytes=0), [PutUp]),
         (replace(DISK_SEEN, size_bytes=128 * MIB), []),
         (replace(DISK_SEEN, source=None), []),
     ],
@@ -66,7 +76,7 @@ def test_only_what_differs_in_the_block_layer_is_put_right(seen: DiskSeen, steps
 def test_a_disk_with_another_source_is_made_anew_and_the_host_keeps_its_function(*, exposed: bool) -> None:
     plan = plan_disk(DISK, disk_world(replace(DISK_SEEN, source=ELSEWHERE, exposed=exposed)))
     gone = [Conceal, Disconnect] if exposed else [Disconnect]
-    assert kinds(plan) == [*gone, ConnectSource, SetLimits, Expose]
+    assert kinds(plan) == [*gone, PutUp]
     assert "has another source" in plan.why
 
 
@@ -139,3 +149,30 @@ def test_a_stray_is_taken_from_the_host_by_force_and_then_from_the_block_layer()
     assert kinds(plan_stray_disk(DISK.handle, disk_world())) == [UnplugDisk, Conceal, Disconnect]
     assert plan_stray_disk(DISK.handle, disk_world(None, None)).settled
     assert kinds(plan_stray_disk(DISK.handle, DiskWorld(functions={0: FUNCTION_SEEN}))) == [UnplugDisk]
+
+
+def test_limits_that_the_block_layer_rounds_are_not_set_again() -> None:
+    want = replace(DISK, spec=replace(SPEC, qos=Qos(iops=1)))
+    seen = disk_world(replace(DISK_SEEN, qos=Qos(iops=1000)))
+    assert plan_disk(want, seen, Qos(iops=1000)).settled
+    assert plan_disk(want, seen).steps == (SetLimits(handle=DISK.handle, qos=Qos(iops=1)),)
+
+
+def test_a_source_is_the_same_whatever_a_look_cannot_tell() -> None:
+    paths = (TargetPath(host="192.0.2.11", port=4420),)
+    nvme = TargetAddress(
+        transport="nvme+tcp", host="192.0.2.10", port=4420, export="nqn.x:1", credentials="secret", paths=paths
+    )
+    want = replace(DISK, spec=replace(SPEC, source=nvme))
+    plain = replace(nvme, credentials="", nsid=1)
+    for seen in (plain, replace(plain, paths=()), replace(plain, host="192.0.2.11", paths=())):
+        assert plan_disk(want, disk_world(replace(DISK_SEEN, source=seen))).settled
+    for other in (replace(plain, export="nqn.x:2"), replace(plain, host="192.0.2.99"), SeedFile(path="/s")):
+        assert PutUp in kinds(plan_disk(want, disk_world(replace(DISK_SEEN, source=other))))
+    second = replace(want, spec=replace(SPEC, source=replace(nvme, nsid=2)))
+    assert PutUp in kinds(plan_disk(second, disk_world(replace(DISK_SEEN, source=plain))))
+
+
+def test_a_disk_that_is_not_encrypted_as_it_should_be_is_made_anew() -> None:
+    want = replace(DISK, spec=replace(SPEC, encryption="vault-1"))
+    assert kinds(plan_disk(want, disk_world())) == [Conceal, Disconnect, PutUp]

@@ -13,10 +13,9 @@ from tests.unit.dpu_daemon.things import DISK, EXPORTED, IMAGE, PORT, VOLUME
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
-        (steps.ConnectSource(attachment=DISK), "connect d0123456789ab to its source"),
+        (steps.PutUp(attachment=DISK), "connect d0123456789ab to its source and expose it"),
         (steps.SetLimits(handle="d1", qos=Qos(iops=1)), "set the limits of d1"),
         (steps.GrowDisk(handle="d1", size_bytes=512), "grow d1 to 512 bytes"),
-        (steps.Expose(handle="d1", read_only=True), "expose d1 to the bus"),
         (steps.PlugDisk(attachment=DISK), "plug d0123456789ab in slot 0"),
         (steps.GrowFunction(attachment=DISK), "tell the host that slot 0 has 67108864 bytes"),
         (steps.UnplugDisk(slot=1, handle="d1"), "unplug d1 from slot 1"),
@@ -51,7 +50,7 @@ def test_a_step_says_what_it_does(step: Step, sentence: str) -> None:
 def test_the_host_gets_longer_to_let_go_than_a_driver_gets_to_answer() -> None:
     unplug = steps.UnplugDisk(slot=0, handle="d1")
     assert unplug.deadline_s == steps.UnplugNic(vf=0, port_id="p").deadline_s > steps.UNPLUG_WAIT_S
-    assert steps.Conceal(handle="d1").deadline_s < steps.ConnectSource(attachment=DISK).deadline_s
+    assert steps.Conceal(handle="d1").deadline_s < steps.PutUp(attachment=DISK).deadline_s
 
 
 def test_shredding_takes_as_long_as_the_disk_needs() -> None:
