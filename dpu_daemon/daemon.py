@@ -95,12 +95,6 @@ async def run(config: Config, path: Path, parts: Parts) -> None:
         journal=config.journal,
         host_nqn=nvme_host(config),
     )
-        name=config.name,
-        version=metadata.version("dpupool"),
-        mode=config.mode.value,
-        journal=config.journal,
-        host_nqn=nvme_host(config),
-    )
     server = DaemonServer(about, engine, metrics, certificates.identity if certificates else None)
     metrics.observe(engine.core, engine.slots, engine.census)
     await server.start(config.listen)
