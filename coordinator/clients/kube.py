@@ -174,13 +174,19 @@ class KubeApi:
         except (httpx.HTTPError, ApiError) as error:
             raise translate(error, f"Event {name}") from error
 
-    async def evict(self, name: str, namespace: str) -> None:
+    async def evict(self, name: str, namespace: str, grace_s: int | None = None) -> None:
         """Have a pod go with the consent of its budgets; one that is gone is good.
+
+        Args:
+            name, namespace: of the pod.
+            grace_s: seconds that it has for its end; its own when None.
 
         Raises:
             DpuError: IN_USE, a budget does not let it go now; UNSUPPORTED, the server has no evictions.
         """
-        body = {"metadata": {"name": name, "namespace": namespace}}
+        body: Json = {"metadata": {"name": name, "namespace": namespace}}
+        if grace_s is not None:
+            body["deleteOptions"] = {"gracePeriodSeconds": grace_s}
         eviction: Any = core_v1.PodEviction.from_dict(body)
         try:
             await self._client.create(eviction, name, namespace=namespace)

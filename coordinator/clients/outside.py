@@ -9,8 +9,12 @@ from pathlib import Path
 
 import grpc.aio
 
+from coordinator.clients.backends.ceph_pool import connector
+from coordinator.clients.backends.csi import CsiBackend
 from coordinator.clients.backends.node import NodeBackend
-from coordinator.clients.backends.settings import Node, Storage
+from coordinator.clients.backends.nvmeof import NvmeOfBackend
+from coordinator.clients.backends.rbd import RbdBackend
+from coordinator.clients.backends.settings import Csi, File, Lvol, NvmeOf, Rbd, Storage
 from coordinator.clients.channel import ClientTls, open_channel
 from coordinator.clients.dpu import GrpcDpu
 from coordinator.clients.ipmi import IpmiBmc
@@ -92,9 +96,22 @@ class RealOutside:
         self._folder.cleanup()
 
     def _make(self, name: str, settings: Storage) -> Backend:
-        if isinstance(settings, Node):
-            return NodeBackend(name, settings, self._channel((settings.address, settings.name_shown)))
-        raise DpuError(Reason.UNSUPPORTED, f"backend {name}", field=f"storage.{name}.driver", remedy="write file")
+        match settings:
+            case File() | Lvol():
+                return NodeBackend(name, settings, self._channel((settings.address, settings.name_shown)))
+            case NvmeOf():
+                return NvmeOfBackend(name, settings)
+            case Rbd():
+                return RbdBackend(name, settings, connector(name, settings))
+            case Csi():
+                return CsiBackend(name, settings, self._socket(settings.endpoint))
+
+    def _socket(self, endpoint: str) -> grpc.aio.Channel:
+        """A driver's socket: its file's rights say who may come, so there is no TLS."""
+        where = (endpoint, "")
+        if where not in self._channels:
+            self._channels[where] = open_channel(endpoint, "", None)
+        return self._channels[where]
 
     def _channel(self, where: tuple[str, str]) -> grpc.aio.Channel:
         if where not in self._channels:

@@ -74,7 +74,7 @@ class VolumeController:
         began = time.monotonic()
         made = await backend.create_volume(self._wish(volume, plan))
         spent = round(time.monotonic() - began, 4)
-        await self._settle(volume, plan.why, made, clone_seconds=spent)
+        await self._settle(volume, plan, made, clone_seconds=spent)
         self._context.events.tell(Kind.VOLUME, volume.metadata, "Created", f"{plan.why}, in {spent} s")
 
     async def _resize(self, volume: Volume, plan: VolumePlan) -> None:
@@ -82,7 +82,7 @@ class VolumeController:
         abilities = (await backend.traits()).abilities
         remedy = f"write {volume.status.size_bytes}"
         require(abilities, Ability.RESIZE, volume.spec.backend, field="spec.size", remedy=remedy)
-        await self._settle(volume, plan.why, await backend.resize_volume(volume.status.handle, plan.size_bytes))
+        await self._settle(volume, plan, await backend.resize_volume(volume.status.handle, plan.size_bytes))
         self._context.events.tell(Kind.VOLUME, volume.metadata, "Resized", plan.why)
 
     async def _delete(self, volume: Volume, plan: VolumePlan) -> None:
@@ -125,7 +125,9 @@ class VolumeController:
         newest = self._context.caches.volumes.get(volume.metadata.key) or volume
         await self._context.set_finalizer(Kind.VOLUME, newest.metadata, FINALIZER, present=False)
 
-    async def _settle(self, volume: Volume, why: str, made: VolumeInfo, *, clone_seconds: float | None = None) -> None:
+    async def _settle(
+        self, volume: Volume, plan: VolumePlan, made: VolumeInfo, *, clone_seconds: float | None = None
+    ) -> None:
         """Write down what the backend made."""
         newest = self._context.caches.volumes.get(volume.metadata.key) or volume
         spent = newest.status.clone_seconds if clone_seconds is None else clone_seconds
@@ -133,12 +135,13 @@ class VolumeController:
             newest.status,
             handle=made.volume_id,
             size_bytes=made.size_bytes,
+            requested_bytes=plan.size_bytes if plan.size_bytes < made.size_bytes else 0,
             allocated_bytes=made.allocated_bytes,
             clone_seconds=spent,
             context=dict(made.context) or newest.status.context,
         )
         seen = msgspec.structs.replace(newest, status=status)
-        await self._report(seen, settled_phase(newest), "Ready", why, ready=True)
+        await self._report(seen, settled_phase(newest), "Ready", plan.why, ready=True)
 
     async def _complain(self, volume: Volume, error: DpuError) -> None:
         if volume.metadata.deleting:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import grpc.aio
 
 from coordinator.clients.backends.settings import Node
+from coordinator.clients.backends.words import refuse_parameters
 from coordinator.clients.channel import call
 from coordinator.clients.storage import (
     Capacity,
@@ -135,22 +136,6 @@ class NodeBackend:
 
     async def _capacity(self) -> target_pb2.Capacity:
         return await call(self._who, self._stub.GetCapacity(target_pb2.GetCapacityRequest(), timeout=LOOK_S))
-
-
-def refuse_parameters(who: str, wish: VolumeWish, known: tuple[str, ...]) -> None:
-    """Let no parameter pass that means nothing.
-
-    Raises:
-        DpuError: INVALID; names the first.
-    """
-    for key in sorted(set(wish.parameters) - set(known)):
-        words = ", ".join(known) or "none"
-        raise DpuError(
-            Reason.INVALID,
-            f"{who} knows no parameter {key!r}",
-            field=f"spec.parameters.{key}",
-            remedy=f"take it out; known here: {words}",
-        )
 
 
 def _name_source(request: target_pb2.CreateVolumeRequest, source: Source) -> None:

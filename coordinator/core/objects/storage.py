@@ -155,6 +155,7 @@ class VolumeStatus(Wire, frozen=True, kw_only=True):
     phase: VolumePhase = VolumePhase.PENDING
     handle: str = ""
     size_bytes: int = 0
+    requested_bytes: int = 0
     allocated_bytes: int = 0
     attach_generation: int = 0
     attachment_ref: UidRef | None = None

@@ -67,17 +67,19 @@ def plan_volume(volume: Volume, origins: Origins, users: Users) -> VolumePlan:
     size_bytes = parse_size(volume.spec.size, "spec.size")
     if not volume.usable:
         return _plan_create(volume, size_bytes, origins)
-    if size_bytes < volume.status.size_bytes:
+    least = volume.status.requested_bytes or volume.status.size_bytes
+    if size_bytes < least:
         raise DpuError(
             Reason.INVALID,
-            f"a volume cannot shrink: {spell_size(size_bytes)} is less than the {spell_size(volume.status.size_bytes)}"
-            " that it has",
+            f"a volume cannot shrink: {spell_size(size_bytes)} is less than the {spell_size(least)} that it has",
             field="spec.size",
-            remedy=f"write at least {spell_size(volume.status.size_bytes)}",
+            remedy=f"write at least {spell_size(least)}",
         )
     if size_bytes > volume.status.size_bytes:
         return VolumePlan(step=VolumeStep.RESIZE, why=f"grows to {spell_size(size_bytes)}", size_bytes=size_bytes)
-    return VolumePlan(step=VolumeStep.NONE, why=f"{spell_size(size_bytes)} at backend {volume.spec.backend}")
+    return VolumePlan(
+        step=VolumeStep.NONE, why=f"{spell_size(volume.status.size_bytes)} at backend {volume.spec.backend}"
+    )
 
 
 def settled_phase(volume: Volume) -> VolumePhase:
