@@ -41,6 +41,9 @@ class FleetApi(MemoryApi):
         self._streams: dict[Any, list[deque[tuple[Change, Json]]]] = {}
         self._stirs: dict[Any, asyncio.Event] = {}
         self.evictions = 0
+        self.evicted: list[str] = []
+        self.graces: list[int | None] = []
+        self.reborn = True
 
     async def get(self, kind: Any, name: str, namespace: str = "") -> Json:
         await asyncio.sleep(0)
@@ -82,12 +85,14 @@ class FleetApi(MemoryApi):
         self.now = second(self._loop.now())
         await super().delete(kind, name, namespace)
 
-    async def evict(self, name: str, namespace: str) -> None:
-        """Evictions succeed, and the pod comes back as another that is pending, as its controller would have it."""
+    async def evict(self, name: str, namespace: str, grace_s: int | None = None) -> None:
+        """Evictions succeed; when `reborn`, the pod comes back as another that is pending, as its controller wants."""
         self.evictions += 1
+        self.evicted.append(name)
+        self.graces.append(grace_s)
         found = self.objects.get((Foreign.POD, namespace, name))  # type: ignore[arg-type]
         await self.delete(Foreign.POD, name, namespace)
-        if found is not None:
+        if found is not None and self.reborn:
             requested = found["spec"]["containers"][0]["resources"]["requests"]
             await self.create(Foreign.POD, pending_pod(f"{name}x", requested["cpu"]))
 
@@ -313,15 +318,16 @@ def node(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}, "status": status}
 
 
-def pending_pod(name: str, cpu: str = "1500m") -> Json:
-    """A pod of a ReplicaSet that takes most of a node and has no place."""
+def pending_pod(name: str, cpu: str = "1500m", on: str = "") -> Json:
+    """A pod of a ReplicaSet that takes most of a node, and has no place unless one is given."""
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "load", "uid": "rs-1", "controller": True}
     unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    containers = [{"name": "main", "resources": {"requests": {"cpu": cpu, "memory": "128Mi"}}}]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "default", "labels": {"app": "load"}, "ownerReferences": [owner]},
-        "spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": cpu, "memory": "128Mi"}}}]},
+        "spec": {"containers": containers} | ({"nodeName": on} if on else {}),
         "status": {"phase": "Pending", "conditions": [unplaced]},
     }
 

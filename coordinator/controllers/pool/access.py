@@ -28,8 +28,12 @@ class ClusterApi(Protocol):
 
     async def delete(self, kind: Thing, name: str, namespace: str = "") -> None: ...
 
-    async def evict(self, name: str, namespace: str) -> None:
+    async def evict(self, name: str, namespace: str, grace_s: int | None = None) -> None:
         """Have a pod go with the consent of its budgets; one that is gone is good.
+
+        Args:
+            name, namespace: of the pod.
+            grace_s: seconds that it has for its end; its own when None.
 
         Raises:
             DpuError: IN_USE, a budget does not let it go now; UNSUPPORTED, the server has no evictions.

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from coordinator.controllers.pool.view import Member, View, node_ready
+from coordinator.controllers.pool.view import Member, View, node_ready, pool_of, provider_of
 from coordinator.core.objects.fleet import Host
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import API_VERSION, Json, second
 from coordinator.core.objects.pool import POOL_LABEL, Pool, PoolUse, RemovalEntry
+from coordinator.core.pool.fields import seen_items, seen_text
 from coordinator.core.pool.stock import machine_name
 
 
@@ -114,15 +115,14 @@ def dressing(pool: Pool, member: Member) -> Json:
     node = member.node
     if node is None or pool.spec.kind is not PoolUse.CONTAINERS:
         return {}
-    labels = node["metadata"].get("labels") or {}
-    if labels.get(POOL_LABEL) == pool.metadata.name:
+    if pool_of(node) == pool.metadata.name:
         return {}
-    spec = node.get("spec") or {}
+    taints = [dict(taint) for taint in seen_items(node, "spec", "taints")]
     body: Json = {"metadata": {"labels": {**pool.spec.template.labels, POOL_LABEL: pool.metadata.name}}, "spec": {}}
-    have = {(taint.get("key"), taint.get("effect")) for taint in spec.get("taints") or []}
+    have = {(seen_text(taint, "key"), seen_text(taint, "effect")) for taint in taints}
     lacking = [taint.json() for taint in pool.spec.template.taints if (taint.key, taint.effect) not in have]
     if lacking:
-        body["spec"]["taints"] = [*(spec.get("taints") or []), *lacking]
-    if not spec.get("providerID"):
+        body["spec"]["taints"] = [*taints, *lacking]
+    if not provider_of(node):
         body["spec"]["providerID"] = member.provider_id
     return body

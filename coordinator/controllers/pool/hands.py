@@ -72,10 +72,10 @@ class Hands:
         self._guard()
         await self._api.delete(kind, name, namespace)
 
-    async def evict(self, name: str, namespace: str) -> None:
+    async def evict(self, name: str, namespace: str, grace_s: int | None = None) -> None:
         """Have a pod go with the consent of its budgets."""
         self._guard()
-        await self._api.evict(name, namespace)
+        await self._api.evict(name, namespace, grace_s)
 
     async def each(self, writes: Iterable[Callable[[], Awaitable[None]]]) -> list[DpuError]:
         """Do all, a few at a time; one that fails does not stop the others.

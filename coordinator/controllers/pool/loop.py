@@ -81,7 +81,7 @@ class PoolLoop:
         self._election = Election(api, settings.identity, monotonic, namespace=namespace, timing=timing)
         self._sight = Sight(api, self._news.set)
         self.hands = Hands(api, self._sight, lambda: self._election.leading)
-        self._steps = Steps(self._sight, self.hands, settings.options, PoolState())
+        self._steps = Steps(self._sight, self.hands, settings.options, PoolState(), settings.drain)
 
     async def run(self) -> None:
         """Serve until cancelled."""

@@ -56,7 +56,7 @@ def _node(pool: Pool, member: Member) -> PoolNode:
         machine=member.name,
         server=member.server,
         state=state,
-        node=member.node["metadata"]["name"] if member.node is not None else "",
+        node=member.node_name,
         provider_id=member.provider_id,
         message=message,
     )

@@ -5,24 +5,27 @@ then machines are made, and a machine that goes is forgotten last, when neither 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 import structlog
 
 from coordinator.controllers.pool.crew import Leave, dressing, leavers, machine_of, missing, spelled
-from coordinator.controllers.pool.drain import Drain, Step
+from coordinator.controllers.pool.drain import Drain, Progress, Step
+from coordinator.controllers.pool.drain_timing import DrainTiming
 from coordinator.controllers.pool.hands import Hands
 from coordinator.controllers.pool.lending import mark_failed, settle
-from coordinator.controllers.pool.mirror import key_of
+from coordinator.controllers.pool.marks import Marks, is_tainted
 from coordinator.controllers.pool.sight import Sight
 from coordinator.controllers.pool.status import change_of, status_of
-from coordinator.controllers.pool.view import Member, View
+from coordinator.controllers.pool.view import Member, View, pool_of, provider_of
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
-from coordinator.core.objects.pool import POOL_FINALIZER, POOL_LABEL, PROVIDER_SCHEME, Pool, RemovalEntry
+from coordinator.core.objects.pool import POOL_FINALIZER, PROVIDER_SCHEME, Pool, RemovalEntry
 from coordinator.core.pool.decide import Decision, Departure
+from coordinator.core.pool.fields import seen_text
 from coordinator.core.pool.lending import LendingPlan
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.parse_objects import parse_time
@@ -41,6 +44,7 @@ class Steps:
     hands: Hands
     options: PoolOptions
     state: PoolState
+    timing: DrainTiming = field(default_factory=DrainTiming)
 
     async def wish(self, view: View, decision: Decision) -> None:
         """Write the decided sizes and removals to the pools that were looked at."""
@@ -127,9 +131,10 @@ class Steps:
 
     async def part(self, view: View) -> None:
         """Take the machines that are to go one step further, bury nodes without machine, forget what is gone."""
-        drain = Drain(view, self.sight, self.hands, self.options.down)
-        back: list[Member] = []
-        await self.hands.each(partial(self._further, view, drain, member, back) for member in view.members)
+        drain = Drain(view, self.sight, self.hands, self.options.down, self.timing)
+        back = await self._refused(view, drain)
+        await self.hands.each(partial(self._further, view, drain, one, back) for one in view.members if one.leaving)
+        await self.hands.each(partial(drain.put_back, one.node_name) for one in view.members if _forgotten(one, view))
         await self.hands.each(
             partial(self.hands.delete, Foreign.NODE, node["metadata"]["name"]) for node in self._widows(view)
         )
@@ -151,21 +156,72 @@ class Steps:
                 writes.append(partial(self.hands.amend_status, Kind.POOL, raw, patch))
         await self.hands.each(writes)
 
-    async def _further(self, view: View, drain: Drain, member: Member, back: list[Member]) -> None:
-        if not member.leaving:
-            return
-        progress = await drain.go_on(member)
-        log.info("removal", pool=member.pool, machine=member.name, step=progress.step.value, says=progress.sentence)
+    async def _refused(self, view: View, drain: Drain) -> list[Member]:
+        """Those that go back before anything is done to them, and those that were tainted together with one that
+
+        could not be: all nodes of one wish are tainted, or none.
+        """
+        back: list[Member] = []
+        wishes: dict[tuple[str, datetime | None], list[Member]] = {}
+        for member in view.members:
+            if not self._returns(member, view):
+                continue
+            refusal = drain.refusal(member)
+            if refusal:
+                await self._put_back(view, drain, member, back, Progress(Step.BLOCKED, refusal), recheck=True)
+            elif member.node is not None and member.removal is not None:
+                wishes.setdefault((member.pool, member.removal.since), []).append(member)
+        for members in wishes.values():
+            failed = await self._taint(view, members)
+            for member in members if failed else ():
+                told = Progress(Step.BLOCKED, f"{failed[0]} could not be tainted, so none of this wish goes")
+                await self._put_back(view, drain, member, back, told, recheck=member.node_name in failed)
+        return back
+
+    async def _taint(self, view: View, members: Sequence[Member]) -> list[str]:
+        """Taint nodes at the same time; which of them could not be."""
+        marks, failed = Marks(self.sight, self.hands), list[str]()
+
+        async def taint(name: str) -> None:
+            try:
+                await marks.taint(name, view.now.timestamp())
+            except DpuError as error:
+                log.warning("node not tainted", node=name, error=str(error))
+                failed.append(name)
+
+        await self.hands.each(partial(taint, member.node_name) for member in members)
+        return sorted(failed)
+
+    def _returns(self, member: Member, view: View) -> bool:
+        """Whether a removal was our own decision, so that it is taken back when the node cannot be emptied."""
         host, pool = view.hosts.get(member.server), view.by_name.get(member.pool)
-        kept = host is not None and host.spec.lease.pool == member.pool and not host.spec.lease.recalled_for
-        returns = kept and pool is not None and pool.autoscaled and not pool.metadata.deleting
-        if progress.step in {Step.LATE, Step.BLOCKED} and returns:
-            node = self.sight[Foreign.NODE].get(member.node["metadata"]["name"]) if member.node is not None else None
-            if node is not None:
-                await drain.put_back(node)
-                recheck = {**self.state.recheck_after, key_of(node): view.now.timestamp() + self.options.down.recheck_s}
-                self.state = replace(self.state, recheck_after=recheck)
-            back.append(member)
+        if not member.leaving or member.machine.metadata.deleting or host is None or pool is None:
+            return False
+        kept = host.spec.lease.pool == member.pool and not host.spec.lease.recalled_for
+        return kept and pool.autoscaled and not pool.metadata.deleting
+
+    async def _further(self, view: View, drain: Drain, member: Member, back: list[Member]) -> None:
+        if member in back:
+            return
+        returns = self._returns(member, view)
+        progress = await drain.go_on(member, returns=returns)
+        log.info("removal", pool=member.pool, machine=member.name, step=progress.step.value, says=progress.sentence)
+        if returns and progress.step in {Step.LATE, Step.BLOCKED}:
+            await self._put_back(view, drain, member, back, progress, recheck=True)
+
+    async def _put_back(
+        self, view: View, drain: Drain, member: Member, back: list[Member], why: Progress, *, recheck: bool
+    ) -> None:
+        """Let a node serve again, and its machine stay; without `recheck` it may be chosen again at once."""
+        log.info("removal taken back", pool=member.pool, machine=member.name, says=why.sentence)
+        back.append(member)
+        try:
+            await drain.put_back(member.node_name)
+        except DpuError as error:  # the next loop sees a node that is tainted without reason
+            log.warning("node not put back yet", node=member.node_name, error=str(error))
+        if recheck and member.node_name:
+            until_s = view.now.timestamp() + self.options.down.recheck_s
+            self.state = replace(self.state, recheck_after={**self.state.recheck_after, member.node_name: until_s})
 
     def _gone(self, pool: Pool, machine: str, view: View) -> bool:
         """Whether neither the machine nor its node is there any more."""
@@ -179,13 +235,13 @@ class Steps:
         return [
             node
             for name, node in sorted(view.nodes.items())
-            if self._bereft(node) or (_unnamed(node) and name in leaving and name not in machines)
+            if self._bereft(node) or (not provider_of(node) and name in leaving and name not in machines)
         ]
 
     def _bereft(self, node: Json) -> bool:
         """Whether a node carries our provider ID, and there is no such machine."""
-        provider = (node.get("spec") or {}).get("providerID") or ""
-        ours = POOL_LABEL in (node["metadata"].get("labels") or {}) and provider.startswith(PROVIDER_SCHEME)
+        provider = provider_of(node)
+        ours = bool(pool_of(node)) and provider.startswith(PROVIDER_SCHEME)
         return ours and self.sight[Kind.MACHINE].get(provider.removeprefix(PROVIDER_SCHEME)) is None
 
     async def _marked(self, view: View, leave: Leave) -> bool:
@@ -231,15 +287,19 @@ def shortage(pool: Pool, planned: LendingPlan) -> int:
 def _empty(pool: Pool, view: View) -> bool:
     """Whether a pool has no machine, no node and no server."""
     name = pool.metadata.name
-    nodes = [node for node in view.nodes.values() if (node["metadata"].get("labels") or {}).get(POOL_LABEL) == name]
-    ours = any(not _unnamed(node) for node in nodes)
+    ours = any(pool_of(node) == name and provider_of(node) for node in view.nodes.values())
     return not view.crews[name] and not ours and all(host.spec.lease.pool != name for host in view.hosts.values())
 
 
-def _unnamed(node: Json) -> bool:
-    return not (node.get("spec") or {}).get("providerID")
+def _forgotten(member: Member, view: View) -> bool:
+    """Whether a node is tainted although nobody wants it gone any more: the wish was taken back half way."""
+    pool = view.by_name.get(member.pool)
+    ours = pool is not None and pool.autoscaled
+    return ours and not member.leaving and member.node is not None and is_tainted(member.node)
 
 
 def _joined_s(member: Member) -> float:
-    made = member.node["metadata"].get("creationTimestamp") if member.node is not None else None
-    return parse_time(made, "metadata.creationTimestamp") or 0.0
+    try:
+        return parse_time(seen_text(member.node, "metadata", "creationTimestamp") or None, "metadata") or 0.0
+    except DpuError:
+        return 0.0

@@ -9,6 +9,7 @@ from coordinator.core.objects.fleet import Host
 from coordinator.core.objects.machine import Machine, Phase
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.pool import POOL_LABEL, Pool, PoolUse, RemovalEntry, provider_id
+from coordinator.core.pool.fields import seen_items, seen_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,11 @@ class Member:
         return provider_id(self.machine.metadata.namespace, self.name)
 
     @property
+    def node_name(self) -> str:
+        """Name of its node, empty before it has joined."""
+        return seen_text(self.node, "metadata", "name")
+
+    @property
     def leaving(self) -> bool:
         """Whether it is to go, or goes."""
         return self.removal is not None or self.machine.metadata.deleting
@@ -66,8 +72,18 @@ class Member:
 
 def node_ready(node: Json) -> bool:
     """The Ready condition of a node; a node without conditions is believed."""
-    conditions = (node.get("status") or {}).get("conditions") or []
+    conditions = seen_items(node, "status", "conditions")
     return all(one.get("status") == "True" for one in conditions if one.get("type") == "Ready")
+
+
+def provider_of(node: Json | None) -> str:
+    """The provider ID that a node says it has."""
+    return seen_text(node, "spec", "providerID")
+
+
+def pool_of(node: Json) -> str:
+    """The pool that a node's label names."""
+    return seen_text(node, "metadata", "labels", POOL_LABEL)
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,7 @@ class View:
     @cached_property
     def members(self) -> tuple[Member, ...]:
         """All machines of pools, by name."""
-        by_provider = {(node.get("spec") or {}).get("providerID", ""): node for node in self.nodes.values()}
+        by_provider = {provider_of(node): node for node in self.nodes.values()}
         found = []
         for machine in sorted(self.machines, key=lambda one: one.metadata.key):
             name = machine.metadata.labels[POOL_LABEL]
@@ -124,8 +140,7 @@ class View:
     def _named(self, name: str) -> Json | None:
         """The node of a name, unless it says that it is another machine."""
         node = self.nodes.get(name)
-        foreign = node is not None and (node.get("spec") or {}).get("providerID")
-        return None if foreign else node
+        return None if provider_of(node) else node
 
 
 def _removal(pool: Pool | None, machine: Machine) -> RemovalEntry | None:
