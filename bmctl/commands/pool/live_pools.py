@@ -10,7 +10,7 @@ from bmctl.kinds import HOST, POOL
 from coordinator.core.objects.fleet import Host
 from coordinator.core.objects.pool import NodeState, Pool
 from coordinator.core.pool.observation import GroupObservation
-from coordinator.core.pool.stock import fits, template_node, usable
+from coordinator.core.pool.stock import fits, group_of, template_node, usable
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -43,14 +43,7 @@ def _group(pool: Pool, hosts: Sequence[Host], now: datetime) -> GroupObservation
     staying = [one for one in pool.status.nodes if one.state in {NodeState.CREATING, NodeState.RUNNING}]
     free = sum(_is_free_for(pool, host, now) for host in fitting)
     most = min(pool.spec.maximum, max(len(staying), pool.spec.replicas, len(staying) + free))
-    group = GroupObservation(
-        name=pool.metadata.name,
-        minimum=min(pool.spec.minimum, most),
-        maximum=most,
-        target=pool.spec.replicas,
-        nodes=sorted(one.node for one in staying if one.node),
-        price_per_hour=pool.spec.price_per_hour,
-    )
+    group = group_of(pool, nodes=[one.node for one in staying if one.node], most=most)
     try:
         return replace(group, template=template_node(pool, fitting))
     except DpuError as error:

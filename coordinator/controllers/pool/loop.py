@@ -79,7 +79,7 @@ class PoolLoop:
         self._led = False
         timing, namespace = settings.election, settings.namespace
         self._election = Election(api, settings.identity, monotonic, namespace=namespace, timing=timing)
-        self._sight = Sight(api, self._news.set)
+        self._sight = Sight(api, self._news.set, settings.options.health)
         self.hands = Hands(api, self._sight, lambda: self._election.leading)
         self._steps = Steps(self._sight, self.hands, settings.options, PoolState(), settings.drain)
 

@@ -15,11 +15,13 @@ from coordinator.controllers.pool.view import View
 from coordinator.core.objects.fleet import Host
 from coordinator.core.objects.foreign import CONTROLLERS, Foreign
 from coordinator.core.objects.kinds import TYPES, Kind, Typed
-from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.machine import Machine, Phase
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.pool import POOL_LABEL, Pool
+from coordinator.core.pool.fields import seen_items, seen_text
+from coordinator.core.pool.health import HealthOptions
 from coordinator.core.pool.observation import GroupObservation, Observation
-from coordinator.core.pool.stock import fits, template_node, usable
+from coordinator.core.pool.stock import fits, group_of, template_node, usable
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -44,10 +46,12 @@ class Sight:
 
     Args:
         news: called when something came that is worth an early look: a pod without place, a changed pool.
+        health: how many machines of a pool may fail before it does not grow.
     """
 
-    def __init__(self, api: ClusterApi, news: Callable[[], None]) -> None:
+    def __init__(self, api: ClusterApi, news: Callable[[], None], health: HealthOptions | None = None) -> None:
         self._news = news
+        self._health = health or HealthOptions()
         self.pools = Mirror(api, Kind.POOL, self._on_pool)
         self._mirrors: dict[Thing, Mirror] = {Kind.POOL: self.pools}
         for kind in FOLLOWED:
@@ -99,7 +103,7 @@ class Sight:
     def observation(self, view: View) -> Observation:
         """What the decision is made from."""
         deleting = {
-            member.node["metadata"]["name"]: member.removal is None or member.removal.drain
+            member.node_name: member.removal is None or member.removal.drain
             for member in view.members
             if member.node is not None and member.leaving
         }
@@ -113,7 +117,11 @@ class Sight:
             controllers=controllers if served else None,
             claims=self[Foreign.CLAIM].all(),
             volumes=self[Foreign.VOLUME].all(),
-            groups=[_group(pool, view) for pool in view.pools if pool.autoscaled and not pool.metadata.deleting],
+            groups=[
+                _group(pool, view, self._health)
+                for pool in view.pools
+                if pool.autoscaled and not pool.metadata.deleting
+            ],
             deleting=deleting,
         )
 
@@ -143,34 +151,30 @@ class Sight:
     def _on_machine(self, found: Json, change: Change) -> None:
         if change is Change.DELETED:
             self._typed.pop((Kind.MACHINE, key_of(found)), None)
-            if POOL_LABEL in (found["metadata"].get("labels") or {}):
+            if seen_text(found, "metadata", "labels", POOL_LABEL):
                 self._news()
 
     def _on_pod(self, found: Json, change: Change) -> None:
-        placed = (found.get("spec") or {}).get("nodeName")
+        placed = seen_text(found, "spec", "nodeName")
         if change is not Change.DELETED and not placed and _unschedulable(found):
             self._news()
 
 
 def _unschedulable(pod: Json) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
+    conditions = seen_items(pod, "status", "conditions")
     return any(one.get("type") == "PodScheduled" and one.get("status") == "False" for one in conditions)
 
 
-def _group(pool: Pool, view: View) -> GroupObservation:
-    """A pool as a node group; it may grow only by servers that it could get now."""
+def _group(pool: Pool, view: View, health: HealthOptions) -> GroupObservation:
+    """A pool as a node group; it may grow only by servers that it could get now, and while its machines come up."""
     name, crew = pool.metadata.name, view.staying(pool.metadata.name)
     fitting = [host for host in view.hosts.values() if fits(pool, host)]
     there = max(len(crew), pool.spec.replicas)
     most = min(pool.spec.maximum, max(there, len(crew) + _obtainable(pool, fitting, view)))
-    group = GroupObservation(
-        name=name,
-        minimum=min(pool.spec.minimum, most),
-        maximum=most,
-        target=pool.spec.replicas,
-        nodes=sorted(member.node["metadata"]["name"] for member in crew if member.node is not None),
-        price_per_hour=pool.spec.price_per_hour,
-    )
+    late = sum(member.overdue(pool, view.now) or member.machine.status.phase is Phase.FAILED for member in crew)
+    healthy = not health.too_many(late, len(crew))
+    nodes = [member.node_name for member in crew if member.node is not None]
+    group = group_of(pool, nodes=nodes, most=most, healthy=healthy)
     try:
         return replace(group, template=template_node(pool, fitting))
     except DpuError as error:

@@ -84,6 +84,29 @@ class PoolTemplate(Wire, frozen=True, kw_only=True):
     max_pods: int = 110
 
 
+class PoolOptions(Wire, frozen=True, kw_only=True):
+    """What a pool does otherwise than the settings say; None as they say."""
+
+    utilisation_threshold: float | None = None
+    gpu_utilisation_threshold: float | None = None
+    unneeded_seconds: float | None = None
+    unready_seconds: float | None = None
+    zero_or_max: bool | None = None
+    ignore_daemon_sets: bool | None = None
+
+    def overrides(self) -> dict[str, float | bool]:
+        """Those that are given, by the names that the decisions know them by."""
+        named = {
+            "utilisation_threshold": self.utilisation_threshold,
+            "gpu_utilisation_threshold": self.gpu_utilisation_threshold,
+            "unneeded_s": self.unneeded_seconds,
+            "unready_s": self.unready_seconds,
+            "zero_or_max": self.zero_or_max,
+            "ignore_daemon_sets": self.ignore_daemon_sets,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
 class PoolSpec(Wire, frozen=True, kw_only=True):
     kind: PoolUse
     template: PoolTemplate
@@ -97,6 +120,7 @@ class PoolSpec(Wire, frozen=True, kw_only=True):
     removals: list[RemovalEntry] = []
     provision_timeout_seconds: int = 1800
     price_per_hour: float | None = None
+    options: PoolOptions = PoolOptions()
 
 
 class PoolNode(Wire, frozen=True, kw_only=True):

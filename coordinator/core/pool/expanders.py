@@ -79,7 +79,7 @@ class ExpanderContext:
 
     Attributes:
         cluster_nodes: present size of the cluster, from which a preferred node size follows.
-        priorities: regular expressions of group names by priority, the larger the better.
+        priorities: regular expressions of group names by priority, the larger the better; else groups have their own.
     """
 
     cluster_nodes: int = 0
@@ -130,9 +130,15 @@ def least_nodes(options: Sequence[Option], _: ExpanderContext) -> list[Option]:
 
 
 def by_priority(options: Sequence[Option], context: ExpanderContext) -> list[Option]:
-    """Options whose group name matches an expression of the highest priority; all when none matches."""
-    for priority in sorted(context.priorities or {}, reverse=True):
-        patterns = (context.priorities or {})[priority]
+    """Options whose group name matches an expression of the highest priority; all when none matches.
+
+    Without expressions each group's own priority counts; groups that have none come after all others.
+    """
+    if not context.priorities:
+        highest = max((o.group.priority for o in options if o.group.priority is not None), default=None)
+        return [option for option in options if option.group.priority == highest]
+    for priority in sorted(context.priorities, reverse=True):
+        patterns = context.priorities[priority]
         chosen = [o for o in options if any(re.search(pattern, o.group.name) for pattern in patterns)]
         if chosen:
             return chosen

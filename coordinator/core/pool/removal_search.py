@@ -59,10 +59,9 @@ def _one_run(model: PackingModel, rng: SplitMix) -> Way:
         pieces = model.movable(node)
         if pieces is None:
             continue
-        found = _place_round(model, pieces, node, order, pointer)
-        if found is None:
+        places, pointer = _place_round(model, pieces, node, order, pointer)
+        if places is None:
             continue
-        places, pointer = found
         steps.append((node, tuple(places)))
         model.budgets.spend(piece.pod for piece in pieces)
         _relocate(model, node, pieces, places)
@@ -86,8 +85,12 @@ def _map_order(nodes: list[int], rng: SplitMix) -> list[int]:
 
 def _place_round(
     model: PackingModel, pieces: list[Piece], leaving: int, order: list[int], pointer: int
-) -> tuple[list[int], int] | None:
-    """Each pod on the first fitting node after the last match; None (and nothing changed) when one fits nowhere."""
+) -> tuple[list[int] | None, int]:
+    """Each pod on the first fitting node after the last match; None (and no pod placed) when one fits nowhere.
+
+    Returns:
+        The places, and where the next trial begins: after the last match, also of a trial that failed in the end.
+    """
     places: list[int] = []
     for piece in pieces:
         ring = order[pointer:] + order[:pointer]
@@ -95,7 +98,7 @@ def _place_round(
         if place is None:
             for done, to in zip(pieces, places, strict=False):
                 model.put(done, to, -1)
-            return None
+            return None, pointer
         model.put(piece, place)
         places.append(place)
         pointer = (order.index(place) + 1) % len(order)

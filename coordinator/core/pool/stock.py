@@ -10,6 +10,7 @@ from coordinator.core.objects.pool import POOL_LABEL, Pool, PoolUse, Rule
 from coordinator.core.pool.ledger import Lease, Ledger
 from coordinator.core.pool.lending import PoolKind, Server, ServerPool
 from coordinator.core.pool.model import HOSTNAME
+from coordinator.core.pool.observation import GroupObservation
 from coordinator.core.pool.quantity import amount_of
 from coordinator.core.pool.selectors import Operator, Requirement, Selector
 
@@ -106,6 +107,28 @@ def line_of(ledger: Ledger, server: str, before: ServerLease) -> ServerLease:
         recalled_for=lease.recalled_for if lease else "",
         reserved_for="" if lease else ledger.reserved.get(server, ""),
         failed_at=before.failed_at,
+    )
+
+
+def group_of(pool: Pool, *, nodes: Iterable[str], most: int, healthy: bool = True) -> GroupObservation:
+    """A pool as a node group without template.
+
+    Args:
+        pool: the pool.
+        nodes: names of its nodes that stay.
+        most: nodes that it can have with the servers there are.
+        healthy: whether its machines come up.
+    """
+    return GroupObservation(
+        name=pool.metadata.name,
+        minimum=min(pool.spec.minimum, most),
+        maximum=most,
+        target=pool.spec.replicas,
+        nodes=sorted(nodes),
+        price_per_hour=pool.spec.price_per_hour,
+        options=pool.spec.options.overrides(),
+        priority=pool.spec.priority,
+        healthy=healthy,
     )
 
 
