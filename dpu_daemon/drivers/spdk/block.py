@@ -8,7 +8,7 @@ import structlog
 from dpu_daemon.drivers.spdk.connection import SpdkError
 from dpu_daemon.drivers.spdk.emulation import Emulation
 from dpu_daemon.drivers.spdk.fronts import Fronts
-from dpu_daemon.drivers.spdk.layers import STRIP_KIB, Layers
+from dpu_daemon.drivers.spdk.layers import Layers
 from dpu_daemon.drivers.spdk.limits import SpdkLimits
 from dpu_daemon.drivers.spdk.listing import BdevSeen
 from dpu_daemon.drivers.spdk.names import check_nqn, top_name
@@ -205,7 +205,9 @@ class SpdkBlock:
         """
         limits = limits_of(qos)
         async with self._locks.lent(handle) as lock, lock:
-            parts = await self._existing(handle)
+            parts = await self._last_seen(handle)
+            if parts is None:
+                raise _not_connected(handle)
             top = self._topped(parts)
             self._replica.touch(handle)
             try:
@@ -218,11 +220,9 @@ class SpdkBlock:
 
     async def _renewed(self, parts: Parts, top: BdevSeen, limits: dict[str, int]) -> bool:
         """Makes an unused vhost front and its bdev anew: the first limits of a bdev always hold."""
-        if top.driver_specific.raid is None or not await self._fronts.remove(parts):
+        if not top.base or not await self._fronts.remove(parts):
             return False
-        await self._rpc.call("bdev_raid_delete", {"name": top.name})
-        raid = {"name": top.name, "raid_level": "raid0", "strip_size_kb": STRIP_KIB, "base_bdevs": [top.base]}
-        await self._rpc.call("bdev_raid_create", raid)
+        await self._layers.remake(top)
         vhost = {"ctrlr": parts.handle, "dev_name": top.name, "readonly": bool(parts.vhost and parts.vhost.read_only)}
         await together(
             self._rpc.call("bdev_set_qos_limit", {"name": top.name, **limits}),

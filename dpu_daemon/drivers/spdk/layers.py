@@ -94,9 +94,22 @@ class Layers:
             params = {"base_bdev_name": base, "name": top, "key_name": key_name(disk.handle)}
             await self._rpc.call("bdev_crypto_create", params)
         else:
-            raid = {"name": top, "raid_level": "raid0", "strip_size_kb": STRIP_KIB, "base_bdevs": [base]}
-            await self._rpc.call("bdev_raid_create", raid)
+            await self._rename(base, top)
         return top
+
+    async def remake(self, bdev: BdevSeen) -> None:
+        """Makes a layer that nobody has open anew, as it was, but without limits."""
+        own = bdev.driver_specific
+        await self._delete(_removal(bdev), bdev.name)
+        if own.crypto is not None:
+            params = {"base_bdev_name": bdev.base, "name": bdev.name, "key_name": own.crypto.key_name}
+            await self._rpc.call("bdev_crypto_create", params)
+        else:
+            await self._rename(bdev.base, bdev.name)
+
+    async def _rename(self, base: str, name: str) -> None:
+        raid = {"name": name, "raid_level": "raid0", "strip_size_kb": STRIP_KIB, "base_bdevs": [base]}
+        await self._rpc.call("bdev_raid_create", raid)
 
     async def remove(self, parts: Parts) -> None:
         """Removes the layers from the front's down to the file, and then the key; gone already is fine."""

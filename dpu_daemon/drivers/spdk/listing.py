@@ -53,6 +53,7 @@ class _Raid(msgspec.Struct, frozen=True):
 
 class _Crypto(msgspec.Struct, frozen=True):
     base_bdev_name: str = ""
+    key_name: str = ""
 
 
 class _Aio(msgspec.Struct, frozen=True):
