@@ -16,6 +16,7 @@ class EventKind(Enum):
     DRIVER = "driver"
     DAEMON = "daemon"
     OPI = "opi"
+    CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,36 @@
+"""What the engine of a host needs of the world; see `protocols` for what all drivers promise."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from dpu_daemon.engine.protocols import Driver
+from dpu_daemon.model.cgroup import Hierarchy, Knob, Write
+from proto.cpuset import Mask
+
+
+class GroupDriver(Driver, Protocol):
+    """The kernel's control groups of a host's pods, and who its containers are."""
+
+    def online(self) -> Mask:
+        """CPUs that the kernel runs tasks on."""
+        ...
+
+    def memory_bytes(self) -> int: ...
+
+    async def look(self) -> Hierarchy: ...
+
+    async def names(self) -> Mapping[tuple[str, str], str]:
+        """Container ids by pod uid and container name; empty where no runtime can be asked."""
+        ...
+
+    async def write(self, write: Write) -> None:
+        """Set one knob; NOT_FOUND when the group is gone, IN_USE when the kernel refuses."""
+        ...
+
+    async def value(self, path: str, knob: Knob) -> int:
+        """What a knob is set to; NOT_FOUND when the group is gone."""
+        ...
+
+    def warnings(self) -> tuple[str, ...]:
+        """What on this host keeps bindings from holding, in sentences."""
+        ...

@@ -1,0 +1,138 @@
+"""A kernel's groups in memory, with version 1's refusals: children within parents, quotas below their parents'."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.model.cgroup import UNLIMITED, Group, Hierarchy, Knob, Layer, QosClass, Write
+from proto.cpuset import Mask, parse
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+FIELDS = {
+    Knob.CPUSET: "cpuset",
+    Knob.CPU_QUOTA: "quota_milli",
+    Knob.CPU_SHARES: "shares",
+    Knob.MEMORY: "memory_bytes",
+}
+PARENTS = {
+    QosClass.GUARANTEED: "kubepods",
+    QosClass.BURSTABLE: "kubepods/burstable",
+    QosClass.BEST_EFFORT: "kubepods/besteffort",
+}
+
+
+class Killed(BaseException):
+    """The daemon was killed here."""
+
+
+class FakeGroups:
+    """Groups by path. `refuse` names files that the kernel does not take; `kill_after` ends the daemon.
+
+    Args:
+        cpus: that are online.
+    """
+
+    def __init__(self, cpus: str = "0-7") -> None:
+        self._online = parse(cpus)
+        self.groups: dict[str, Group] = {}
+        self.container_names: dict[tuple[str, str], str] = {}
+        self.refuse: set[tuple[str, Knob]] = set()
+        self.kill_after: int | None = None
+        self.writes: list[Write] = []
+        self.vanishing: list[str] = []
+        for path, parent, layer in (
+            ("kubepods", "", Layer.ROOT),
+            ("kubepods/burstable", "kubepods", Layer.QOS),
+            ("kubepods/besteffort", "kubepods", Layer.QOS),
+        ):
+            self._put(Group(path=path, parent=parent, layer=layer, shares=2))
+
+    def run(self, pod: str, *containers: str, qos: QosClass = QosClass.BURSTABLE, used_bytes: int = 0) -> str:
+        """Start a pod as kubelet and a runtime do: its groups inherit; returns the pod's path."""
+        path = f"{PARENTS[qos]}/pod{pod}"
+        self._put(Group(path=path, parent=PARENTS[qos], layer=Layer.POD, qos=qos, pod_uid=pod))
+        for name in containers:
+            leaf = f"{path}/{name}-id"
+            self._put(
+                Group(
+                    path=leaf,
+                    parent=path,
+                    layer=Layer.CONTAINER,
+                    qos=qos,
+                    pod_uid=pod,
+                    container_id=f"{name}-id",
+                    memory_used_bytes=used_bytes,
+                )
+            )
+            self.container_names[pod, name] = f"{name}-id"
+        return path
+
+    def end(self, pod: str) -> None:
+        """The pod's groups are removed."""
+        self.groups = {path: group for path, group in self.groups.items() if group.pod_uid != pod}
+
+    def _put(self, group: Group) -> None:
+        cpuset = self.groups[group.parent].cpuset if group.parent else self._online
+        self.groups[group.path] = replace(group, cpuset=cpuset, effective=cpuset)
+
+    async def start(self, lost: Lost) -> None:
+        """Nothing to connect to."""
+
+    async def stop(self) -> None:
+        """Nothing to let go of."""
+
+    def version(self) -> str:
+        return "fake groups"
+
+    def online(self) -> Mask:
+        return self._online
+
+    def memory_bytes(self) -> int:
+        return 8 << 30
+
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
+    async def look(self) -> Hierarchy:
+        return Hierarchy(groups=dict(self.groups))
+
+    async def names(self) -> Mapping[tuple[str, str], str]:
+        return dict(self.container_names)
+
+    async def value(self, path: str, knob: Knob) -> int:
+        return self._group(path).value(knob)
+
+    async def write(self, write: Write) -> None:
+        if self.kill_after is not None:
+            if self.kill_after == 0:
+                raise Killed
+            self.kill_after -= 1
+        if self.vanishing and write.path.startswith(self.vanishing[0]):
+            gone = self.vanishing.pop(0)
+            self.groups = {path: group for path, group in self.groups.items() if not path.startswith(gone)}
+        group = self._group(write.path)
+        if (write.path, write.knob) in self.refuse or not self._fits(group, write):
+            raise DpuError(Reason.IN_USE, f"the kernel refuses {write}", field=write.knob.value, remedy="look around")
+        self.writes.append(write)
+        changed = replace(group, **{FIELDS[write.knob]: write.value})  # type: ignore[arg-type]
+        self.groups[write.path] = replace(changed, effective=changed.cpuset)
+
+    def _group(self, path: str) -> Group:
+        try:
+            return self.groups[path]
+        except KeyError:
+            raise DpuError(Reason.NOT_FOUND, f"there is no group {path}", field="pod", remedy="it ended") from None
+
+    def _fits(self, group: Group, write: Write) -> bool:
+        above = self.groups.get(group.parent)
+        below = [each for each in self.groups.values() if each.parent == group.path]
+        if write.knob is Knob.CPUSET:
+            inside = not above or not write.value & ~above.cpuset
+            return bool(write.value) and inside and not any(each.cpuset & ~write.value for each in below)
+        if write.knob is Knob.CPU_QUOTA:
+            limits = [above.quota_milli] if above else []
+            return all(UNLIMITED in {limit, write.value} or write.value <= limit for limit in limits) and all(
+                UNLIMITED in {each.quota_milli, write.value} or each.quota_milli <= write.value for each in below
+            )
+        return True
