@@ -72,9 +72,11 @@ def way_to_the_api(lab: str, port: int) -> Iterator[str]:
     serving = threading.Thread(target=_serve, args=(listener, port))
     with listener:
         serving.start()
-        yield f"{gateway}:{topology.API_PORT}"
-        listener.shutdown(socket.SHUT_RDWR)
-    serving.join()
+        try:
+            yield f"{gateway}:{topology.API_PORT}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            serving.join()
 
 
 def _serve(listener: socket.socket, port: int) -> None:

@@ -1,5 +1,8 @@
 """cloud-init documents."""
 
+import re
+from pathlib import Path
+
 import yaml
 
 from coordinator.core.ipam.allocate import Lease
@@ -79,3 +82,18 @@ def test_names_and_ids_are_the_same_each_time() -> None:
     assert port_id(UID, "eth0") != port_id(UID, "eth1")
     assert is_label("bm-01")
     assert not is_label("x" * 64)
+
+
+def test_the_example_of_a_pool_asks_the_seed_for_nothing_that_it_does_not_say() -> None:
+    example = Path(__file__).parents[5] / "docs" / "examples" / "pool-kubeadm.yaml"
+    text = next(yaml.safe_load_all(example.read_text()))["stringData"]["userData"]
+    assert text.startswith("## template: jinja\n#cloud-config\n")
+    said = yaml.safe_load(seed_documents(machine(), text, []).meta_data)
+    values = {f"ds.meta_data.{key}": value for key, value in said.items()} | {
+        "v1.local_hostname": said["local-hostname"]
+    }
+    rendered = re.sub(r"\{\{ (\S+) \}\}", lambda found: values[found[1]], text)
+    [file] = yaml.safe_load(rendered)["write_files"]
+    node = yaml.safe_load(file["content"])["nodeRegistration"]
+    assert node["name"] == "bm"
+    assert node["kubeletExtraArgs"] == [{"name": "provider-id", "value": "dpupool://default/bm"}]
