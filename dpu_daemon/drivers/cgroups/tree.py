@@ -33,7 +33,7 @@ class CgroupTree:
     """
 
     def __init__(self, mount: Path, *, above: str = "", online: Path = Path("/sys/devices/system/cpu/online")) -> None:
-        self._mount = mount
+        self.mount = mount
         self._above = above
         self._online = online
         self._gone: set[str] = set()
@@ -47,7 +47,7 @@ class CgroupTree:
     def names(self) -> NameDriver | None:
         """How groups are named here; None while kubelet has not made any."""
         for driver in NameDriver:
-            if self._directory("cpuset", root_name(driver)).is_dir():
+            if self.directory(root_name(driver)).is_dir():
                 return driver
         return None
 
@@ -75,7 +75,7 @@ class CgroupTree:
             DpuError: NOT_FOUND when the group is gone; IN_USE when the kernel refuses; FORBIDDEN without the right.
         """
         file = self._files[write.knob]
-        directory = self._directory(file.controller, write.path)
+        directory = self.directory(write.path, file.controller)
         if write.knob is Knob.MEMORY and self.version is CgroupVersion.V1:
             self._set_memory_v1(write, directory)
             return
@@ -101,7 +101,7 @@ class CgroupTree:
             yield path, parent, named
             if named is not None and named.layer is Layer.CONTAINER:
                 continue
-            directory = self._directory("cpuset", path)
+            directory = self.directory(path)
             try:
                 below = sorted(entry.name for entry in directory.iterdir() if entry.is_dir())
             except FileNotFoundError:
@@ -128,12 +128,12 @@ class CgroupTree:
         )
 
     def _number(self, path: str, file: KnobFile) -> int:
-        text = (self._directory(file.controller, path) / file.name).read_text(encoding="ascii")
+        text = (self.directory(path, file.controller) / file.name).read_text(encoding="ascii")
         return file.read(text)
 
     def _used(self, path: str) -> int:
         """Memory in use, less file pages that the kernel drops when it needs room."""
-        directory = self._directory("memory", path)
+        directory = self.directory(path, "memory")
         used = int((directory / MEMORY_IN_USE[self.version]).read_text(encoding="ascii"))
         key = DROPPABLE[self.version] + " "
         for line in (directory / "memory.stat").read_text(encoding="ascii").splitlines():
@@ -170,10 +170,11 @@ class CgroupTree:
                 remedy="look at the groups above and below it: a parent covers its children",
             ) from error
 
-    def _directory(self, controller: str, path: str) -> Path:
+    def directory(self, path: str, controller: str = "cpuset") -> Path:
+        """Where a group is; version 1 has one for each controller."""
         if self.version is CgroupVersion.V2:
-            return self._mount / self._above / path
-        return self._mount / controller / self._above / path
+            return self.mount / self._above / path
+        return self.mount / controller / self._above / path
 
 
 def check_controllers(mount: Path) -> list[str]:
