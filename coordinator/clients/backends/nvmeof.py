@@ -1,6 +1,7 @@
 """Backend `nvmeof`: namespaces of NVMe-oF targets that somebody else has provisioned. A volume is a claim on one."""
 
 import asyncio
+import contextlib
 import struct
 import time
 from collections.abc import Sequence
@@ -215,3 +216,5 @@ async def _shake_hands(host: str, port: int) -> None:
             raise ValueError(message)
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

@@ -211,8 +211,9 @@ class RbdBackend:
         if wish.generation == newest:
             return
         pool.tell(wish.volume, CLIENT, wish.dpu)
-        pool.tell(wish.volume, GENERATION, str(wish.generation))
         self._cut_off(pool, found)
+        # Last: a repeat of what was interrupted before this cuts off again, and nobody has the new address yet.
+        pool.tell(wish.volume, GENERATION, str(wish.generation))
 
     async def unexport_volume(self, wish: ExportWish) -> None:
         def work(pool: CephCluster) -> None:
