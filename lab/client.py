@@ -24,6 +24,7 @@ PLURALS = {
     "BareMetalMachine": "baremetalmachines",
     "Volume": "volumes",
     "VolumeAttachment": "volumeattachments",
+    "Snapshot": "snapshots",
     "ServerPool": "serverpools",
     "Node": "nodes",
     "Pod": "pods",

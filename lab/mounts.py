@@ -36,7 +36,7 @@ def devices_over(folder: Path, sources: dict[str, str]) -> list[str]:
 
 def clear(folder: Path) -> None:
     """Take away every mount in a folder, every mount of a loop device over a file in it, and those devices."""
-    loops = devices_over(folder, _backing_files())
+    loops = devices_over(folder, backing_files())
     table = MOUNTINFO.read_text(encoding="utf-8")
     of_loops = [line.split()[4] for line in table.splitlines() if line.split(" - ")[-1].split()[1] in loops]
     for point in [*(_spelled(point) for point in reversed(of_loops)), *under(folder, table)]:
@@ -51,7 +51,8 @@ def clear(folder: Path) -> None:
             os.close(opened)
 
 
-def _backing_files() -> dict[str, str]:
+def backing_files() -> dict[str, str]:
+    """Backing file by loop device, of all that are in use."""
     found = {}
     for entry in LOOPS.glob("loop*/loop/backing_file"):
         try:

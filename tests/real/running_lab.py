@@ -20,7 +20,7 @@ from lab.client import LabApi, Object
 from lab.demo import remains
 from lab.inventory import API_VERSION, SUBNET
 from lab.kubeconfig import ADMIN
-from lab.settings import LabSettings, Layout
+from lab.settings import HostLink, LabSettings, Layout
 from lab.supervisor.control import SupervisorClient
 from proto.errors import DpuError
 from tests.real.guest import Guest
@@ -196,9 +196,9 @@ class RunningLab:
 
 
 @contextmanager
-def running_lab(name: str, hosts: int = 1) -> Iterator[RunningLab]:
+def running_lab(name: str, hosts: int = 1, link: HostLink = HostLink.PCIE) -> Iterator[RunningLab]:
     """Bring a lab up, take it down at the end; its logs stay when DPUPOOL_KEEP_LOGS is set."""
-    settings = LabSettings(name=name, hosts=hosts, api_port=_free_port())
+    settings = LabSettings(name=name, hosts=hosts, api_port=_free_port(), link=link)
     lifecycle.down(name)
     layout = lifecycle.up(settings, lambda _: None)
     lab = RunningLab(settings, layout)
