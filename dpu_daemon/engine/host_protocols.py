@@ -5,6 +5,8 @@ from typing import Protocol
 
 from dpu_daemon.engine.protocols import Driver
 from dpu_daemon.model.cgroup import Hierarchy, Knob, Write
+from dpu_daemon.model.cpu import CpuPlace
+from dpu_daemon.model.usage import Sampled
 from proto.cpuset import Mask
 
 
@@ -13,6 +15,10 @@ class GroupDriver(Driver, Protocol):
 
     def online(self) -> Mask:
         """CPUs that the kernel runs tasks on."""
+        ...
+
+    def places(self) -> list[CpuPlace]:
+        """Where each CPU sits."""
         ...
 
     def memory_bytes(self) -> int: ...
@@ -34,3 +40,19 @@ class GroupDriver(Driver, Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What on this host keeps bindings from holding, in sentences."""
         ...
+
+
+class Sampler(Protocol):
+    """Reads what groups use."""
+
+    def follow(self, seen: Hierarchy) -> None:
+        """Take the groups that there are now."""
+        ...
+
+    def sample(self) -> Sampled: ...
+
+    def names(self) -> Mapping[str, tuple[str, str]]:
+        """Pod uid and container id by path."""
+        ...
+
+    def close(self) -> None: ...

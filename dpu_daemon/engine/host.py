@@ -1,0 +1,76 @@
+"""The engine of a host: CPUs and sizes of its pods, and what they use."""
+
+import asyncio
+from collections.abc import Iterator
+
+from dpu_daemon.engine.audit import AuditTimes
+from dpu_daemon.engine.core import Core, Slots
+from dpu_daemon.engine.host_cpus import HostCpus
+from dpu_daemon.engine.host_protocols import GroupDriver, Sampler
+from dpu_daemon.engine.journal import Journal
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.engine.usage import UsageMonitor
+
+
+class HostEngine:
+    """All that a host's daemon does for CPUs.
+
+    Args:
+        ledger: loaded.
+        groups: the kernel's.
+        sampler: of the same groups.
+        times: of the audits.
+    """
+
+    def __init__(self, ledger: Ledger, groups: GroupDriver, sampler: Sampler, times: AuditTimes | None = None) -> None:
+        operations = Operations()
+        self.groups = groups
+        self.cpus = HostCpus(ledger, operations, groups)
+        self.usage = UsageMonitor(groups, sampler, asyncio.get_running_loop().time)
+        watched = _Watched(groups, self.usage)
+        self.core = Core(ledger, operations, {"groups": watched}, (self.cpus,), self.cpus.tidy, times or AuditTimes())
+
+    @staticmethod
+    async def open(
+        journal: Journal, groups: GroupDriver, sampler: Sampler, times: AuditTimes | None = None
+    ) -> "HostEngine":
+        """An engine that has read its journal; call `core.start` to let it work."""
+        ledger = Ledger(journal)
+        await ledger.load()
+        return HostEngine(ledger, groups, sampler, times)
+
+    def census(self) -> Iterator[tuple[str, str]]:
+        """Kind of every wanted thing, and whether it was whole once."""
+        bindings = self.core.ledger.bindings
+        for _ in bindings.bindings if bindings else ():
+            yield "binding", "established"
+        for change in self.core.ledger.sizes.values():
+            yield "resize", "established" if change.settled else "coming"
+
+    def slots(self) -> Slots:
+        """A host has no functions of its own to give."""
+        return Slots()
+
+
+class _Watched:
+    """The groups' driver, whose alarms also tell the monitor to look for new groups."""
+
+    def __init__(self, groups: GroupDriver, usage: UsageMonitor) -> None:
+        self._groups, self._usage = groups, usage
+
+    async def start(self, lost: Lost) -> None:
+        def alarm(sentence: str) -> None:
+            self._usage.groups_changed()
+            lost(sentence)
+
+        await self._groups.start(alarm)
+        self._usage.start()
+
+    async def stop(self) -> None:
+        await self._usage.stop()
+        await self._groups.stop()
+
+    def version(self) -> str:
+        return self._groups.version()
