@@ -9,11 +9,23 @@ import click
 import structlog
 
 from dpu_daemon.check import CheckFormat, examine, render
-from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, credentials_dir, endpoint, load
+from dpu_daemon.config import (
+    BlockKind,
+    BusKind,
+    Config,
+    DpuConfig,
+    LvolSection,
+    StorageConfig,
+    TargetKind,
+    credentials_dir,
+    endpoint,
+    load,
+)
 from dpu_daemon.daemon import Parts, nvme_host, run
 from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
+from dpu_daemon.drivers.lvol import Portal, SpdkTarget, StoreSettings
 from dpu_daemon.drivers.netlink import NetlinkLinks
 from dpu_daemon.drivers.ovsdb import OvsdbSwitch
 from dpu_daemon.drivers.probe import FrameProber
@@ -22,8 +34,10 @@ from dpu_daemon.drivers.seed import IsoSeedWriter
 from dpu_daemon.drivers.spdk.block import SpdkBlock
 from dpu_daemon.drivers.spdk.bus import SpdkBus
 from dpu_daemon.drivers.spdk.emulation import SocketEmulation
+from dpu_daemon.drivers.spdk.opi import SpdkOpi
 from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.engine.dpu import DpuDrivers
+from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.engine.protocols import BlockDriver, HostBus, TargetDriver
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -104,7 +118,7 @@ def log_to_stderr(form: str) -> None:
 def dpu_drivers(config: DpuConfig) -> DpuDrivers:
     """The real drivers of a DPU."""
     switch = OvsdbSwitch(socket=str(config.switch.ovsdb), datapath=config.switch.datapath)
-    block, bus = storage_drivers(config)
+    block, bus, opi = storage_drivers(config)
     return DpuDrivers(
         block=block,
         bus=bus,
@@ -113,19 +127,21 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
         prober=FrameProber(netdev=config.switch.probe_port, plug=switch.ensure_internal_port),
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
         credentials=FileCredentials(credentials_dir(config)),
+        opi=opi,
     )
 
 
-def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus]:
-    """The real block layer, and the link to the host that goes with it."""
+def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus, OpiLayer | None]:
+    """The real block layer, the link to the host that goes with it, and what OPI objects stand on."""
     if config.block.driver is BlockKind.QSD:
-        return QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)), host_bus(config)
+        return QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)), host_bus(config), None
     rpc = SpdkRpc(str(config.block.socket))
     emulation = SocketEmulation(directory=config.bus.directory, slots=config.bus.slots)
     host_nqn = nvme_host(config)
     keys = FileCredentials(credentials_dir(config))
     block = SpdkBlock(rpc, emulation=emulation, host_nqn=host_nqn, keys=keys)
-    return block, SpdkBus(rpc, emulation=emulation)
+    opi = OpiLayer(SpdkOpi(rpc, emulation=emulation, keys=keys), keys)
+    return block, SpdkBus(rpc, emulation=emulation), opi
 
 
 def host_bus(config: DpuConfig) -> HostBus:
@@ -142,6 +158,8 @@ def target_driver(config: Config) -> TargetDriver:
     """The real driver of a storage node."""
     if not isinstance(config, StorageConfig):
         raise TypeError(config.mode)
+    if config.lvol is not None and config.block.driver is TargetKind.LVOL:
+        return lvol_target(config, config.lvol)
     where = endpoint(config.block.nbd_listen, "block.nbd_listen", Path())
     return QsdTarget(
         qmp=str(config.block.qmp),
@@ -149,6 +167,31 @@ def target_driver(config: Config) -> TargetDriver:
         nbd_port=where.port,
         volume_dir=str(config.block.volume_dir),
         image_dir=str(config.block.image_dir),
+        keys=FileCredentials(credentials_dir(config)),
+        guarded=config.block.guarded,
+    )
+
+
+def lvol_target(config: StorageConfig, lvol: LvolSection) -> SpdkTarget:
+    """The real driver of a storage node on logical volumes."""
+    portal = endpoint(lvol.listen, "lvol.listen", Path())
+    tls = endpoint(lvol.tls_listen, "lvol.tls_listen", Path()) if lvol.tls_listen else None
+    store = StoreSettings(
+        name=lvol.store,
+        device=lvol.device,
+        bdev=lvol.bdev,
+        make=lvol.make,
+        cluster_bytes=lvol.cluster_kib << 10,
+        block_bytes=lvol.block_bytes,
+        clearing=lvol.clearing,
+    )
+    return SpdkTarget(
+        rpc=SpdkRpc(str(lvol.socket)),
+        store=store,
+        keys=FileCredentials(credentials_dir(config)),
+        image_dir=str(config.block.image_dir),
+        portal=Portal(portal.host, portal.port),
+        tls_portal=Portal(tls.host, tls.port) if tls is not None else None,
     )
 
 

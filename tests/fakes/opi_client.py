@@ -76,10 +76,17 @@ class OpiClient:
         )
 
     async def make_path(
-        self, name: str = "p1", *, controller: str = "c1", host: str = "127.0.0.1", port: int = 4420, nqn: str = TARGET
+        self,
+        name: str = "p1",
+        *,
+        controller: str = "c1",
+        host: str = "127.0.0.1",
+        port: int = 4420,
+        nqn: str = TARGET,
+        hostnqn: str = HOST,
     ) -> Any:
         fabrics = backend_nvme_pb2.FabricsPath(
-            trsvcid=port, subnqn=nqn, adrfam=common.NVME_ADDRESS_FAMILY_IPV4, hostnqn=HOST
+            trsvcid=port, subnqn=nqn, adrfam=common.NVME_ADDRESS_FAMILY_IPV4, hostnqn=hostnqn
         )
         path = backend_nvme_pb2.NvmePath(trtype=common.NVME_TRANSPORT_TYPE_TCP, traddr=host, fabrics=fabrics)
         return await self.remote.CreateNvmePath(

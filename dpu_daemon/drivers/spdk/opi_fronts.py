@@ -191,7 +191,6 @@ class OpiFronts:
     async def make_virtio_blk(self, handle: str, disk: VirtioBlk, bdev: str) -> None:
         """Make a vhost-user-blk device and show it in its slot; one that is there stays."""
         slot = self.slot_of(disk.pcie_id)
-        call = self._rpc.call("vhost_create_blk_controller", {"ctrlr": handle, "dev_name": bdev})
 
         async def there() -> bool:
             return handle in (await self._look()).virtio_blks

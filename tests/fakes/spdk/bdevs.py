@@ -10,7 +10,9 @@ from tests.fakes.spdk.refusal import INTERNAL, PARAMS, RefusalError, bad_params,
 if TYPE_CHECKING:
     from tests.fakes.spdk.process import FakeSpdk
 
-ENODEV, EEXIST, EINVAL, ENOENT, EISDIR, EPERM = 19, 17, 22, 2, 21, 1
+ENODEV, EEXIST, EINVAL, ENOENT, EISDIR, EPERM, ENOMEM = 19, 17, 22, 2, 21, 1, 12
+MEMORY_BYTES = 1 << 36
+"""More than any process of a test gets."""
 MIB = 1 << 20
 LIMITS = ("rw_ios_per_sec", "rw_mbytes_per_sec", "r_mbytes_per_sec", "w_mbytes_per_sec")
 QOS_STUCK = "Failed to configure rate limit: Resource temporarily unavailable"
@@ -135,6 +137,8 @@ class Bdevs:
         }
 
     def bdev_malloc_create(self, num_blocks: int, block_size: int, name: str = "", uuid: str = "") -> str:
+        if num_blocks * block_size > MEMORY_BYTES:
+            raise by_errno(ENOMEM)
         return self.add(self._made(name or f"Malloc{len(self.all)}", "malloc", block_size, num_blocks, uuid))
 
     def bdev_null_create(self, name: str, num_blocks: int, block_size: int, uuid: str = "") -> str:

@@ -160,6 +160,12 @@ class Initiator:
         self._remove(controller)
         return True
 
+    async def bdev_nvme_reset_controller(self, name: str) -> bool:
+        if name not in self.controllers:
+            raise by_errno(ENODEV)
+        await asyncio.sleep(0)
+        return True
+
 
 def _check_patience(options: dict[str, Any]) -> None:
     loss, delay = options.get("ctrlr_loss_timeout_sec", 0), options.get("reconnect_delay_sec", 0)
