@@ -14,11 +14,8 @@ from proto.csi.v1 import csi_pb2_grpc, identity_pb2
 _Capability = identity_pb2.PluginCapability
 _Service = identity_pb2.PluginCapability.Service
 _Expansion = identity_pb2.PluginCapability.VolumeExpansion
-WHOLE = (
-    _Service.Type.CONTROLLER_SERVICE,
-    _Service.Type.VOLUME_ACCESSIBILITY_CONSTRAINTS,
-    _Service.Type.GROUP_CONTROLLER_SERVICE,
-)
+WHOLE = (_Service.Type.CONTROLLER_SERVICE, _Service.Type.GROUP_CONTROLLER_SERVICE)
+TOPOLOGY = (_Service.Type.VOLUME_ACCESSIBILITY_CONSTRAINTS,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +24,13 @@ class About:
 
     Attributes:
         serves_volumes: this instance has the Node service, and the coordinator has the others.
+        topology: volumes may be bound to pools of hosts.
     """
 
     name: str
     version: str
     serves_volumes: bool = False
+    topology: bool = False
 
 
 class IdentityService(csi_pb2_grpc.IdentityServicer):
@@ -61,7 +60,7 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
             return identity_pb2.GetPluginCapabilitiesResponse()
         return identity_pb2.GetPluginCapabilitiesResponse(
             capabilities=[
-                *(_Capability(service=_Service(type=kind)) for kind in WHOLE),
+                *(_Capability(service=_Service(type=kind)) for kind in WHOLE + TOPOLOGY * self._about.topology),
                 _Capability(volume_expansion=_Expansion(type=_Expansion.Type.ONLINE)),
             ]
         )

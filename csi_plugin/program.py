@@ -46,7 +46,12 @@ class Plugin:
         self._config = config
         self.readiness = Readiness()
         self.verdict = Verdict()
-        about = About(config.name, metadata.version("dpupool"), serves_volumes=config.node is not None)
+        about = About(
+            config.name,
+            metadata.version("dpupool"),
+            serves_volumes=config.node is not None,
+            topology=config.node is not None and bool(config.node.pool),
+        )
         identity = IdentityService(about, self.readiness)
         self._node = _node_service(config.node, config.discovery) if config.node is not None else None
         registration = RegistrationService(config.name, config.host_endpoint, self.readiness, self.verdict)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from pathlib import Path
 
 from csi_plugin.node.model import Device, FileSystem
 from csi_plugin.node.tools import run
@@ -21,6 +22,8 @@ BLKID_AMBIVALENT = 8
 """blkid(8)."""
 FSCK_REPAIRED = 0b11
 """e2fsck(8): repaired, and wants a restart, which only a mounted root needs."""
+NOT_ALLOWED = "Permission denied"
+CAP_SYS_RESOURCE = 24
 _TYPE = re.compile(r"^(?:TYPE|PTTYPE)=(.+)$", re.MULTILINE)
 
 
@@ -88,7 +91,17 @@ class KernelFileSystems:
         grown = await run(*words, timeout_s=GROW_TIMEOUT_S)
         if grown.code:
             message = f"the {file_system.value} on {device.name} does not grow: {grown.words}"
-            raise DpuError(Reason.WRONG_STATE, message, remedy="correct what it names, then repeat the call")
+            remedy = "correct what it names, then repeat the call"
+            if NOT_ALLOWED in grown.words and not may_resize():
+                remedy = "give the plug-in the capability CAP_SYS_RESOURCE, which ext4 asks for"
+            raise DpuError(Reason.WRONG_STATE, message, remedy=remedy)
+
+
+def may_resize() -> bool:
+    """Whether the kernel lets this process grow a mounted ext4. Source: capabilities(7), proc(5)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> CAP_SYS_RESOURCE & 1)
 
 
 async def _read(device: Device) -> None:

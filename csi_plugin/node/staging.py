@@ -61,9 +61,17 @@ class Stager:
             return "nothing was staged there"
         if staging.function:
             await self._host.functions.give_back(staging.function)
+        elif staging.capability.access is AccessType.BLOCK:
+            await self._unprotect(staging)
         await self._host.discovery.release(staging.disk)
         self._host.records.put(VolumeRecord(volume_id=volume_id))
         return "unstaged"
+
+    async def _unprotect(self, staging: Staging) -> None:
+        """Write protection outlives its reason: the next to stage this disk may be one who writes."""
+        device = await self._host.discovery.look(staging.disk)
+        if device is not None:
+            await self._host.locks.protect(device, on=False)
 
     async def _refuse_when_staged(self, volume_id: str, known: Staging, wanted: Staging) -> None:
         """An intent that came to nothing may be replaced."""
