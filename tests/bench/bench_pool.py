@@ -3,10 +3,12 @@
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from statistics import median
 from time import process_time
+
+import msgspec
 
 from coordinator.core.pool.allowance import NodeAllowance
 from coordinator.core.pool.arena import Arena
@@ -15,12 +17,14 @@ from coordinator.core.pool.decide import decide
 from coordinator.core.pool.drain_rules import DrainContext
 from coordinator.core.pool.estimator import Demand, estimate
 from coordinator.core.pool.model import HOSTNAME, ZONE, Node, NodeGroup, Owner, Pod
+from coordinator.core.pool.observation import GroupObservation, Observation
 from coordinator.core.pool.options import PoolOptions, ScaleDownOptions
 from coordinator.core.pool.predicates import Predicates
+from coordinator.core.pool.record import record, to_json
 from coordinator.core.pool.removals import simulate_removals
 from coordinator.core.pool.scheduling import AffinityTerm, PodShape, SpreadConstraint
 from coordinator.core.pool.selectors import Operator, Requirement, Selector
-from coordinator.core.pool.snapshot import Snapshot
+from coordinator.core.pool.snapshot import Known, Snapshot, read
 from coordinator.core.pool.state import PoolState
 
 MIB = 1024**2
@@ -114,11 +118,68 @@ def affine_cluster(nodes: int) -> Snapshot:
     return Snapshot(1e9, members, tuple(pods), groups=(group,))
 
 
+def observed(nodes: int) -> Observation:
+    """The affine cluster as its objects come from the API, each with a copy of everything in it."""
+    seen = affine_cluster(nodes)
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "web", "controller": True}
+    web = {"matchLabels": {"app": "apart"}}
+    apart = {"topologyKey": HOSTNAME, "labelSelector": web}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
+    even = {"topologyKey": ZONE, "maxSkew": 5, "labelSelector": {"matchLabels": {"app": "even"}}}
+
+    def pod(one: Pod) -> bytes:
+        requests = {"cpu": f"{one.shape.packing[0]}m", "memory": str(one.shape.packing[1])}
+        spec: dict[str, object] = {"containers": [{"name": "main", "resources": {"requests": requests}}]}
+        spec |= {"nodeName": one.node, "restartPolicy": "Always", "terminationGracePeriodSeconds": 30}
+        spec |= {"affinity": affinity} if one.shape.anti_affinity else {}
+        spec |= {"topologySpreadConstraints": [even]} if one.shape.spread else {}
+        metadata = {"name": one.name, "namespace": "default", "labels": dict(one.labels), "ownerReferences": [owner]}
+        status = {"phase": "Running" if one.node else "Pending", "conditions": [{"type": "Ready", "status": "True"}]}
+        return msgspec.json.encode({"metadata": metadata, "spec": spec, "status": status})
+
+    def node(one: Node) -> dict[str, object]:
+        sizes = {"cpu": f"{one.capacity['cpu']}m", "memory": str(one.capacity["memory"]), "pods": "110"}
+        return {"metadata": {"name": one.name, "labels": dict(one.labels)}, "status": {"capacity": sizes}}
+
+    (group,) = seen.groups
+    template = node(group.template) if group.template else None
+    names = [one.name for one in seen.nodes]
+    pools = [GroupObservation("a", 0, group.maximum, group.target, template, nodes=names)]
+    pods = [msgspec.json.decode(pod(one)) for one in seen.pods]
+    return Observation(seen.now_s, nodes=[node(one) for one in seen.nodes], pods=pods, groups=pools)
+
+
+@lru_cache(maxsize=1)
+def observed_once(nodes: int) -> tuple[Observation, Known]:
+    """Made and read once before the clock runs."""
+    seen, known = observed(nodes), Known()
+    read(seen, known)
+    return seen, known
+
+
+def bench_read(nodes: int) -> str:
+    """The first look at a cluster: every object is read."""
+    return f"{len(read(observed_once(nodes)[0]).pods)} pods"
+
+
+def bench_observed_loop(nodes: int) -> str:
+    """The same loop from the objects of the API on, one in a hundred of them new: reading, deciding, the record."""
+    seen, known = observed_once(nodes)
+    pods = [msgspec.json.decode(msgspec.json.encode(one)) if n % 100 == 0 else one for n, one in enumerate(seen.pods)]
+    options = PoolOptions(down=ScaleDownOptions(max_parallel=100))
+    made = record(replace(seen, pods=pods), PoolState(), options, known=known)
+    size = len(to_json(made)) / MIB
+    assert not made.decision.left_out
+    return f"{len(made.decision.state.unneeded_since)} unneeded, record of {size:.0f} MiB"
+
+
 BENCHES: dict[Callable[[int], str], tuple[tuple[int, ...], float]] = {
     bench_estimator: ((6375, 12_750, 25_500, 51_000), 0.2),
     bench_scale_up: ((125, 250, 500, 1000), 1.0),
     bench_removal: ((125, 250, 500, 1000), 2.0),
     bench_full_loop: ((625, 1250, 2500, 5000), 10.0),
+    bench_read: ((625, 1250, 2500, 5000), 10.0),
+    bench_observed_loop: ((625, 1250, 2500, 5000), 10.0),
 }
 
 
@@ -127,6 +188,8 @@ def measure(runs: int) -> Iterator[Finding]:
     for bench, (sizes, _) in BENCHES.items():
         for size in sizes:
             seconds, answer = [], ""
+            if bench in {bench_read, bench_observed_loop}:
+                observed_once(size)
             for _ in range(runs):
                 began = process_time()
                 answer = bench(size)
@@ -143,7 +206,7 @@ def main() -> None:
         growth = f"x{found.seconds / max(before.seconds, 1e-6):.1f}" if same and before else ""
         size, goal = goals[found.name]
         aim = f"goal {goal} s" if found.size == size else ""
-        print(f"{found.name:16} {found.size:6} {found.seconds:7.3f} s {growth:6} {found.answer} {aim}")
+        print(f"{found.name:19} {found.size:6} {found.seconds:7.3f} s {growth:6} {found.answer} {aim}")
         before = found
     print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB (goal 1536)")
 

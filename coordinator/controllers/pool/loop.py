@@ -19,6 +19,7 @@ from coordinator.controllers.pool.stopwatch import LIMITS_S, Stopwatch
 from coordinator.controllers.pool.view import View
 from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.record import LoopRecord, record
+from coordinator.core.pool.snapshot import Known
 from coordinator.core.pool.state import PoolState
 from coordinator.core.pool.watch import Limit
 from proto.errors import DpuError
@@ -77,6 +78,7 @@ class PoolLoop:
         self._compute = compute
         self._news = asyncio.Event()
         self._led = False
+        self._known = Known()
         timing, namespace = settings.election, settings.namespace
         self._election = Election(api, settings.identity, monotonic, namespace=namespace, timing=timing)
         self._sight = Sight(api, self._news.set, settings.options.health)
@@ -119,7 +121,7 @@ class PoolLoop:
         view = look()
         seen = self._sight.observation(view)
         over = Stopwatch(self._monotonic, {**LIMITS_S, **self._settings.limits_s})
-        made: LoopRecord = await self._compute(record, seen, steps.state, self._settings.options, over)
+        made: LoopRecord = await self._compute(record, seen, steps.state, self._settings.options, over, self._known)
         if self._records is not None:
             await self._keep(self._records, made)
         for one in made.decision.left_out:

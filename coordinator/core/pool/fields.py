@@ -129,8 +129,8 @@ def _short(value: Any) -> str:
 def seen_mapping(of: Any, *path: str) -> Json:
     """The mapping at a path; an empty one when there is none, or something else. Never raises."""
     for key in path:
-        of = of.get(key) if isinstance(of, Mapping) else None
-    return of if isinstance(of, Mapping) else NOTHING
+        of = of.get(key) if isinstance(of, dict) else None
+    return of if isinstance(of, dict) else NOTHING
 
 
 def seen_text(of: Any, *path: str) -> str:
@@ -142,4 +142,4 @@ def seen_text(of: Any, *path: str) -> str:
 def seen_items(of: Any, *path: str) -> Iterator[Json]:
     """The mappings in the list at a path; what else is there is passed over. Never raises."""
     found = seen_mapping(of, *path[:-1]).get(path[-1])
-    yield from (item for item in found if isinstance(item, Mapping)) if isinstance(found, list | tuple) else ()
+    yield from (item for item in found if isinstance(item, dict)) if isinstance(found, list | tuple) else ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from coordinator.core.pool.fields import Json, seen_text
+from coordinator.core.pool.fields import Json, seen_mapping, seen_text
 from coordinator.core.pool.model import Owner
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -64,27 +64,26 @@ def each(
 
     Of several with one name the first in the order of their content is read, whatever the order of arrival.
     """
-    listed = list(things)
-    names = [name_of(thing, namespaced=namespaced) for thing in listed]
-    again = {name for name, times in Counter(names).items() if times > 1}
+    listed = [(name_of(thing, namespaced=namespaced), thing) for thing in things]
+    again = {name for name, times in Counter(name for name, _ in listed).items() if times > 1}
     if again:
-        listed = [*(one for one, name in zip(listed, names, strict=True) if name not in again)] + [
-            one for name in sorted(again) for one in _first(listed, names, name, kind, bad)
+        listed = [pair for pair in listed if pair[0] not in again] + [
+            (name, one) for name in sorted(again) for one in _first(listed, name, kind, bad)
         ]
     found = []
-    for thing in listed:
-        name = name_of(thing, namespaced=namespaced)
+    for name, thing in listed:
         try:
-            check(isinstance(thing, Mapping), "it is no mapping", "metadata", "give Kubernetes objects")
-            check(bool(seen_text(thing, "metadata", "name")), "the name is missing", "metadata.name", "give it a name")
+            if not name:
+                check(isinstance(thing, dict), "it is no mapping", "metadata", "give Kubernetes objects")
+                check(bool(name), "the name is missing", "metadata.name", "give it a name")
             found.append(parse(thing))
         except DpuError as error:
             bad.append(told(f"{kind} {name}", error))
     return found
 
 
-def _first(listed: Sequence[Json], names: Sequence[str], name: str, kind: str, bad: list[BadObject]) -> list[Json]:
-    same = [one for one, own in zip(listed, names, strict=True) if own == name]
+def _first(listed: Sequence[tuple[str, Json]], name: str, kind: str, bad: list[BadObject]) -> list[Json]:
+    same = [one for own, one in listed if own == name]
     if not name:
         return same
     remedy = "give objects distinct names, and list each once"
@@ -94,7 +93,8 @@ def _first(listed: Sequence[Json], names: Sequence[str], name: str, kind: str, b
 
 def name_of(thing: Json, *, namespaced: bool = True) -> str:
     """Namespace and name, the name alone of what has no namespace; empty without a name."""
-    namespace, name = seen_text(thing, "metadata", "namespace"), seen_text(thing, "metadata", "name")
+    metadata = seen_mapping(thing, "metadata")
+    namespace, name = seen_text(metadata, "namespace"), seen_text(metadata, "name")
     return f"{namespace or 'default'}/{name}" if namespaced and name else name
 
 

@@ -35,14 +35,15 @@ def parse_shape(pod: Json, volume_terms: tuple[tuple[NodeTerm, ...], ...] = ()) 
     metadata, spec = mapping(pod, "metadata", ""), mapping(pod, "spec", "")
     namespace = text(metadata, "namespace", "metadata") or "default"
     labels = text_map(metadata, "labels", "metadata")
+    requests, packing = _requests(spec)
     affinity, where = mapping(spec, "affinity", "spec"), "spec.affinity"
     required = mapping(mapping(affinity, "nodeAffinity", where), REQUIRED, f"{where}.nodeAffinity")
     terms = items(required, "nodeSelectorTerms", f"{where}.nodeAffinity")
     return PodShape(
         namespace=namespace,
         labels=tuple(sorted(labels.items())),
-        requests=_requests(spec),
-        packing=_packing(spec),
+        requests=requests,
+        packing=packing,
         node_selector=tuple(sorted(text_map(spec, "nodeSelector", "spec").items())),
         node_terms=parse_node_terms(terms, f"{where}.nodeAffinity.nodeSelectorTerms"),
         tolerations=tuple(
@@ -95,14 +96,17 @@ def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
         total[name] = total.get(name, 0) + amount
 
 
-def _requests(spec: Json) -> tuple[tuple[str, int], ...]:
-    """Sum of the containers, or the largest start-up step if that needs more, plus overhead.
+def _requests(spec: Json) -> tuple[tuple[tuple[str, int], ...], tuple[int, int]]:
+    """Sum of the containers, or the largest start-up step if that needs more, plus overhead; and CPU and memory of the
+
+    ordinary containers alone.
 
     Source: k8s.io/component-helpers resource.PodRequests (side cars count from their start on).
     """
     total: dict[str, int] = {}
     for at, container in enumerate(items(spec, "containers", "spec")):
         _add(total, _listed(container, f"spec.containers[{at}]"))
+    packing = total.get("cpu", 0), total.get("memory", 0)
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
     for at, container in enumerate(items(spec, "initContainers", "spec")):
@@ -122,14 +126,7 @@ def _requests(spec: Json) -> tuple[tuple[str, int], ...]:
         if amount > LARGEST:
             message = f"the containers together request more than 2^53 of {name}"
             raise DpuError(Reason.INVALID, message, field="spec.containers", remedy="check the units")
-    return tuple(sorted((name, amount) for name, amount in total.items() if amount))
-
-
-def _packing(spec: Json) -> tuple[int, int]:
-    total: dict[str, int] = {}
-    for at, container in enumerate(items(spec, "containers", "spec")):
-        _add(total, _listed(container, f"spec.containers[{at}]"))
-    return total.get("cpu", 0), total.get("memory", 0)
+    return tuple(sorted((name, amount) for name, amount in total.items() if amount)), packing
 
 
 def _ports(spec: Json) -> tuple[HostPort, ...]:

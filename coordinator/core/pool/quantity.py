@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from proto.errors import DpuError
@@ -81,7 +82,20 @@ def _ceil(amount: Fraction) -> int:
 
 def amount_of(resource: str, value: Any, field: str) -> int:
     """A quantity in the unit the pool counts that resource in: CPU in thousandths, all others whole."""
-    return milli(value, field) if resource == "cpu" else whole(value, field)
+    try:
+        return _known(resource == "cpu", value) if type(value) is str else _counted(resource == "cpu", value, field)
+    except DpuError:
+        return _counted(resource == "cpu", value, field)  # once more, for the error to name the field
+
+
+@lru_cache(maxsize=1 << 16)
+def _known(thousandths: bool, value: str) -> int:  # noqa: FBT001 - the unit
+    """Clusters repeat a few texts in hundreds of thousands of objects."""
+    return _counted(thousandths, value, "")
+
+
+def _counted(thousandths: bool, value: Any, field: str) -> int:  # noqa: FBT001 - the unit
+    return milli(value, field) if thousandths else whole(value, field)
 
 
 def written(resource: str, amount: int) -> str:

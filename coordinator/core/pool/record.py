@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from coordinator.core.pool.decide import Decision, decide
 from coordinator.core.pool.observation import Observation
 from coordinator.core.pool.options import PoolOptions
-from coordinator.core.pool.snapshot import read
+from coordinator.core.pool.snapshot import Known, read
 from coordinator.core.pool.state import PoolState
 from coordinator.core.pool.watch import Over, Watch, never, replaying
 from proto.errors import DpuError
@@ -34,24 +35,36 @@ class LoopRecord:
     cuts: Mapping[str, int] = field(default_factory=dict)
 
 
-def record(seen: Observation, state: PoolState, options: PoolOptions, over: Over = never) -> LoopRecord:
+def record(
+    seen: Observation, state: PoolState, options: PoolOptions, over: Over = never, known: Known | None = None
+) -> LoopRecord:
     """Decide on an observation and keep both.
 
     Args:
         seen, state, options: of the decision.
         over: says when a part of it has taken too long.
+        known: pods that earlier loops have read, see `Known`.
     """
     watch = Watch(over)
-    decision = decide(read(seen), state, options, watch)
+    decision = decide(read(seen, known), state, options, watch)
     return LoopRecord(seen, state, options, decision, cuts=dict(sorted(watch.cuts.items())))
 
 
 def to_json(thing: LoopRecord | Decision) -> bytes:
     """The thing as JSON, the same bytes for the same content."""
-    plain = msgspec.to_builtins(thing, str_keys=True)
+    try:
+        return msgspec.json.encode(thing, order="deterministic")
+    except (
+        TypeError,
+        OverflowError,
+    ):  # priorities are keys that are no text; objects left out hold numbers of any size
+        return _plainly(msgspec.to_builtins(thing, str_keys=True))
+
+
+def _plainly(plain: Any) -> bytes:
     try:
         return msgspec.json.encode(plain, order="deterministic")
-    except OverflowError:  # an object that was left out holds a number beyond 64 bits
+    except OverflowError:
         return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -12,7 +12,7 @@ from coordinator.core.pool.model import Budget, Controller, GroupOptions, Node, 
 from coordinator.core.pool.observation import GroupObservation, Observation
 from coordinator.core.pool.parse_objects import parse_budget, parse_controller, parse_node, parse_pod
 from coordinator.core.pool.scheduling import PodShape
-from coordinator.core.pool.volumes import VolumePlaces, parse_claim, parse_volume
+from coordinator.core.pool.volumes import Terms, VolumePlaces, parse_claim, parse_volume
 from proto.errors import DpuError
 
 __all__ = ["BadObject", "Snapshot", "read"]
@@ -51,10 +51,41 @@ class Snapshot:
         return [pod for pod in self.pods if not pod.node and pod.deleted_s is None]
 
 
-def read(seen: Observation) -> Snapshot:
-    """Parse what was observed; objects with errors are named and left out."""
+class Known:
+    """Pods as they were read before: one that has not changed since, which is the very same object, is not read again.
+
+    Only for who never changes an object in place; then every read gives what it would give without.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, tuple[Json, tuple[Terms, ...], Pod]] = {}
+        self._now: dict[int, tuple[Json, tuple[Terms, ...], Pod]] = {}
+
+    def pod(self, thing: Json, terms: tuple[Terms, ...], shapes: dict[PodShape, PodShape]) -> Pod:
+        """The pod of an object."""
+        held = self._before.get(id(thing))
+        if held is not None and held[0] is thing and held[1] == terms:
+            shapes.setdefault(held[2].shape, held[2].shape)
+        else:
+            held = thing, terms, parse_pod(thing, volume_terms=terms, shapes=shapes)
+        self._now[id(thing)] = held
+        return held[2]
+
+    def turn(self) -> None:
+        """Forget what the last read did not meet."""
+        self._before, self._now = self._now, {}
+
+
+def read(seen: Observation, known: Known | None = None) -> Snapshot:
+    """Parse what was observed; objects with errors are named and left out.
+
+    Args:
+        seen: what was observed.
+        known: what earlier reads have read, and this one adds to.
+    """
     bad: list[BadObject] = []
     shapes: dict[PodShape, PodShape] = {}
+    known = known or Known()
     listed = _distinct(seen.groups, bad)
     members = _members(listed, bad)
     places = VolumePlaces(
@@ -67,7 +98,8 @@ def read(seen: Observation) -> Snapshot:
         return parse_node(thing, members.get(name_of(thing, namespaced=False), ""))
 
     nodes = each(seen.nodes, "node", node_of, bad, namespaced=False)
-    pods = each(seen.pods, "pod", lambda thing: parse_pod(thing, volume_terms=places.of(thing), shapes=shapes), bad)
+    pods = each(seen.pods, "pod", lambda thing: known.pod(thing, places.of(thing), shapes), bad)
+    known.turn()
     pods = without_circles(pods, "pod", bad)
     budgets = each(seen.budgets, "poddisruptionbudget", parse_budget, bad)
     controllers = None if seen.controllers is None else _controllers(seen.controllers, bad)

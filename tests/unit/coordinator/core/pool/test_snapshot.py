@@ -6,7 +6,7 @@ import pytest
 
 from coordinator.core.pool.dump import read_dump
 from coordinator.core.pool.observation import Observation
-from coordinator.core.pool.snapshot import read
+from coordinator.core.pool.snapshot import Known, read
 from proto.errors import DpuError
 from tests.unit.coordinator.core.pool.objects import NOW_S, budget, group, node, pod
 
@@ -132,6 +132,17 @@ def test_owners_in_a_circle_are_named_and_others_kept() -> None:
         "controller ReplicaSet default/b",
     ]
     assert sorted(name for _, _, name in snapshot.controllers or {}) == ["c", "d"]
+
+
+def test_pods_that_have_not_changed_are_not_read_again_and_others_are() -> None:
+    known, kept, old = Known(), pod("kept"), pod("changed", "1")
+    first = read(Observation(NOW_S, pods=[kept, old]), known)
+    seen = Observation(NOW_S, pods=[kept, pod("changed", "2"), pod("new")])
+    second = read(seen, known)
+    assert second == read(seen)
+    assert second.pods[1] is first.pods[1]
+    assert [one.shape.request("cpu") for one in second.pods] == [2000, 1000, 1000]
+    assert second.pods[1].shape is second.pods[2].shape
 
 
 def test_a_dump_is_sorted_by_kind() -> None:
