@@ -138,12 +138,12 @@ class Cluster(Fleet):
         found = self.api.of(Foreign.POD).get(pod, {"spec": {}})
         return str(found["spec"].get("nodeName") or "")
 
-    async def wait(self, what: str, true: Callable[[], Any], within_s: float = 1800.0) -> None:
-        """Wait in virtual time for what the sentence says."""
+    async def wait(self, what: str, true: Callable[[], Any], within_s: float = 1800.0, every_s: float = 2.0) -> None:
+        """Wait in virtual time for what the sentence says, looking every so often."""
         end_s = self.loop.time() + within_s
         while not true():
             assert self.loop.time() < end_s, f"{what}: {self.state()}"
-            await asyncio.sleep(2)
+            await asyncio.sleep(every_s)
 
     def state(self) -> str:
         """Pools, machines and leases in a few words, for failures."""

@@ -176,9 +176,7 @@ async def services(
         wait: until everything was listed.
     """
     used, beyond = api or plant.api, outside or plant
-    context = Context(
-        api=used, outside=beyond, caches=Caches(), events=Recorder(used, now), clock=now, timing=timing
-    )
+    context = Context(api=used, outside=beyond, caches=Caches(), events=Recorder(used, now), clock=now, timing=timing)
     controllers = Controllers(context, ControllerMetrics(CollectorRegistry()))
 
     async def measure(backend: str) -> int | None:

@@ -61,26 +61,11 @@ def check_sound(fleet: Fleet, machines: int) -> None:
     assert set(fleet.api.of(Foreign.NODE)) == {one["metadata"]["name"] for one in fleet.machines()}
 
 
-def test_a_thousand_machines_are_asked_for_made_and_joined_though_one_in_twenty_servers_fails() -> None:
-    async def life(loop: VirtualLoop) -> None:
-        fleet = Fleet(loop=loop, seed=3)
-        await fleet.stock(1052, broken=50)
-        pools = pool_loop(fleet, fleet.api, "a")
-        async with alive(fleet.deploy(), pools.run(), fleet.join(), fleet.schedule()):
-            await asyncio.sleep(1)
-            await ask_for(fleet, 1000)
-            await until_placed(fleet, 1000)
-            check_sound(fleet, 1000)
-            assert fleet.api.of(Kind.POOL)["work"]["spec"]["replicas"] == 1000
-            assert pools.hands.most_at_once == WIDTH
-
-    in_virtual_time(life)
-
-
-async def lives(fleet: Fleet, number: int, dice: random.Random, goal: "asyncio.Task[None]") -> bool:
-    """A loop that dies somewhere, unless the goal is reached before; whether it died."""
-    fate = Fate(die_at=dice.randint(1, 260))
-    task = asyncio.ensure_future(pool_loop(fleet, Mortal(fleet.api, fate), f"life-{number}", loop_s=10.0).run())
+async def lives(fleet: Fleet, number: int, die_at: int, goal: "asyncio.Task[None]") -> bool:
+    """A loop that dies at a point, unless the goal is reached before; whether it died."""
+    fate = Fate(die_at=die_at)
+    pools = pool_loop(fleet, Mortal(fleet.api, fate), f"life-{number}", loop_s=10.0)
+    task = asyncio.ensure_future(pools.run())
     died = asyncio.ensure_future(fate.died.wait())
     await asyncio.wait({died, goal, task}, return_when=asyncio.FIRST_COMPLETED)
     assert not task.done() or task.exception() is None
@@ -88,17 +73,39 @@ async def lives(fleet: Fleet, number: int, dice: random.Random, goal: "asyncio.T
         while not one.done():
             one.cancel()
             await asyncio.sleep(0)
+    assert pools.hands.most_at_once <= WIDTH
     return fate.died.is_set()
 
 
-async def survive(fleet: Fleet, dice: random.Random, goal: "asyncio.Task[None]") -> int:
-    """Loops one after the other, until the goal is reached; how many died."""
+async def survive(fleet: Fleet, dice: random.Random, goal: "asyncio.Task[None]", longest: int = 260) -> int:
+    """Loops one after the other, each of so many points at most, until the goal is reached; how many died."""
     deaths = number = 0
     while not goal.done():
         number += 1
-        deaths += await lives(fleet, dice.randint(0, 1 << 30), dice, goal)
+        deaths += await lives(fleet, dice.randint(0, 1 << 30), dice.randint(1, longest), goal)
     await goal
     return deaths
+
+
+@pytest.mark.timeout(420)
+def test_a_thousand_machines_are_made_and_join_and_go_though_servers_fail_and_the_loop_is_killed() -> None:
+    async def life(loop: VirtualLoop) -> None:
+        fleet, dice = Fleet(loop=loop, seed=3), random.Random(3)
+        await fleet.stock(1052, broken=50)
+        async with alive(fleet.deploy(), fleet.join(), fleet.schedule()):
+            await asyncio.sleep(1)
+            await ask_for(fleet, 1000)
+            placing = asyncio.ensure_future(until_placed(fleet, 1000, 40_000))
+            deaths = await survive(fleet, dice, placing, longest=4000)
+            check_sound(fleet, 1000)
+            assert fleet.api.of(Kind.POOL)["work"]["spec"]["replicas"] == 1000
+            await fleet.api.delete(Kind.POOL, "work")
+            deaths += await survive(fleet, dice, asyncio.ensure_future(until_gone(fleet, 40_000)), longest=8000)
+        assert deaths >= 2
+        assert fleet.twice == []
+        assert fleet.leaks() == []
+
+    in_virtual_time(life)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -14,7 +14,7 @@ from coordinator.endpoints.autoscaler.groups import Groups
 from coordinator.endpoints.autoscaler.provider import CloudProvider
 from proto.clusterautoscaler.externalgrpc import externalgrpc_pb2 as pb
 from tests.fakes.cluster import Cluster
-from tests.fakes.fleet import pending_pod
+from tests.fakes.fleet import node, pending_pod
 from tests.fakes.virtual import VirtualLoop, at_once, in_virtual_time
 
 pytestmark = pytest.mark.faults
@@ -125,6 +125,21 @@ def test_a_machine_that_never_registers_is_given_up_and_its_server_is_left_alone
         assert cluster.api.of(Kind.HOST)["s0000"]["spec"]["lease"]["failedAt"]
         assert set(cluster.leases()) == {"s0001"}
         assert ("machine gone", silent) in cluster.story
+
+    in_a_cluster(2, story)
+
+
+def test_a_node_that_registers_when_its_machine_has_just_gone_is_taken_away() -> None:
+    async def story(cluster: Cluster) -> None:
+        cluster.silent = {"s0000"}
+        await cluster.pool("work", provisionTimeoutSeconds=240)
+        await ask(cluster, "p1")
+        silent = machine_name("work", "s0000")
+        await cluster.wait("it is given up", lambda: ("machine gone", silent) in cluster.story, every_s=0.01)
+        spec = {"providerID": f"dpupool://default/{silent}"}
+        await cluster.api.create(Foreign.NODE, node(silent) | {"spec": spec})
+        await cluster.wait("the node is gone", lambda: ("node gone", silent) in cluster.story, 60)
+        await cluster.wait("the removal is forgotten", lambda: not pool(cluster)["spec"]["removals"], 60)
 
     in_a_cluster(2, story)
 

@@ -235,14 +235,15 @@ class Steps:
         return [
             node
             for name, node in sorted(view.nodes.items())
-            if self._bereft(node) or (not provider_of(node) and name in leaving and name not in machines)
+            if self._bereft(node, leaving) or (not provider_of(node) and name in leaving and name not in machines)
         ]
 
-    def _bereft(self, node: Json) -> bool:
-        """Whether a node carries our provider ID, and there is no such machine."""
+    def _bereft(self, node: Json, leaving: set[str]) -> bool:
+        """Whether a node of a pool carries our provider ID, and there is no such machine; it may have come late."""
         provider = provider_of(node)
-        ours = bool(pool_of(node)) and provider.startswith(PROVIDER_SCHEME)
-        return ours and self.sight[Kind.MACHINE].get(provider.removeprefix(PROVIDER_SCHEME)) is None
+        key = provider.removeprefix(PROVIDER_SCHEME)
+        of_pool = bool(pool_of(node)) or key.rpartition("/")[2] in leaving
+        return of_pool and provider.startswith(PROVIDER_SCHEME) and self.sight[Kind.MACHINE].get(key) is None
 
     async def _marked(self, view: View, leave: Leave) -> bool:
         """Whether the server of a machine that failed is marked, so that it is not chosen again at once."""
