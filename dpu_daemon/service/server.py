@@ -12,7 +12,9 @@ from grpc_reflection.v1alpha import reflection
 
 from dpu_daemon.engine.core import Core
 from dpu_daemon.engine.dpu import DpuEngine
+from dpu_daemon.engine.host import HostEngine
 from dpu_daemon.engine.storage import StorageEngine
+from dpu_daemon.service.cpu import CpuService
 from dpu_daemon.service.gate import Gate
 from dpu_daemon.service.host import About, HostService
 from dpu_daemon.service.lifecycle import LifecycleService
@@ -23,6 +25,8 @@ from dpu_daemon.service.opi.services import add_opi
 from dpu_daemon.service.storage import StorageService
 from dpu_daemon.service.target import TargetService
 from proto.dpu.v1 import (
+    cpu_pb2,
+    cpu_pb2_grpc,
     host_pb2,
     host_pb2_grpc,
     lifecycle_pb2,
@@ -59,7 +63,7 @@ class DaemonServer:
 
     Args:
         about: this daemon.
-        engine: of a DPU or of a storage node.
+        engine: of a DPU, of a storage node or of a host.
         metrics: where calls are counted.
         identity: read anew for each connection when it changed; None serves without TLS, for a Unix socket alone.
     """
@@ -67,7 +71,7 @@ class DaemonServer:
     def __init__(
         self,
         about: About,
-        engine: DpuEngine | StorageEngine,
+        engine: DpuEngine | StorageEngine | HostEngine,
         metrics: Metrics,
         identity: Callable[[], Identity] | None,
     ) -> None:
@@ -81,7 +85,7 @@ class DaemonServer:
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._names = ("", *names)
 
-    def _add_services(self, about: About, engine: DpuEngine | StorageEngine) -> tuple[str, ...]:
+    def _add_services(self, about: About, engine: DpuEngine | StorageEngine | HostEngine) -> tuple[str, ...]:
         services: list[tuple[Callable[..., Any], object]] = [
             (host_pb2_grpc.add_HostServiceServicer_to_server, HostService(about, engine.core, engine.slots))
         ]
@@ -93,6 +97,9 @@ class DaemonServer:
                 (lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleService(engine)),
             ]
             files += [storage_pb2, network_pb2, lifecycle_pb2]
+        elif isinstance(engine, HostEngine):
+            services += [(cpu_pb2_grpc.add_CpuServiceServicer_to_server, CpuService(engine))]
+            files += [cpu_pb2]
         else:
             services += [(target_pb2_grpc.add_TargetServiceServicer_to_server, TargetService(engine))]
             files += [target_pb2]

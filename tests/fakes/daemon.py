@@ -18,6 +18,7 @@ import grpc.aio
 from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
+from dpu_daemon.engine.host import HostEngine
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.storage import StorageEngine
@@ -25,6 +26,7 @@ from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.server import DaemonServer, Identity
 from tests.fakes.drivers import FakeBlock, FakeBus, FakeLinks, FakeProber, FakeSeedWriter, FakeSwitch
+from tests.fakes.groups import FakeGroups, FakeSampler
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import World
 
@@ -39,7 +41,7 @@ class RunningDaemon:
     name: str
     address: str
     world: World
-    engine: DpuEngine | StorageEngine
+    engine: DpuEngine | StorageEngine | HostEngine
     channels: list[grpc.aio.Channel]
 
     def channel(self, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
@@ -109,8 +111,24 @@ async def fake_storage(
 
 
 @asynccontextmanager
+async def fake_host(
+    directory: Path,
+    groups: FakeGroups,
+    *,
+    name: str = "host-1",
+    identity: Callable[[], Identity] | None = None,
+) -> AsyncIterator[RunningDaemon]:
+    """A daemon in mode host on groups in memory."""
+    journal = directory / f"{name}.db"
+    engine = await HostEngine.open(Journal(journal), groups, FakeSampler(), FAST)
+    about = About(name=name, version="test", mode="host", journal=journal)
+    async with _serving(about, engine, World(), identity) as running:
+        yield running
+
+
+@asynccontextmanager
 async def _serving(
-    about: About, engine: DpuEngine | StorageEngine, world: World, identity: Callable[[], Identity] | None
+    about: About, engine: DpuEngine | StorageEngine | HostEngine, world: World, identity: Callable[[], Identity] | None
 ) -> AsyncIterator[RunningDaemon]:
     server = DaemonServer(about, engine, Metrics(), identity)
     port = await server.start("127.0.0.1:0")

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.cgroup import UNLIMITED, Group, Hierarchy, Knob, Layer, QosClass, Write
-from proto.cpuset import Mask, parse
+from dpu_daemon.model.cpu import CpuPlace
+from dpu_daemon.model.usage import Sampled, Usage
+from proto.cpuset import Mask, members, parse
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -41,6 +43,7 @@ class FakeGroups:
         self.kill_after: int | None = None
         self.writes: list[Write] = []
         self.vanishing: list[str] = []
+        self._alarm: Lost = lambda _sentence: None
         for path, parent, layer in (
             ("kubepods", "", Layer.ROOT),
             ("kubepods/burstable", "kubepods", Layer.QOS),
@@ -66,18 +69,21 @@ class FakeGroups:
                 )
             )
             self.container_names[pod, name] = f"{name}-id"
+        self._alarm(f"group of pod {pod} came")
         return path
 
     def end(self, pod: str) -> None:
         """The pod's groups are removed."""
         self.groups = {path: group for path, group in self.groups.items() if group.pod_uid != pod}
+        self._alarm(f"group of pod {pod} went")
 
     def _put(self, group: Group) -> None:
         cpuset = self.groups[group.parent].cpuset if group.parent else self._online
         self.groups[group.path] = replace(group, cpuset=cpuset, effective=cpuset)
 
     async def start(self, lost: Lost) -> None:
-        """Nothing to connect to."""
+        """Alarms go there from now on."""
+        self._alarm = lost
 
     async def stop(self) -> None:
         """Nothing to let go of."""
@@ -87,6 +93,12 @@ class FakeGroups:
 
     def online(self) -> Mask:
         return self._online
+
+    def places(self) -> list[CpuPlace]:
+        return [
+            CpuPlace(cpu=cpu, core=cpu // 2, uncore_cache=0, numa_node=0, socket=0, online=True)
+            for cpu in members(self._online)
+        ]
 
     def memory_bytes(self) -> int:
         return 8 << 30
@@ -136,3 +148,26 @@ class FakeGroups:
                 UNLIMITED in {each.quota_milli, write.value} or each.quota_milli <= write.value for each in below
             )
         return True
+
+
+class FakeSampler:
+    """Every group it follows uses one microsecond more each time it is asked."""
+
+    def __init__(self) -> None:
+        self._usage: dict[str, Usage] = {}
+        self._names: dict[str, tuple[str, str]] = {}
+
+    def follow(self, seen: Hierarchy) -> None:
+        self._usage = {path: self._usage.get(path, Usage()) for path in seen.groups}
+        self._names = {path: (group.pod_uid, group.container_id) for path, group in seen.groups.items()}
+
+    def sample(self) -> Sampled:
+        for usage in self._usage.values():
+            usage.cpu_usage_us += 1
+        return Sampled(unix_ms=1, groups=dict(self._usage))
+
+    def names(self) -> Mapping[str, tuple[str, str]]:
+        return self._names
+
+    def close(self) -> None:
+        self._usage.clear()

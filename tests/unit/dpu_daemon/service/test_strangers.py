@@ -16,7 +16,7 @@ from dpu_daemon.daemon import Certificates
 from dpu_daemon.service.roles import LOCAL, ROLES, Peer, Role, admit, peer_of
 from lab.ca import Authority, Identity, KeyPair
 from lab.ca import Role as CertificateRole
-from proto.dpu.v1 import host_pb2, lifecycle_pb2, network_pb2, storage_pb2, target_pb2
+from proto.dpu.v1 import cpu_pb2, host_pb2, lifecycle_pb2, network_pb2, storage_pb2, target_pb2
 from proto.dpu.v1.host_pb2_grpc import HostServiceStub
 from proto.dpu.v1.storage_pb2_grpc import StorageServiceStub
 from proto.errors import DpuError
@@ -164,7 +164,7 @@ async def test_while_a_certificate_cannot_be_read_the_old_one_serves(
 
 
 def test_every_method_of_every_service_has_its_roles() -> None:
-    files = (storage_pb2, network_pb2, lifecycle_pb2, host_pb2, target_pb2)
+    files = (storage_pb2, network_pb2, lifecycle_pb2, host_pb2, target_pb2, cpu_pb2)
     methods = {
         f"/{service.full_name}/{method.name}"
         for file in files
