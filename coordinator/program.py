@@ -188,7 +188,7 @@ async def _serve_csi(
         events=context.events,
         measure=measure,
     )
-    place = Place(backend=asked.backend, pools=asked.pools)
+    place = Place(backend=asked.backend, backends=context.outside.backends(), pools=asked.pools)
     settings = CsiSettings(name=asked.name, namespace=asked.namespace, place=place)
     server = CsiServer(CsiServices(settings, around), socket_path(asked.listen))
     parts.push_async_callback(server.close)

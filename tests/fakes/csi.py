@@ -189,7 +189,7 @@ async def services(
         events=context.events,
         measure=measure,
     )
-    place = Place(pools=pools or {})
+    place = Place(backends=beyond.backends(), pools=pools or {})
     made = CsiServices(CsiSettings(namespace=NAMESPACE, place=place), around)
     task = asyncio.create_task(controllers.run())
     try:

@@ -125,4 +125,4 @@ def test_every_case_of_csi_sanity_passes(csi_lab: RunningLab, access_type: str, 
     pending = {name for name, why in outcome.skipped.items() if why == "pending"}
     assert all(any(words in name for words in PENDING) for name in pending), pending
     assert {why for name, why in outcome.skipped.items() if name not in pending} <= LEFT_OUT
-    assert leftovers(csi_lab, tmp_path) == []
+    assert csi_lab.wait(lambda: not leftovers(csi_lab, tmp_path), lambda: leftovers(csi_lab, tmp_path)) == []

@@ -9,7 +9,7 @@ from proto.reasons import Reason
 DEFAULT_BYTES = 1 << 30
 """Size of a volume for which nobody asked for one."""
 SMALLEST_BYTES = MIB
-LARGEST_BYTES = 1 << 62
+LARGEST_BYTES = 1 << 60
 """Of the arithmetic; each backend has a limit of its own."""
 FIELD = "capacity_range"
 
@@ -57,7 +57,8 @@ def choose_size(wanted: SizeRange, source_bytes: int = 0) -> int:
         DpuError: INVALID or OUT_OF_RANGE.
     """
     wanted.check()
-    least = wanted.required_bytes or source_bytes or min(DEFAULT_BYTES, wanted.limit_bytes or DEFAULT_BYTES)
+    most = wanted.limit_bytes // MIB * MIB or DEFAULT_BYTES
+    least = wanted.required_bytes or source_bytes or min(DEFAULT_BYTES, most)
     if least < source_bytes:
         raise out_of_range(
             f"{spell_size(least)} is less than the source's {spell_size(source_bytes)}",

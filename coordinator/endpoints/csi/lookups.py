@@ -102,6 +102,7 @@ class Lookups:
         """
         self._objects.check_synced()
         backend = parse_parameters(parameters).backend or self._place.backend
+        self._place.check(backend)
         try:
             if asked:
                 check_capabilities(asked)

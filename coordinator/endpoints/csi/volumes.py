@@ -36,11 +36,27 @@ class Place:
 
     Attributes:
         backend: the default one.
+        backends: all that there are; empty when that is not known.
         pools: from which a backend is reached, by its name; one that is not here is reached from everywhere.
     """
 
     backend: str = "file"
+    backends: Sequence[str] = ()
     pools: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def check(self, backend: str) -> None:
+        """Refuse a backend that there is not.
+
+        Raises:
+            DpuError: INVALID.
+        """
+        if self.backends and backend not in self.backends:
+            raise DpuError(
+                Reason.INVALID,
+                f"storage backend {backend} is not configured",
+                field="parameters[backend]",
+                remedy=f"use one of {', '.join(sorted(self.backends))}",
+            )
 
     def pools_of(self, backend: str) -> Sequence[str]:
         """Pools that reach a backend; none for everywhere."""
@@ -78,6 +94,7 @@ class VolumeCalls:
     async def _begin(self, wish: VolumeWish) -> Volume:
         origin = origin_of(wish.source, self._find_source)
         backend = choose_backend(wish, origin, self._place.backend)
+        self._place.check(backend)
         pools_of_volume(self._place.pools_of(backend), wish.topology)
         size_bytes = choose_size(wish.size, origin.size_bytes)
         await self._objects.create(Kind.VOLUME, volume_body(wish, self._objects.namespace, backend, size_bytes))

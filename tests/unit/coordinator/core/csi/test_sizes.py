@@ -25,6 +25,7 @@ GIB = 1 << 30
         (4 * GIB, 0, 3 * GIB, 4 * GIB),
         (0, 3 * GIB, 3 * GIB, 3 * GIB),
         (0, 0, 5, MIB),
+        (0, MIB + 1, 0, MIB),
     ],
 )
 def test_the_least_size_within_the_range_that_holds_the_source(
@@ -54,13 +55,14 @@ def test_a_range_without_a_size_is_refused(required: int, limit: int, source: in
     assert refused.value.remedy
 
 
-@given(st.integers(0, LARGEST_BYTES), st.integers(0, LARGEST_BYTES), st.integers(0, 1 << 50))
+@given(st.integers(0, LARGEST_BYTES - MIB), st.integers(0, LARGEST_BYTES), st.integers(0, 1 << 50))
 def test_what_is_chosen_is_within_the_range_and_whole(required: int, limit: int, source: int) -> None:
     wanted = SizeRange(required, limit)
     try:
         size = choose_size(wanted, source)
-    except DpuError:  # the limit is too low
-        assert limit and limit < max(required, source, 1) + MIB
+    except DpuError:
+        least = -(-max(required, source, 1) // MIB) * MIB
+        assert 0 < limit < least or 0 < required < source
         return
     assert wanted.holds(size)
     assert size >= source
