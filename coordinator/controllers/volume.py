@@ -11,8 +11,9 @@ from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.neighbours import origins_of, users_of
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.objects.kinds import Kind
-from coordinator.core.objects.storage import Volume, VolumePhase
+from coordinator.core.objects.storage import Volume, VolumePhase, VolumeRequest
 from coordinator.core.storage.abilities import Ability, check_creation, check_deletion, require
+from coordinator.core.storage.source import Source, SourceKind
 from coordinator.core.storage.volume import VolumePlan, VolumeStep, health, plan_volume, settled_phase
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -69,12 +70,15 @@ class VolumeController:
         backend = self._backend(volume)
         traits = await backend.traits()
         check_creation(volume, plan.source, traits.abilities)
-        if traits.own_ids and volume.status.phase is not VolumePhase.CREATING:
-            await self._report(volume, VolumePhase.CREATING, "Creating", plan.why)
+        request = volume.status.request or _request(plan.size_bytes, plan.source)
+        if traits.own_ids and volume.status.request is None:
+            asking = msgspec.structs.replace(volume.status, request=request)
+            asked = msgspec.structs.replace(volume, status=asking)
+            await self._report(asked, VolumePhase.CREATING, "Creating", plan.why)
         began = time.monotonic()
-        made = await backend.create_volume(self._wish(volume, plan))
+        made = await backend.create_volume(self._wish(volume, request))
         spent = round(time.monotonic() - began, 4)
-        await self._settle(volume, plan, made, clone_seconds=spent)
+        await self._settle(volume, plan.why, made, request.size_bytes, clone_seconds=spent)
         self._context.events.tell(Kind.VOLUME, volume.metadata, "Created", f"{plan.why}, in {spent} s")
 
     async def _resize(self, volume: Volume, plan: VolumePlan) -> None:
@@ -82,7 +86,8 @@ class VolumeController:
         abilities = (await backend.traits()).abilities
         remedy = f"write {volume.status.size_bytes}"
         require(abilities, Ability.RESIZE, volume.spec.backend, field="spec.size", remedy=remedy)
-        await self._settle(volume, plan, await backend.resize_volume(volume.status.handle, plan.size_bytes))
+        made = await backend.resize_volume(volume.status.handle, plan.size_bytes)
+        await self._settle(volume, plan.why, made, plan.size_bytes)
         self._context.events.tell(Kind.VOLUME, volume.metadata, "Resized", plan.why)
 
     async def _delete(self, volume: Volume, plan: VolumePlan) -> None:
@@ -96,27 +101,22 @@ class VolumeController:
 
     async def _lost(self, volume: Volume, backend: Backend) -> str:
         """Handle of a volume that was asked for and whose making was not written down; empty when it never was."""
-        traits = await backend.traits()
-        if not traits.own_ids:
+        if not (await backend.traits()).own_ids:
             return volume.metadata.uid
-        if volume.status.phase is not VolumePhase.CREATING:
-            return ""
-        undeleted = msgspec.structs.replace(
-            volume, metadata=msgspec.structs.replace(volume.metadata, deletion_timestamp=None)
-        )
-        plan = plan_volume(undeleted, origins_of(self._context.caches, volume), users_of(self._context.caches, volume))
-        return await backend.find_volume(self._wish(volume, plan))
+        request = volume.status.request
+        return await backend.find_volume(self._wish(volume, request)) if request else ""
 
     def _backend(self, volume: Volume) -> Backend:
         return self._context.outside.backend(volume.spec.backend)
 
-    def _wish(self, volume: Volume, plan: VolumePlan) -> VolumeWish:
+    def _wish(self, volume: Volume, request: VolumeRequest) -> VolumeWish:
         others = self._context.caches.volumes.by("backend", volume.spec.backend)
         parameters = volume.spec.parameters
+        kind, handle = request.source_kind, request.source_handle
         return VolumeWish(
             volume_id=volume.metadata.uid,
-            size_bytes=plan.size_bytes,
-            source=plan.source,
+            size_bytes=request.size_bytes,
+            source=Source(kind=SourceKind(kind), handle=handle) if kind else None,
             parameters=parameters,
             taken=frozenset(one.status.handle for one in others if one.usable) if parameters else frozenset(),
         )
@@ -126,7 +126,7 @@ class VolumeController:
         await self._context.set_finalizer(Kind.VOLUME, newest.metadata, FINALIZER, present=False)
 
     async def _settle(
-        self, volume: Volume, plan: VolumePlan, made: VolumeInfo, *, clone_seconds: float | None = None
+        self, volume: Volume, why: str, made: VolumeInfo, asked_bytes: int, *, clone_seconds: float | None = None
     ) -> None:
         """Write down what the backend made."""
         newest = self._context.caches.volumes.get(volume.metadata.key) or volume
@@ -135,24 +135,27 @@ class VolumeController:
             newest.status,
             handle=made.volume_id,
             size_bytes=made.size_bytes,
-            requested_bytes=plan.size_bytes if plan.size_bytes < made.size_bytes else 0,
+            requested_bytes=asked_bytes if asked_bytes < made.size_bytes else 0,
+            request=None,
             allocated_bytes=made.allocated_bytes,
             clone_seconds=spent,
             context=dict(made.context) or newest.status.context,
         )
         seen = msgspec.structs.replace(newest, status=status)
-        await self._report(seen, settled_phase(newest), "Ready", plan.why, ready=True)
+        await self._report(seen, settled_phase(newest), "Ready", why, ready=True)
 
     async def _complain(self, volume: Volume, error: DpuError) -> None:
+        volume = self._context.caches.volumes.get(volume.metadata.key) or volume
         if volume.metadata.deleting:
             phase = VolumePhase.DELETING
         elif volume.usable:
             phase = settled_phase(volume)
         elif error.retry:
-            newest = self._context.caches.volumes.get(volume.metadata.key) or volume
-            phase = VolumePhase.CREATING if newest.status.phase is VolumePhase.CREATING else VolumePhase.PENDING
+            phase = VolumePhase.CREATING if volume.status.request else VolumePhase.PENDING
         else:
+            # Final: nothing is going on at the backend, and the next try goes by the spec as it is then.
             phase = VolumePhase.FAILED
+            volume = msgspec.structs.replace(volume, status=msgspec.structs.replace(volume.status, request=None))
         if await self._report(volume, phase, error.reason.value, str(error)):
             self._context.events.tell(Kind.VOLUME, volume.metadata, error.reason.value, str(error), warning=True)
 
@@ -181,3 +184,9 @@ class VolumeController:
             ),
         )
         return await self._context.write_status(Kind.VOLUME, current, status)
+
+
+def _request(size_bytes: int, source: Source | None) -> VolumeRequest:
+    if source is None:
+        return VolumeRequest(size_bytes=size_bytes)
+    return VolumeRequest(size_bytes=size_bytes, source_kind=source.kind.value, source_handle=source.handle)

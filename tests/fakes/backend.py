@@ -50,7 +50,7 @@ class FakeBackend:
 
     Attributes:
         files: file name to virtual size.
-        exports: every generation that was ever given access, by volume.
+        own_ids: volumes and snapshots get other ids than they were asked for by, and what is looked for is made.
     """
 
     files: dict[str, int] = field(default_factory=dict)
@@ -62,12 +62,18 @@ class FakeBackend:
     abilities: Abilities = ALL
     transport: str = "nbd+tcp"
     authenticates: bool = True
+    own_ids: bool = False
     shredded: list[str] = field(default_factory=list)
     instants: int = 0
 
     async def traits(self) -> Traits:
         await self._reach()
-        return Traits(abilities=self.abilities, transport=self.transport, authenticates=self.authenticates)
+        return Traits(
+            abilities=self.abilities,
+            transport=self.transport,
+            authenticates=self.authenticates,
+            own_ids=self.own_ids,
+        )
 
     async def import_image(self, image_id: str, source: str, image_format: str) -> ImageInfo:
         await self._reach()
@@ -87,16 +93,18 @@ class FakeBackend:
 
     async def create_volume(self, wish: VolumeWish) -> VolumeInfo:
         await self._reach()
-        known = self.volumes.get(wish.volume_id)
+        handle = self._handle(wish.volume_id)
+        known = self.volumes.get(handle)
         if known is None:
             self._check_source(wish)
-            known = self.volumes[wish.volume_id] = StoredVolume(size_bytes=wish.size_bytes, source=wish.source)
+            known = self.volumes[handle] = StoredVolume(size_bytes=wish.size_bytes, source=wish.source)
         if (known.size_bytes, known.source) != (wish.size_bytes, wish.source):
             raise DpuError(Reason.ALREADY_EXISTS, f"volume {wish.volume_id} is another one")
-        return self._info(wish.volume_id)
+        return self._info(handle)
 
     async def find_volume(self, wish: VolumeWish) -> str:
-        await self._reach()
+        if self.own_ids:
+            return (await self.create_volume(wish)).volume_id
         return wish.volume_id
 
     async def resize_volume(self, volume: str, size_bytes: int) -> VolumeInfo:
@@ -146,15 +154,17 @@ class FakeBackend:
         await self._reach()
         if len(wishes) > 1 and Ability.GROUP not in self.abilities:
             raise DpuError(Reason.UNSUPPORTED, "no groups here")
-        new = [wish for wish in wishes if wish.snapshot_id not in self.snapshots]
+        new = [wish for wish in wishes if self._handle(wish.snapshot_id) not in self.snapshots]
         sizes = {wish.volume: self._found(wish.volume).size_bytes for wish in new}
         self.instants += 1
         for wish in new:
-            self.snapshots[wish.snapshot_id] = StoredSnapshot(wish.volume, sizes[wish.volume], self.instants)
-        return [self._snapshot(wish.snapshot_id) for wish in wishes]
+            made = StoredSnapshot(wish.volume, sizes[wish.volume], self.instants)
+            self.snapshots[self._handle(wish.snapshot_id)] = made
+        return [self._snapshot(self._handle(wish.snapshot_id), wish.snapshot_id) for wish in wishes]
 
     async def find_snapshot(self, wish: SnapshotWish) -> str:
-        await self._reach()
+        if self.own_ids:
+            return (await self.create_snapshots([wish]))[0].handle
         return wish.snapshot_id
 
     async def delete_snapshot(self, snapshot: str) -> None:
@@ -163,7 +173,7 @@ class FakeBackend:
 
     async def list_snapshots(self) -> list[SnapshotInfo]:
         await self._reach()
-        return [self._snapshot(snapshot) for snapshot in self.snapshots]
+        return [self._snapshot(snapshot, snapshot) for snapshot in self.snapshots]
 
     async def capacity(self) -> Capacity:
         await self._reach()
@@ -204,11 +214,14 @@ class FakeBackend:
     def _info(self, volume: str) -> VolumeInfo:
         return VolumeInfo(volume_id=volume, size_bytes=self._found(volume).size_bytes)
 
-    def _snapshot(self, snapshot: str) -> SnapshotInfo:
-        found = self.snapshots[snapshot]
+    def _handle(self, asked: str) -> str:
+        return f"own-{asked}" if self.own_ids else asked
+
+    def _snapshot(self, handle: str, asked: str) -> SnapshotInfo:
+        found = self.snapshots[handle]
         return SnapshotInfo(
-            snapshot_id=snapshot,
-            handle=snapshot,
+            snapshot_id=asked,
+            handle=handle,
             volume=found.volume,
             size_bytes=found.size_bytes,
             created_unix_ms=1_767_225_600_000 + found.instant,

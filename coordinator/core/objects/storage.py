@@ -149,6 +149,12 @@ class VolumeHealth(Wire, frozen=True, kw_only=True):
     message: str = ""
 
 
+class VolumeRequest(Wire, frozen=True, kw_only=True):
+    size_bytes: int = 0
+    source_kind: str = ""
+    source_handle: str = ""
+
+
 class VolumeStatus(Wire, frozen=True, kw_only=True):
     observed_generation: int = 0
     conditions: list[Condition] = []
@@ -156,6 +162,7 @@ class VolumeStatus(Wire, frozen=True, kw_only=True):
     handle: str = ""
     size_bytes: int = 0
     requested_bytes: int = 0
+    request: VolumeRequest | None = None
     allocated_bytes: int = 0
     attach_generation: int = 0
     attachment_ref: UidRef | None = None
