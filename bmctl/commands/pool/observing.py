@@ -13,6 +13,7 @@ from bmctl.commands.pool.sources import document_of, named
 from bmctl.invocation import Invocation
 from bmctl.kinds import Kind
 from bmctl.objects import Object
+from coordinator.core.pool.daemons import daemons_of
 from coordinator.core.pool.definitions import with_groups
 from coordinator.core.pool.dump import read_dump
 from coordinator.core.pool.observation import Observation
@@ -72,7 +73,9 @@ def live(invocation: Invocation) -> Observation:
         items = [_items(api, kind) for kind in _NEEDED]
         items += [_items_if_any(api, kind) for kind in _WELCOME]
         groups = groups_of(api)
-    return read_dump({"items": list(chain.from_iterable(items))}, time.time(), groups)
+    seen = read_dump({"items": list(chain.from_iterable(items))}, time.time(), groups)
+    daemons = daemons_of([group.nodes for group in groups], seen.pods)
+    return replace(seen, groups=[replace(group, daemon_pods=own) for group, own in zip(groups, daemons, strict=True)])
 
 
 def _items(api: Api, kind: Kind) -> list[Object]:

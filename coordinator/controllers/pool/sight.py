@@ -18,6 +18,7 @@ from coordinator.core.objects.kinds import TYPES, Kind, Typed
 from coordinator.core.objects.machine import Machine, Phase
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.pool import POOL_LABEL, Pool
+from coordinator.core.pool.daemons import daemons_of
 from coordinator.core.pool.fields import seen_items, seen_text
 from coordinator.core.pool.health import HealthOptions
 from coordinator.core.pool.observation import GroupObservation, Observation
@@ -109,6 +110,10 @@ class Sight:
         }
         controllers = [one for kind in CONTROLLERS for one in self[kind].all()]
         served = any(self[kind].served for kind in CONTROLLERS)
+        groups = [
+            _group(pool, view, self._health) for pool in view.pools if pool.autoscaled and not pool.metadata.deleting
+        ]
+        daemons = daemons_of([group.nodes for group in groups], self[Foreign.POD].all())
         return Observation(
             now_s=view.now.timestamp(),
             nodes=list(view.nodes.values()),
@@ -117,11 +122,7 @@ class Sight:
             controllers=controllers if served else None,
             claims=self[Foreign.CLAIM].all(),
             volumes=self[Foreign.VOLUME].all(),
-            groups=[
-                _group(pool, view, self._health)
-                for pool in view.pools
-                if pool.autoscaled and not pool.metadata.deleting
-            ],
+            groups=[replace(group, daemon_pods=own) for group, own in zip(groups, daemons, strict=True)],
             deleting=deleting,
         )
 

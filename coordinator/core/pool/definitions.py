@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from coordinator.core.pool.drain_rules import is_daemon
+from coordinator.core.pool.daemons import daemons_of
 from coordinator.core.pool.fields import seen_mapping, seen_text
 from coordinator.core.pool.model import GroupOptions
 from coordinator.core.pool.observation import GroupObservation, Json, Observation
-from coordinator.core.pool.parse_objects import parse_pod
 from coordinator.core.pool.snapshot import Snapshot, read
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -69,23 +68,9 @@ def _with_members(
                 members[at].append(seen_text(node, "metadata", "name"))
                 break
     return [
-        replace(group, nodes=names, target=len(names), daemon_pods=_daemons(names, seen.pods))
-        for group, names in zip(groups, members, strict=True)
+        replace(group, nodes=names, target=len(names), daemon_pods=daemons)
+        for group, names, daemons in zip(groups, members, daemons_of(members, seen.pods), strict=True)
     ]
-
-
-def _daemons(nodes: Sequence[str], pods: Sequence[Json]) -> list[Json]:
-    """The daemon-set pods of the pool's first node: a new one will start with the like."""
-    first = min(nodes, default="")
-    found = [pod for pod in pods if first and seen_text(pod, "spec", "nodeName") == first]
-    return [pod for pod in found if _parses_as_daemon(pod)]
-
-
-def _parses_as_daemon(pod: Json) -> bool:
-    try:
-        return is_daemon(parse_pod(pod))
-    except DpuError:
-        return False  # it is named among the bad objects of the snapshot
 
 
 def _group(pool: Any, field: str) -> GroupObservation:

@@ -30,6 +30,19 @@ def test_a_settled_plan_removes_at_once_what_waits_for_its_timer(scene: Scene) -
     assert "remove   standard   std-3, 0 pods move" in settled
 
 
+def test_the_expander_priority_takes_the_priorities_of_the_pools_file(scene: Scene) -> None:
+    for first, second in (("red", "blue"), ("blue", "red")):
+        ranked = [
+            {"name": name, "cpu": 8, "memory": "32Gi", "priority": priority}
+            for name, priority in ((first, 10), (second, -3))
+        ]
+        pools = scene.path("ranked.yaml", {"pools": ranked})
+        line = ("--dump", scene.dump, "--pools", pools, "--expander", "priority")
+        assert scene.ok("plan", *line).startswith(f"grow {first} by")
+    wrong = scene.path("wrong.yaml", {"pools": [{"name": "red", "cpu": 8, "memory": "32Gi", "priority": "high"}]})
+    assert "pools[0].priority" in scene.fails(Exit.INVALID, "plan", "--dump", scene.dump, "--pools", wrong)
+
+
 def test_a_plan_without_pools_still_says_where_pods_fit(scene: Scene) -> None:
     assert "fits std-" in scene.ok("plan", "--dump", scene.dump)
 

@@ -10,6 +10,7 @@ from coordinator.controllers.pool.sight import Sight
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
+from coordinator.core.pool.daemons import daemons_of
 from coordinator.core.pool.observation import GroupObservation
 from coordinator.core.pool.snapshot import read
 from tests.fakes.fleet import Fleet, alive, node, pending_pod
@@ -44,6 +45,13 @@ def test_a_pool_is_unhealthy_with_more_than_three_and_45_percent_of_its_machines
     phases = ["Failed"] * failed + ["Running"] * well
     crew = tuple(machine(f"m-{name}", name, phase=phase) for name, phase in zip(servers, phases, strict=True))
     assert seen(pools=[pool(replicas=len(servers))], hosts=leased, machines=crew).healthy is healthy
+
+
+def test_a_new_node_is_reckoned_with_the_daemon_set_pods_that_it_will_start_with() -> None:
+    daemon, other = pending_pod("agent", on="n1"), pending_pod("web", on="n1")
+    daemon["metadata"]["ownerReferences"][0]["kind"] = "DaemonSet"
+    elsewhere = pending_pod("agent-2", on="n2")
+    assert daemons_of([["n2", "n1"], []], [other, daemon, elsewhere, {"spec": 3}]) == [[daemon], []]
 
 
 ODD_NODES: list[Json] = [

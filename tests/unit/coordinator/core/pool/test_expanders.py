@@ -1,5 +1,7 @@
 """Priorities, prices, and choices among equals."""
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.core.pool.expanders import (
@@ -37,6 +39,17 @@ def test_the_highest_priority_that_matches_wins() -> None:
     context = ExpanderContext(priorities={10: [".*cheap.*"], 50: ["gold", "none"], 99: ["absent"]})
     assert names(by_priority([option("cheap-1"), option("golden"), option("other")], context)) == ["golden"]
     assert names(by_priority([option("a"), option("b")], context)) == ["a", "b"]
+
+
+def test_without_expressions_the_groups_own_priority_counts() -> None:
+    def ranked(name: str, priority: int | None) -> Option:
+        one = option(name)
+        return replace(one, group=replace(one.group, priority=priority))
+
+    some = [ranked("a", None), ranked("b", 5), ranked("c", 7), ranked("d", 7)]
+    assert names(by_priority(some, ExpanderContext())) == ["c", "d"]
+    assert names(by_priority([ranked("a", None), ranked("b", -5)], ExpanderContext())) == ["b"]
+    assert names(by_priority([option("a"), option("b")], ExpanderContext())) == ["a", "b"]
 
 
 def test_the_cheaper_of_alike_groups_is_chosen() -> None:
