@@ -16,7 +16,7 @@ from cryptography import x509
 from rich.console import Console
 from rich.table import Table
 
-from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, TlsSection, endpoint
+from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, TargetKind, TlsSection, endpoint
 from dpu_daemon.engine.journal import Journal
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -94,9 +94,16 @@ def _dpu(config: DpuConfig) -> Iterator[Finding]:
 
 
 def _storage(config: StorageConfig) -> Iterator[Finding]:
-    storage = "start qemu-storage-daemon (Debian: qemu-system-common) with a monitor on this socket"
-    yield _socket("block.qmp", config.block.qmp, storage)
-    yield _directory("block.volume_dir", config.block.volume_dir)
+    if config.lvol is not None and config.block.driver is TargetKind.LVOL:
+        yield _socket("lvol.socket", config.lvol.socket, "start spdk_tgt with -r on this socket")
+        if config.lvol.device:
+            there = Path(config.lvol.device).exists()
+            remedy = "name a file or block device that is there"
+            yield _finding("lvol.device", there, f"device {config.lvol.device}", remedy)
+    else:
+        storage = "start qemu-storage-daemon (Debian: qemu-system-common) with a monitor on this socket"
+        yield _socket("block.qmp", config.block.qmp, storage)
+        yield _directory("block.volume_dir", config.block.volume_dir)
     yield _directory("block.image_dir", config.block.image_dir, writable=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from dpu_daemon.model.volume import Clearing
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -23,6 +24,13 @@ class BlockKind(Enum):
 
     QSD = "qsd"
     SPDK = "spdk"
+
+
+class TargetKind(Enum):
+    """Block layers of a storage node that there is a driver for."""
+
+    QSD = "qsd"
+    LVOL = "lvol"
 
 
 class BusKind(Enum):
@@ -85,18 +93,48 @@ class TargetBlockSection(_Section, frozen=True):
     """A storage node's block layer.
 
     Attributes:
-        qmp: qemu-storage-daemon's monitor socket.
+        image_dir: where image files lie; only read.
+        qmp: qemu-storage-daemon's monitor socket; ``qsd`` needs it, as the next two.
         nbd_listen: ``address:port`` on the storage network.
         volume_dir: where volumes lie.
-        image_dir: where image files lie; only read.
-        driver: ``qsd``.
+        guarded: exports are served over TLS alone, to clients with a pre-shared key; a daemon serves both or neither.
+        driver: ``qsd`` for copy-on-write files, ``lvol`` for logical volumes of SPDK, which has a table of its own.
     """
 
-    qmp: Path
-    nbd_listen: str
-    volume_dir: Path
     image_dir: Path
-    driver: BlockKind = BlockKind.QSD
+    qmp: Path = Path()
+    nbd_listen: str = ""
+    volume_dir: Path = Path()
+    guarded: bool = False
+    driver: TargetKind = TargetKind.QSD
+
+
+class LvolSection(_Section, frozen=True):
+    """Logical volumes of SPDK.
+
+    Attributes:
+        socket: of SPDK's JSON-RPC.
+        listen: ``address:port`` on the storage network, for NVMe over TCP.
+        store: name of the lvstore.
+        device: file or block device that it lies on; opened by the daemon after each start of SPDK.
+        bdev: instead of `device`, one that SPDK has by its own configuration.
+        tls_listen: ``address:port`` for exports whose credentials have a TLS key; another port than `listen`.
+        make: make the store when the device is blank; one that is not blank is never overwritten.
+        cluster_kib: of a store that is made; sizes of volumes are multiples of it and of 1 MiB.
+        block_bytes: of the device, of images and of volumes; 512 for images with a partition table made for 512.
+        clearing: ``unmap``, or ``write_zeroes`` so that blank volumes and clones of them can be shredded.
+    """
+
+    socket: Path
+    listen: str
+    store: str = "dpupool"
+    device: str = ""
+    bdev: str = ""
+    tls_listen: str = ""
+    make: bool = False
+    cluster_kib: int = 1024
+    block_bytes: int = 512
+    clearing: Clearing = Clearing.UNMAP
 
 
 class BusSection(_Section, frozen=True):
@@ -202,6 +240,7 @@ class StorageConfig(_Section, frozen=True):
     times: TimesSection = TimesSection()
     tls: TlsSection | None = None
     credentials_dir: Path | None = None
+    lvol: LvolSection | None = None
 
 
 Config = DpuConfig | StorageConfig
@@ -266,7 +305,7 @@ def _check(path: Path, config: Config) -> None:
             what = f"{config.bus.driver.value} does not go with the block layer {config.block.driver.value}"
             raise _wrong(path, "bus.driver", what)
     if isinstance(config, StorageConfig):
-        endpoint(config.block.nbd_listen, "block.nbd_listen", path)
+        _check_target(path, config)
     elif "{n}" not in config.network.vf_pattern:
         raise _wrong(path, "network.vf_pattern", "has no {n} for the index of the function")
     elif len(config.switch.probe_port) > 15 or not config.switch.probe_port:
@@ -277,6 +316,29 @@ def _check_block(path: Path, block: DpuBlockSection) -> None:
     for key in ("socket",) if block.driver is BlockKind.SPDK else ("qmp", "nbd_socket"):
         if getattr(block, key) == Path():
             raise _wrong(path, f"block.{key}", f"the driver {block.driver.value} needs it")
+
+
+def _check_target(path: Path, config: StorageConfig) -> None:
+    if config.block.driver is TargetKind.QSD:
+        endpoint(config.block.nbd_listen, "block.nbd_listen", path)
+        for key in ("qmp", "volume_dir"):
+            if getattr(config.block, key) == Path():
+                raise _wrong(path, f"block.{key}", f"the driver {config.block.driver.value} needs it")
+        return
+    lvol = config.lvol
+    if lvol is None:
+        raise _wrong(path, "lvol", "the driver lvol needs this table")
+    endpoint(lvol.listen, "lvol.listen", path)
+    if lvol.tls_listen:
+        endpoint(lvol.tls_listen, "lvol.tls_listen", path)
+    if bool(lvol.device) == bool(lvol.bdev):
+        raise _wrong(path, "lvol.device", "give either a device or a bdev for the store")
+    if not 0 < len(lvol.store) < 64:
+        raise _wrong(path, "lvol.store", "is not a name of 1 to 63 characters")
+    if lvol.cluster_kib <= 0 or lvol.cluster_kib & (lvol.cluster_kib - 1):
+        raise _wrong(path, "lvol.cluster_kib", f"{lvol.cluster_kib} is no power of two")
+    if lvol.block_bytes not in (512, 4096):
+        raise _wrong(path, "lvol.block_bytes", f"{lvol.block_bytes} is neither 512 nor 4096")
 
 
 def _check_bus(path: Path, bus: BusSection) -> None:

@@ -134,7 +134,9 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
 def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus, OpiLayer | None]:
     """The real block layer, the link to the host that goes with it, and what OPI objects stand on."""
     if config.block.driver is BlockKind.QSD:
-        return QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket)), host_bus(config), None
+        files = FileCredentials(credentials_dir(config))
+        qsd = QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket), keys=files)
+        return qsd, host_bus(config), None
     rpc = SpdkRpc(str(config.block.socket))
     emulation = SocketEmulation(directory=config.bus.directory, slots=config.bus.slots)
     host_nqn = nvme_host(config)

@@ -177,6 +177,10 @@ class TargetDriver(Driver, Protocol):
         """Whether snapshots of several volumes can be cut at one instant."""
         ...
 
+    def can_shred(self, volume: Volume) -> bool:
+        """Whether what the volume holds can be overwritten when it goes."""
+        ...
+
     async def round_up(self, size_bytes: int) -> int:
         """The size that a volume of at least so many bytes gets here."""
         ...

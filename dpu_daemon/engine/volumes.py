@@ -121,7 +121,8 @@ class Volumes:
         for, once the last of them goes.
 
         Raises:
-            DpuError: IN_USE while it is exported; the driver's error, and the daemon goes on trying.
+            DpuError: IN_USE while it is exported; UNSUPPORTED where it cannot be overwritten; the driver's error, and
+                the daemon goes on trying.
         """
         return await self._operations.run(
             volume_key(volume_id),
@@ -139,6 +140,10 @@ class Volumes:
         if record.export is not None and record.wanted:
             message = f"volume {volume_id} is exported to {record.export.dpu}, generation {record.export.generation}"
             raise DpuError(Reason.IN_USE, message, field="volume_id", remedy="unexport it first")
+        if shred and not self._driver.can_shred(record):
+            message = f"volume {volume_id} cannot be overwritten here"
+            remedy = "delete it without shred, or see the storage node's settings"
+            raise DpuError(Reason.UNSUPPORTED, message, field="shred", remedy=remedy)
         record = replace(record, wanted=False, shred=shred or record.shred)
         said = _said(volume_id, "Deleting", f"{record.handle} goes" + (", shredded first" if record.shred else ""))
         async with self._ledger.allocation:

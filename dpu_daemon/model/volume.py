@@ -14,6 +14,13 @@ class ImageFormat(Enum):
     QCOW2 = "qcow2"
 
 
+class Clearing(Enum):
+    """What happens to the blocks of a deleted logical volume."""
+
+    UNMAP = "unmap"
+    WRITE_ZEROES = "write_zeroes"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """A clone source; `source` is a file name inside the image directory."""

@@ -42,6 +42,9 @@ class FakeTarget(FakeDriver):
     def cuts_groups(self) -> bool:
         return True
 
+    def can_shred(self, volume: Volume) -> bool:
+        return volume.handle not in self.world.faults.unshreddable
+
     async def round_up(self, size_bytes: int) -> int:
         return size_bytes
 

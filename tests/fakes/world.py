@@ -72,6 +72,8 @@ class Faults:
     """Calls that wait for an event."""
     host_holds: bool = False
     """The guest does not let go of devices."""
+    unshreddable: set[str] = field(default_factory=set)
+    """Handles of volumes that cannot be overwritten."""
     kill_at: int | None = None
     """The daemon dies at this point; there is one before and one after every act and every journal transaction."""
     dead: bool = False

@@ -12,7 +12,8 @@ import pytest
 from dpu_daemon.model.volume import Export, Image, ImageFormat
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.contract.drivers.target_rigs import MIB, RealTargetRig, volume
+from tests.contract.drivers.images import MIB
+from tests.contract.drivers.target_rigs import RealTargetRig, volume
 from tests.fakes.qsd import qemu_io
 
 pytestmark = pytest.mark.real

@@ -5,13 +5,15 @@ with node ``H.top`` (its limits), and export ``H`` (what the host's bus opens). 
 """
 
 import asyncio
-import os
+from dataclasses import replace
 
-from dpu_daemon.drivers.qsd.graph import INCOMPLETE, NBD_TCP, Export, Node, names_ending, nodes_in, source_of
-from dpu_daemon.drivers.qsd.nbd import TcpAddress, UnixAddress, inquire, touch
+from dpu_daemon.drivers.qsd.graph import INCOMPLETE, Export, Node, names_ending, nodes_in, source_of
+from dpu_daemon.drivers.qsd.nbd import UnixAddress, touch
 from dpu_daemon.drivers.qsd.server import NbdServer
 from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
+from dpu_daemon.drivers.qsd.sources import RBD, RECONNECT_DELAY_S, Sources
 from dpu_daemon.drivers.qsd.throttle import limits_of, qos_of
+from dpu_daemon.drivers.qsd.tls import Keys, objects
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import (
     UNLIMITED,
@@ -27,11 +29,6 @@ from dpu_daemon.model.disk import (
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-RECONNECT_DELAY_S = 60
-"""How long requests wait for a target that went away before the host sees an error."""
-
-OPEN_TIMEOUT_S = 5
-TARGET_TIMEOUT_S = 3.0
 TOUCH_TIMEOUT_S = 5.0
 
 
@@ -41,10 +38,12 @@ class QsdBlock:
     Args:
         qmp: path of the daemon's QMP socket.
         nbd_socket: path of the Unix socket on which it shows disks to the host's bus.
+        keys: secrets of storage networks; None where none are kept.
     """
 
-    def __init__(self, *, qmp: str, nbd_socket: str) -> None:
+    def __init__(self, *, qmp: str, nbd_socket: str, keys: Keys | None = None) -> None:
         self._session = QmpSession(qmp)
+        self._sources = Sources(self._session, keys)
         self._bus = UnixAddress(nbd_socket)
         self._server = NbdServer(self._session, self._bus)
 
@@ -105,8 +104,8 @@ class QsdBlock:
         nodes = await self._nodes()
         known = nodes.get(f"{handle}.src")
         if known is None:
-            await self._open(handle, source, read_only=read_only)
-        elif source_of(known) != source or known.read_only != (read_only or isinstance(source, SeedFile)):
+            await self._sources.open(handle, source, read_only=read_only)
+        elif not _reads(known, source) or known.read_only != (read_only or isinstance(source, SeedFile)):
             raise DpuError(
                 Reason.ALREADY_EXISTS,
                 f"disk {handle} reads {known.filename}",
@@ -167,13 +166,12 @@ class QsdBlock:
             message = f"disk {handle} is in use by its export"
             raise DpuError(Reason.IN_USE, message, field="handle", remedy="conceal it first")
         if f"{handle}.src" in nodes:
-            await self._let_go(handle, source_of(nodes[f"{handle}.src"]))
+            await self._let_go(handle, await self._source(handle))
         if f"{handle}.top" in nodes:
             await self._session.execute("blockdev-del", {"node-name": f"{handle}.top"})
         if handle in await self._groups():
             await self._session.execute("object-del", {"id": f"{handle}.tg"})
-        if f"{handle}.src" in nodes:
-            await self._session.execute("blockdev-del", {"node-name": f"{handle}.src"})
+        await self._sources.close(handle, set(nodes))
 
     async def grow(self, handle: str, size_bytes: int) -> None:
         """Lets the source reconnect and tell its size, then makes the export anew: clients wait, and go on.
@@ -188,7 +186,7 @@ class QsdBlock:
             message = f"disk {handle} has {top.size_bytes} bytes and cannot shrink"
             raise DpuError(Reason.INVALID, message, field="size_bytes", remedy="give a larger size")
         # Asked from outside first: with requests of the host waiting for a dead target, a touch would stop the monitor.
-        if not await self._offered(await self._source(handle)) or not await self._touch(handle):
+        if not await self._sources.offered(await self._source(handle)) or not await self._touch(handle):
             message = f"the source of {handle} does not answer"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether its storage node is up")
         exposed = handle in await self._server.exports()
@@ -215,34 +213,6 @@ class QsdBlock:
             remedy="read the counters of the function on the host's bus",
         )
 
-    async def _open(self, handle: str, source: TargetAddress | SeedFile, *, read_only: bool) -> None:
-        node = {"node-name": f"{handle}.src", "read-only": read_only}
-        if isinstance(source, SeedFile):
-            if not await asyncio.to_thread(os.path.isfile, source.path):
-                message = f"there is no seed file {source.path}"
-                raise DpuError(Reason.INVALID, message, field="source.path", remedy="write the seed first")
-            await self._session.execute(
-                "blockdev-add", {**node, "driver": "file", "filename": source.path, "read-only": True}
-            )
-            return
-        if source.transport != NBD_TCP:
-            message = f"transport {source.transport!r} is not known to qemu-storage-daemon"
-            raise DpuError(Reason.UNSUPPORTED, message, field="source.transport", remedy=f"use {NBD_TCP}")
-        address = TcpAddress(source.host, source.port)
-        # The daemon's main loop stands still while a node opens: ask first, so that a dead target delays no other disk.
-        await inquire(address, source.export, timeout_s=TARGET_TIMEOUT_S)
-        await self._session.execute(
-            "blockdev-add",
-            {
-                **node,
-                "driver": "nbd",
-                "server": {"type": "inet", **address.to_qmp()["data"]},
-                "export": source.export,
-                "reconnect-delay": RECONNECT_DELAY_S,
-                "open-timeout": OPEN_TIMEOUT_S,
-            },
-        )
-
     async def _let_go(self, handle: str, source: TargetAddress | SeedFile) -> None:
         """Makes sure that closing the source does not wait.
 
@@ -250,7 +220,8 @@ class QsdBlock:
         reconnect delay; the daemon's monitor stands still with it, and no other disk could be changed. So let a read
         of our own wait that long, which stops nobody.
         """
-        if await self._offered(source):
+        guarded = isinstance(source, TargetAddress) and source.credentials
+        if not guarded and await self._sources.offered(source):
             return
         try:
             await self._touch(handle)
@@ -260,16 +231,6 @@ class QsdBlock:
             message = f"disk {handle} waits for its target, which is away or has fenced it off"
             remedy = f"repeat it; the wait ends {RECONNECT_DELAY_S} s after the target went, at the latest"
             raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
-
-    async def _offered(self, source: TargetAddress | SeedFile) -> bool:
-        """Whether a source that was cut off would be back at its next request; one that never reconnects counts so."""
-        if not isinstance(source, TargetAddress) or source == INCOMPLETE:
-            return True
-        try:
-            await inquire(TcpAddress(source.host, source.port), source.export, timeout_s=TARGET_TIMEOUT_S)
-        except DpuError:
-            return False
-        return True
 
     async def _touch(self, handle: str) -> bool:
         """Whether a read past the limits passes: a source that was cut off reconnects at it, or its wait begins."""
@@ -296,14 +257,13 @@ class QsdBlock:
 
     async def _source(self, handle: str) -> TargetAddress | SeedFile:
         found = (await self._nodes()).get(f"{handle}.src")
-        return source_of(found) if found is not None else INCOMPLETE
+        source = source_of(found) if found is not None else INCOMPLETE
+        if isinstance(source, TargetAddress) and f"{handle}.tls" in await objects(self._session):
+            return replace(source, credentials=handle)  # it has some; their name does not matter here
+        return source
 
     async def _groups(self) -> set[str]:
-        try:
-            objects = await self._session.execute("qom-list", {"path": "/objects"})
-        except RefusedError:
-            return set()  # 7.2 makes the folder with its first object
-        return names_ending(".tg", [entry["name"] for entry in objects])
+        return names_ending(".tg", await objects(self._session))
 
     async def _limits(self, handle: str) -> Qos:
         try:
@@ -318,9 +278,22 @@ def _disk(handle: str, nodes: dict[str, Node], exports: dict[str, Export], qos: 
     whole = source is not None and top is not None
     return DiskSeen(
         handle=handle,
-        source=source_of(source) if source is not None and whole else INCOMPLETE,
+        source=_told(source) if source is not None and whole else INCOMPLETE,
         size_bytes=top.size_bytes if top is not None else 0,
         read_only=source.read_only if source is not None else False,
         qos=qos,
         exposed=handle in exports,
     )
+
+
+def _told(node: Node) -> TargetAddress | SeedFile | None:
+    """The source as far as the daemon tells it: of an image of a Ceph cluster, nothing."""
+    return None if node.driver == RBD else source_of(node)
+
+
+def _reads(node: Node, source: TargetAddress | SeedFile) -> bool:
+    """Whether a node is this source, as far as the daemon tells it: it does not tell credentials."""
+    if node.driver == RBD:
+        return isinstance(source, TargetAddress) and source.transport == RBD
+    plain = replace(source, credentials="", paths=(), nsid=0) if isinstance(source, TargetAddress) else source
+    return source_of(node) == plain

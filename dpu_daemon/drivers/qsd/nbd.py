@@ -23,6 +23,7 @@ CLIENT_FLAGS = 0b11
 
 INFO_EXPORT = 0
 FIRST_ERROR = 1 << 31
+TLS_REQUIRED = FIRST_ERROR + 5
 LONGEST_REPLY_BYTES = 64 * 1024
 SECTOR_BYTES = 512
 
@@ -79,6 +80,20 @@ async def greets(address: Address, *, timeout_s: float) -> bool:
         async with asyncio.timeout(timeout_s), _connect(address) as (reader, writer):
             await _leave(reader, writer)
             return True
+    except (OSError, EOFError, TimeoutError):
+        return False
+
+
+async def demands_tls(address: Address, *, timeout_s: float) -> bool:
+    """Whether a server that answers there talks of its exports over TLS alone."""
+    try:
+        async with asyncio.timeout(timeout_s), _connect(address) as (reader, writer):
+            _ask(writer, _Option.INFO, "")
+            _, _, kind, length = struct.unpack(">QIII", await reader.readexactly(20))
+            await reader.readexactly(min(length, LONGEST_REPLY_BYTES))
+            if kind == TLS_REQUIRED:
+                await _leave(reader, writer)
+            return int(kind) == TLS_REQUIRED
     except (OSError, EOFError, TimeoutError):
         return False
 
@@ -148,9 +163,7 @@ async def _leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, option: _Option, export: str) -> int:
-    name = export.encode()
-    body = struct.pack(">I", len(name)) + name + struct.pack(">H", 0)
-    writer.write(b"IHAVEOPT" + struct.pack(">II", option, len(body)) + body)
+    _ask(writer, option, export)
     size_bytes = 0
     while True:
         magic, _, kind, length = struct.unpack(">QIII", await reader.readexactly(20))
@@ -165,3 +178,9 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
             message = f"the NBD server does not offer export {export}"
             remedy = "export the volume for this attachment's generation"
             raise DpuError(Reason.UNAVAILABLE, message, field="source.export", remedy=remedy)
+
+
+def _ask(writer: asyncio.StreamWriter, option: _Option, export: str) -> None:
+    name = export.encode()
+    body = struct.pack(">I", len(name)) + name + struct.pack(">H", 0)
+    writer.write(b"IHAVEOPT" + struct.pack(">II", option, len(body)) + body)

@@ -4,8 +4,9 @@ import asyncio
 from pathlib import Path
 
 from dpu_daemon.drivers.qsd.graph import Export, exports_in
-from dpu_daemon.drivers.qsd.nbd import Address, UnixAddress, greets
+from dpu_daemon.drivers.qsd.nbd import Address, UnixAddress, demands_tls, greets
 from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
+from dpu_daemon.drivers.qsd.tls import Keys, ensure_server
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -23,11 +24,13 @@ class NbdServer:
     Args:
         session: the daemon's QMP session.
         address: where the server listens.
+        keys: of the clients that are let in over TLS alone; None lets everybody in.
     """
 
-    def __init__(self, session: QmpSession, address: Address) -> None:
+    def __init__(self, session: QmpSession, address: Address, keys: Keys | None = None) -> None:
         self._session = session
         self._address = address
+        self._keys = keys
         self._starting = asyncio.Lock()
 
     async def exports(self) -> dict[str, Export]:
@@ -107,15 +110,27 @@ class NbdServer:
     async def _ensure(self) -> None:
         async with self._starting:
             if await greets(self._address, timeout_s=GREETING_TIMEOUT_S):
+                await self._check_guard()
                 return
             if isinstance(self._address, UnixAddress):
                 _remove(Path(self._address.path))
+            options = {"addr": self._address.to_qmp(), "max-connections": 0}
+            if self._keys is not None:
+                options["tls-creds"] = await ensure_server(self._session, self._keys)
             try:
-                await self._session.execute("nbd-server-start", {"addr": self._address.to_qmp(), "max-connections": 0})
+                await self._session.execute("nbd-server-start", options)
             except RefusedError as error:
                 message = f"no NBD server can be had at {self._address}: {error.desc}"
                 remedy = "free that address, or restart qemu-storage-daemon; its disks are put back by themselves"
                 raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
+
+    async def _check_guard(self) -> None:
+        """A server cannot change sides while it runs; an export that is thought to be guarded must be."""
+        guarded = await demands_tls(self._address, timeout_s=GREETING_TIMEOUT_S)
+        if guarded is not (self._keys is not None):
+            message = f"the NBD server at {self._address} is {'guarded' if guarded else 'open to everybody'}"
+            remedy = "restart qemu-storage-daemon after changing block.guarded; its exports are put back by themselves"
+            raise DpuError(Reason.WRONG_STATE, message, field="block.guarded", remedy=remedy)
 
 
 def _remove(stale: Path) -> None:

@@ -12,20 +12,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from dpu_daemon.drivers.qsd.barred import BarredNames
 from dpu_daemon.drivers.qsd.chain import Chains
 from dpu_daemon.drivers.qsd.cuts import Cuts
+from dpu_daemon.drivers.qsd.exports import NbdExports
 from dpu_daemon.drivers.qsd.files import VolumeFiles
-from dpu_daemon.drivers.qsd.graph import NBD_TCP, Export, Node
+from dpu_daemon.drivers.qsd.graph import NBD_TCP, Node
 from dpu_daemon.drivers.qsd.header import read_header
 from dpu_daemon.drivers.qsd.images import IMAGE_NODE, image_id_of, locate, node_name, virtual_size
 from dpu_daemon.drivers.qsd.layers import Layer, frozen_by, layer_of
 from dpu_daemon.drivers.qsd.maker import Qcow2Maker
 from dpu_daemon.drivers.qsd.merges import Merges
 from dpu_daemon.drivers.qsd.nbd import TcpAddress
-from dpu_daemon.drivers.qsd.server import NbdServer
 from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
-from dpu_daemon.drivers.qsd.survey import READ_ONLY, READ_WRITE, Survey, exports_of, lost, stands
+from dpu_daemon.drivers.qsd.survey import Survey, lost, stands
+from dpu_daemon.drivers.qsd.tls import Keys
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import TargetAddress
 from dpu_daemon.model.volume import (
@@ -53,13 +53,23 @@ class QsdTarget:
         nbd_port: TCP port, the same after a restart.
         volume_dir: where volumes lie; made when missing.
         image_dir: where images lie; only read.
+        keys: secrets; None where none are kept.
+        guarded: serve exports over TLS alone, to those who have a pre-shared key.
     """
 
-    def __init__(self, *, qmp: str, nbd_host: str, nbd_port: int, volume_dir: str, image_dir: str) -> None:
+    def __init__(
+        self,
+        *,
+        qmp: str,
+        nbd_host: str,
+        nbd_port: int,
+        volume_dir: str,
+        image_dir: str,
+        keys: Keys | None = None,
+        guarded: bool = False,
+    ) -> None:
         self._session = QmpSession(qmp)
-        self._address = TcpAddress(nbd_host, nbd_port)
-        self._server = NbdServer(self._session, self._address)
-        self._barred = BarredNames(self._session, self._server)
+        self._exports = NbdExports(self._session, TcpAddress(nbd_host, nbd_port), keys, guarded=guarded)
         self._maker = Qcow2Maker(self._session)
         self._files = VolumeFiles(Path(volume_dir).absolute())
         self._chains = Chains(self._session, self._files)
@@ -88,14 +98,18 @@ class QsdTarget:
         """One transaction of the daemon freezes them all."""
         return True
 
+    def can_shred(self, volume: Volume) -> bool:  # noqa: ARG002
+        """Files can always be overwritten."""
+        return True
+
     async def round_up(self, size_bytes: int) -> int:
         return size_bytes
 
     async def look(self) -> TargetSeen:
         """Volumes and snapshots by their files and nodes; what a kill left half-made is cleared away on the way."""
-        nodes, exports = await asyncio.gather(self._chains.nodes(), self._server.exports())
+        nodes, exports = await asyncio.gather(self._chains.nodes(), self._exports.all())
         await self._clear_unfinished(nodes)
-        await self._barred.expire()
+        await self._exports.expire()
         images = (image_id_of(name) or self._long_ids.get(name) for name in nodes if IMAGE_NODE.fullmatch(name))
         return Survey(self._files, self._chains, nodes, exports, await self._merges.running()).seen(images)
 
@@ -235,35 +249,18 @@ class QsdTarget:
         """Offers the volume to one generation, after cutting off all others.
 
         Raises:
-            DpuError: INVALID when the volume names no generation, NOT_FOUND when it is not open.
+            DpuError: INVALID when the volume names no generation, NOT_FOUND when it is not open; INVALID, UNSUPPORTED,
+                NOT_FOUND or WRONG_STATE of its credentials.
         """
         if volume.export is None:
             message = f"volume {volume.handle} is wanted by nobody"
             raise DpuError(Reason.INVALID, message, field="export", remedy="say for which generation")
+        self._exports.check_guard(volume.export.credentials)
         node = await self._opened(volume.handle)
-        name = f"{volume.handle}-g{volume.export.generation}"
-        export_id = f"{name}-{READ_ONLY if read_only else READ_WRITE}"
-        for other in await self._exports_of(volume.handle):
-            if other.id != export_id:
-                await self._fence_off(other, bar=not other.id.startswith(f"{name}-"))
-        await self._barred.lift(name)
-        # Write-through: a killed daemon would lose acknowledged writes that only its qcow2 tables in memory know of.
-        await self._server.offer(
-            export_id, node=node.name, name=name, writable=not read_only, writethrough=not read_only
-        )
-        return TargetAddress(transport=NBD_TCP, host=self._address.host, port=self._address.port, export=name)
+        return await self._exports.offer(volume.handle, node.name, volume.export, read_only=read_only)
 
     async def unexport(self, volume: Volume) -> None:
-        for export in await self._exports_of(volume.handle):
-            await self._fence_off(export, bar=True)
-
-    async def _fence_off(self, export: Export, *, bar: bool) -> None:
-        """Cuts an export off; its name is barred when a client was cut off with it, else nobody would ask for it."""
-        if bar and await self._server.retire(export.id):
-            return
-        await self._server.withdraw(export.id)
-        if bar:
-            await self._barred.bar(export.id.rpartition("-")[0])
+        await self._exports.cut_off(volume.handle)
 
     async def resize(self, volume: Volume, size_bytes: int) -> None:
         """Grows an open volume; clients of its export wait a few milliseconds and reconnect.
@@ -281,19 +278,8 @@ class QsdTarget:
             layer = layer_of(node.name)
             if layer is not None:
                 await self._stop_merge_into(layer)
-            await self._resize(volume.handle, node, size_bytes)
-
-    async def _resize(self, handle: str, node: Node, size_bytes: int) -> None:
-        exports = [export for export in await self._exports_of(handle) if not export.closing]
-        for export in await self._exports_of(handle):
-            await self._fence_off(export, bar=False)
-        try:
-            await self._session.execute("block_resize", {"node-name": node.name, "size": size_bytes})
-        finally:
-            for export in exports:
-                name, _, access = export.id.rpartition("-")
-                writable = access == READ_WRITE
-                await self._server.offer(export.id, node=node.name, name=name, writable=writable, writethrough=writable)
+            async with self._exports.away(volume.handle, node.name):
+                await self._session.execute("block_resize", {"node-name": node.name, "size": size_bytes})
 
     async def delete(self, volume: Volume) -> None:
         """Removes a volume's highest layer; those that snapshots hold stay."""
@@ -367,9 +353,6 @@ class QsdTarget:
                 Reason.NOT_FOUND, f"volume {handle} is not open", field="volume_id", remedy="open it first", retry=True
             )
         return node
-
-    async def _exports_of(self, handle: str) -> list[Export]:
-        return exports_of(handle, await self._server.exports())
 
 
 def _no_backing(image_format: ImageFormat) -> dict[str, None]:

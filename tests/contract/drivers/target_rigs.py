@@ -1,26 +1,36 @@
 """The stage for the TargetDriver contract: an image directory beside the driver under test, real or fake."""
 
-import subprocess
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from dpu_daemon.drivers.qsd import QsdTarget
 from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.model.volume import Export, Image, ImageFormat, Snapshot, Volume
+from tests.contract.drivers.images import IMAGE_BYTES, MIB, image_file, image_of
+from tests.contract.drivers.lvol_rigs import PROGRAM, LvolRig
 from tests.fakes.qsd import StorageDaemon, free_port
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import World
 
-MIB = 1 << 20
-IMAGE_BYTES = 4 * MIB
-IMAGE_ID = "7f8d53a5-55a8-4f0b-9d8e-5a0f4f6f7c11"
+HOST_NQN = "nqn.2014-08.org.nvmexpress:uuid:5d3f1c1e-5a0d-4d1c-9d6f-1c1f0e0d0c0b"
 
 
 class TargetRig(Protocol):
     @property
     def driver(self) -> TargetDriver: ...
+
+    @property
+    def opens_apart(self) -> bool:
+        """Whether a volume that was made is not open yet, and one that is not open leaves its image alone."""
+        ...
+
+    @property
+    def formats(self) -> frozenset[ImageFormat]:
+        """Formats of images that can be cloned."""
+        ...
 
     async def start(self) -> None: ...
 
@@ -33,6 +43,9 @@ class TargetRig(Protocol):
 
 class RealTargetRig:
     """A qemu-storage-daemon."""
+
+    opens_apart = True
+    formats = frozenset(ImageFormat)
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -63,16 +76,14 @@ class RealTargetRig:
         await self.driver.stop()
 
     def image(self, image_format: ImageFormat) -> Image:
-        raw = self.images / "tiny.raw"
-        raw.write_bytes(b"\x41" * IMAGE_BYTES)
-        if image_format is ImageFormat.QCOW2:
-            path = self.images / "tiny.qcow2"
-            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path)], check=True)
-        return _image(image_format)
+        return image_file(self.images, image_format)
 
 
 class FakeTargetRig:
     """One World."""
+
+    opens_apart = True
+    formats = frozenset(ImageFormat)
 
     def __init__(self, _directory: Path) -> None:
         self._world = World()
@@ -85,25 +96,35 @@ class FakeTargetRig:
         await self.driver.stop()
 
     def image(self, image_format: ImageFormat) -> Image:
-        image = _image(image_format)
+        image = image_of(image_format)
         self._world.state.image_files[image.source] = IMAGE_BYTES
         return image
 
 
-def rigs() -> list[object]:
+def rigs() -> list[ParameterSet]:
     """Parameters for a fixture: classes that make a rig in a directory."""
-    return [pytest.param(RealTargetRig, id="real", marks=pytest.mark.real), pytest.param(FakeTargetRig, id="fake")]
+    found = [pytest.param(RealTargetRig, id="real", marks=pytest.mark.real), pytest.param(FakeTargetRig, id="fake")]
+    if PROGRAM:
+        found.append(pytest.param(LvolRig, id="spdk", marks=pytest.mark.real))
+    return found
 
 
 def volume(
-    *, handle: str = "v0123456789ab", size_bytes: int = 8 * MIB, image: Image | None = None, generation: int = 0
+    *,
+    handle: str = "v0123456789ab",
+    size_bytes: int = 8 * MIB,
+    image: Image | None = None,
+    generation: int = 0,
+    read_only: bool = False,
 ) -> Volume:
     return Volume(
         volume_id=f"vol-{handle}",
         handle=handle,
         size_bytes=size_bytes,
         source_image_id=image.image_id if image else "",
-        export=Export(generation=generation, dpu="dpu-1") if generation else None,
+        export=Export(generation=generation, dpu="dpu-1", host_nqn=HOST_NQN, read_only=read_only)
+        if generation
+        else None,
     )
 
 
@@ -117,7 +138,3 @@ def snapshot_of(of: Volume, number: int) -> Snapshot:
         group=f"snap-{of.handle}-{number}",
         size_bytes=of.size_bytes,
     )
-
-
-def _image(image_format: ImageFormat) -> Image:
-    return Image(image_id=IMAGE_ID, source=f"tiny.{image_format.value}", format=image_format, size_bytes=IMAGE_BYTES)

@@ -11,7 +11,8 @@ from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.model.volume import ImageFormat, Member, Snapshot, SnapshotSeen, Volume
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.contract.drivers.target_rigs import MIB, TargetRig, rigs, snapshot_of, volume
+from tests.contract.drivers.images import MIB
+from tests.contract.drivers.target_rigs import TargetRig, rigs, snapshot_of, volume
 
 SETTLE_S = 20.0
 
