@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from bmctl.commands.pool import COMMANDS, pool
+from coordinator.core.objects.pool import PoolOptions
 from coordinator.core.pool.definitions import read_definitions
 from coordinator.core.pool.model import GroupOptions
+from coordinator.pool_settings import Down, Drain, Pools, Up
 from tests.unit.bmctl.pool.scene import Scene
 
 ROOT = Path(__file__).parents[3]
@@ -45,6 +47,16 @@ def test_the_guide_explains_every_figure_and_column(scene: Scene) -> None:
 
 def test_the_guide_explains_every_option_of_a_pool() -> None:
     assert all(f"`{name}`" in GUIDE for name in GroupOptions.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("table", [Pools, Up, Down, Drain])
+def test_the_guide_explains_every_setting_of_the_loop(table: type[Any]) -> None:
+    missing = [name for name in table.__struct_fields__ if f"`{name}`" not in GUIDE]
+    assert set(missing) <= {"up", "down", "drain"}
+
+
+def test_the_guide_names_the_options_that_a_pool_may_override() -> None:
+    assert all(f"`{name}`" in GUIDE for name in PoolOptions.__struct_encode_fields__)
 
 
 def test_the_guide_explains_every_option_of_simulate() -> None:
