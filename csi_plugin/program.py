@@ -13,11 +13,11 @@ from csi_plugin.config import Config, Discovery, DiscoveryKind, NodeSection
 from csi_plugin.identity import About, IdentityService
 from csi_plugin.node import mountinfo
 from csi_plugin.node.discovery import LoopDiscovery, SysfsDiscovery
+from csi_plugin.node.disks import KernelDisks
 from csi_plugin.node.filesystems import KernelFileSystems
 from csi_plugin.node.functions import SysfsFunctions
 from csi_plugin.node.host import Host
 from csi_plugin.node.mounting import KernelMounts
-from csi_plugin.node.protection import KernelDiskLocks
 from csi_plugin.node.records import Records
 from csi_plugin.node.service import NodeIdentity, NodeService
 from csi_plugin.notify import notify
@@ -115,7 +115,7 @@ def _node_service(node: NodeSection, discovery: Discovery) -> NodeService:
         file_systems=KernelFileSystems(),
         discovery=LoopDiscovery(Path(discovery.directory)) if by_files else SysfsDiscovery(),
         functions=SysfsFunctions(),
-        locks=KernelDiskLocks(),
+        disks=KernelDisks(),
         default_file_system=node.default_file_system,
         disk_wait_s=node.disk_wait_s,
     )

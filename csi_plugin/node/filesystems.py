@@ -22,6 +22,8 @@ BLKID_AMBIVALENT = 8
 """blkid(8)."""
 FSCK_REPAIRED = 0b11
 """e2fsck(8): repaired, and wants a restart, which only a mounted root needs."""
+XFS_MAGIC, XFS_IN_PROGRESS = b"XFSB", 126
+"""Of its superblock, at the disk's first byte."""
 NOT_ALLOWED = "Permission denied"
 CAP_SYS_RESOURCE = 24
 _TYPE = re.compile(r"^(?:TYPE|PTTYPE)=(.+)$", re.MULTILINE)
@@ -37,7 +39,9 @@ class KernelFileSystems:
             DpuError: UNAVAILABLE, WRONG_STATE.
         """
         # blkid says "nothing found" of a disk that it cannot read, too.
-        await _read(device)
+        first = await _read(device)
+        if _unfinished(first):
+            return ""
         probed = await run("blkid", "--probe", "--output", "export", device.path, timeout_s=PROBE_TIMEOUT_S)
         if probed.code == 0:
             found = _TYPE.findall(probed.output)
@@ -104,17 +108,26 @@ def may_resize() -> bool:
     return bool(int(effective, 16) >> CAP_SYS_RESOURCE & 1)
 
 
-async def _read(device: Device) -> None:
-    def read() -> None:
+def _unfinished(first: bytes) -> bool:
+    """Whether this is an xfs whose making was cut short: nobody ever mounted it. ext4's superblock is written last.
+
+    Source: mkfs.xfs writes sb_inprogress as 1 first of all and as 0 last of all, and nothing else ever writes it.
+    """
+    return first.startswith(XFS_MAGIC) and first[XFS_IN_PROGRESS] == 1
+
+
+async def _read(device: Device) -> bytes:
+    def read() -> bytes:
         opened = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.pread(opened, FIRST_BYTES, 0)
+            first = os.pread(opened, FIRST_BYTES, 0)
             os.pread(opened, LAST_BYTES, max(0, device.size_bytes - LAST_BYTES))
         finally:
             os.close(opened)
+        return first
 
     try:
-        await asyncio.wait_for(asyncio.to_thread(read), PROBE_TIMEOUT_S)
+        return await asyncio.wait_for(asyncio.to_thread(read), PROBE_TIMEOUT_S)
     except (OSError, TimeoutError) as error:
         message = f"{device.name} cannot be read: {str(error) or 'no answer'}"
         raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether the disk answers") from error

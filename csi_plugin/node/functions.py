@@ -17,11 +17,15 @@ class SysfsFunctions:
     Args:
         sysfs: where it is mounted.
         dev: where the nodes of devices are.
+        write: puts words into an attribute; the kernel acts upon them.
     """
 
-    def __init__(self, sysfs: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
+    def __init__(
+        self, sysfs: Path = Path("/sys"), dev: Path = Path("/dev"), write: Callable[[Path, str], None] | None = None
+    ) -> None:
         self._bus = sysfs / "bus" / "pci"
         self._dev = dev
+        self._write = write or _write
 
     async def give(self, address: str, driver: HostDriver) -> str:
         """Bind a function to a driver; one that it has already is left.
@@ -53,26 +57,30 @@ class SysfsFunctions:
         if not (self._bus / "drivers" / driver.value).exists():
             message = f"the kernel has no driver {driver.value}"
             raise DpuError(Reason.WRONG_STATE, message, remedy=f"modprobe {driver.value}")
-        (function / "driver_override").write_text(driver.value, encoding="ascii")
+        self._write(function / "driver_override", driver.value)
         self._probe_anew(address)
         if self._driver(address) != driver.value:
-            (function / "driver_override").write_text("\n", encoding="ascii")
+            self._write(function / "driver_override", "\n")
             message = f"PCI function {address} has the driver {self._driver(address) or 'none'}, not {driver.value}"
             raise DpuError(Reason.WRONG_STATE, message, remedy="see the kernel's log")
 
     def _unbind(self, address: str) -> None:
-        (self._function(address) / "driver_override").write_text("\n", encoding="ascii")
+        self._write(self._function(address) / "driver_override", "\n")
         self._probe_anew(address)
 
     def _probe_anew(self, address: str) -> None:
         unbind = self._function(address) / "driver" / "unbind"
         if unbind.exists():
-            unbind.write_text(address, encoding="ascii")
-        (self._bus / "drivers_probe").write_text(address, encoding="ascii")
+            self._write(unbind, address)
+        self._write(self._bus / "drivers_probe", address)
 
     def _driver(self, address: str) -> str:
         link = self._function(address) / "driver"
         return link.resolve().name if link.exists() else ""
+
+
+def _write(attribute: Path, words: str) -> None:
+    attribute.write_text(words, encoding="ascii")
 
 
 async def _soon(act: Callable[[], None], what: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from csi_plugin.node.model import FileSystem
-from csi_plugin.node.protocols import Discovery, DiskLocks, FileSystems, Functions, Mounts
+from csi_plugin.node.protocols import Discovery, Disks, FileSystems, Functions, Mounts
 from csi_plugin.node.records import Records
 
 
@@ -21,7 +21,7 @@ class Host:
     file_systems: FileSystems
     discovery: Discovery
     functions: Functions
-    locks: DiskLocks
+    disks: Disks
     default_file_system: FileSystem = FileSystem.EXT4
     disk_wait_s: float = 60.0
 

@@ -105,7 +105,6 @@ class Device(_Value, frozen=True):
         number: ``major:minor``.
         size_bytes: of the disk.
         read_only: the disk refuses writes.
-        sequence: of this appearance of a disk in this boot, never used again; empty where the kernel has none.
         pci_address: of its PCI function; empty where it has none.
     """
 
@@ -114,7 +113,6 @@ class Device(_Value, frozen=True):
     number: str
     size_bytes: int
     read_only: bool = False
-    sequence: str = ""
     pci_address: str = ""
 
 
@@ -126,8 +124,6 @@ class Staging(_Value, frozen=True):
         capability: as asked for.
         disk: which.
         driver: that the PCI function is given to; None leaves it alone.
-        formatting: appearance of the disk that a file system is being made on; empty when none is. It proves, as long
-            as that appearance lasts, that nobody else can have written there.
         function: PCI address of the function that was given to `driver`; empty before.
         done: everything was done.
     """
@@ -136,7 +132,6 @@ class Staging(_Value, frozen=True):
     capability: Capability
     disk: DiskIdentity
     driver: HostDriver | None = None
-    formatting: str = ""
     function: str = ""
     done: bool = False
 

@@ -106,7 +106,7 @@ class FileSystems(Protocol):
     """File systems on disks that are not mounted, and growing those that are."""
 
     async def signature(self, device: Device) -> str:
-        """Type of what is on the disk, such as ``ext4``, ``crypto_LUKS`` or ``gpt``; empty only when it is blank.
+        """Type of what is on the disk, such as ``ext4``, ``crypto_LUKS`` or ``gpt``; empty only when nothing is lost.
 
         Raises:
             DpuError: UNAVAILABLE, it cannot be read; WRONG_STATE, there are several signatures.
@@ -172,7 +172,11 @@ class Functions(Protocol):
         ...
 
 
-class DiskLocks(Protocol):
-    """Write protection of whole disks."""
+class Disks(Protocol):
+    """Whole disks."""
+
+    async def answers(self, device: Device) -> bool:
+        """Whether a read past all caches comes back."""
+        ...
 
     async def protect(self, device: Device, *, on: bool) -> None: ...

@@ -138,7 +138,7 @@ class Publisher:
         protected = _protected(wanted)
         if wanted.capability.access is AccessType.BLOCK:
             if source.disk is not None:
-                await self._host.locks.protect(source.disk, on=protected)
+                await self._host.disks.protect(source.disk, on=protected)
             return
         entry = await self._host.mounts.at(target)
         if protected and entry is not None and not entry.read_only:

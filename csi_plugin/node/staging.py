@@ -39,7 +39,7 @@ class Stager:
             return await self._give(record, staging, staging.driver)
         device = await self._host.discovery.wait(staging.disk, self._host.disk_wait_s)
         if staging.capability.access is AccessType.BLOCK:
-            await self._host.locks.protect(device, on=staging.capability.mode.reader_only)
+            await self._host.disks.protect(device, on=staging.capability.mode.reader_only)
             self._note(record, msgspec.structs.replace(staging, done=True))
             return f"disk {device.name} is here"
         return await self._mount(record, staging, device, again=known is not None and known.path == wanted.path)
@@ -71,7 +71,7 @@ class Stager:
         """Write protection outlives its reason: the next to stage this disk may be one who writes."""
         device = await self._host.discovery.look(staging.disk)
         if device is not None:
-            await self._host.locks.protect(device, on=False)
+            await self._host.disks.protect(device, on=False)
 
     async def _refuse_when_staged(self, volume_id: str, known: Staging, wanted: Staging) -> None:
         """An intent that came to nothing may be replaced."""
@@ -111,14 +111,14 @@ class Stager:
             seen = None
         read_only = _reads_only(staging, device)
         if seen is None:
-            record, file_system = await self._prepare(record, staging, device, read_only=read_only)
+            file_system = await self._prepare(staging, device, read_only=read_only)
             await mounts.make_target(staging.path, AccessType.MOUNT)
             await mounts.mount(device, staging.path, file_system, _flags(staging, device, file_system))
         else:
             file_system = _agreed(seen.kind, staging.capability.file_system, device)
         if not read_only:
             await self._host.file_systems.grow(device, file_system, staging.path)
-        self._note(record, msgspec.structs.replace(staging, formatting="", done=True))
+        self._note(record, msgspec.structs.replace(staging, done=True))
         return f"{file_system.value} of {device.name} is {'mounted already' if seen else 'mounted'} at {staging.path}"
 
     async def _clear_former(self, path: str, *, ours: bool) -> None:
@@ -128,38 +128,28 @@ class Stager:
             raise DpuError(Reason.WRONG_STATE, message, field="staging_target_path", remedy="unmount it")
         await self._host.mounts.unmount(path, dead=True)
 
-    async def _prepare(
-        self, record: VolumeRecord, staging: Staging, device: Device, *, read_only: bool
-    ) -> tuple[VolumeRecord, FileSystem]:
+    async def _prepare(self, staging: Staging, device: Device, *, read_only: bool) -> FileSystem:
         """A file system that can be mounted: the one that is there, or a new one where there is nothing."""
         wanted = staging.capability.file_system
-        unfinished = bool(device.sequence) and staging.formatting == device.sequence
-        signature = "" if unfinished else await self._host.file_systems.signature(device)
+        signature = await self._host.file_systems.signature(device)
         if signature:
             file_system = _agreed(signature, wanted, device)
             if not read_only:
                 await self._host.file_systems.check(device, file_system)
-            return record, file_system
+            return file_system
         if read_only:
             message = f"disk {device.name} holds no file system, and may only be read"
             raise DpuError(Reason.WRONG_STATE, message, field="volume_capability", remedy="write to it first")
         file_system = wanted or self._host.default_file_system
-        record = self._note(record, msgspec.structs.replace(staging, formatting=device.sequence))
         await self._host.file_systems.make(device, file_system)
-        # From here on others' data may be on it: the mark goes before anything can be mounted.
-        return self._note(record, msgspec.structs.replace(staging, formatting="")), file_system
+        return file_system
 
 
 def _resumed(known: Staging | None, wanted: Staging) -> Staging:
     """A request, with what an earlier call for the same disk got done of it."""
-    if known is None or known.disk.serial != wanted.disk.serial:
+    if known is None or known.disk.serial != wanted.disk.serial or wanted.driver is None:
         return wanted
-    return msgspec.structs.replace(
-        wanted,
-        # Who gets the disk itself may write to it, and then it is blank no more.
-        formatting=known.formatting if wanted.capability.access is AccessType.MOUNT else "",
-        function=known.function if wanted.driver is not None else "",
-    )
+    return msgspec.structs.replace(wanted, function=known.function)
 
 
 def _agreed(signature: str, wanted: FileSystem | None, device: Device) -> FileSystem:

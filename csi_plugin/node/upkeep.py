@@ -46,8 +46,10 @@ class Upkeep:
         if staging.capability.access is AccessType.BLOCK:
             return await self._disk_state(staging)
         entry = await self._host.mounts.at(path)
-        if await self._host.mounts.dead(path):
-            return VolumeState(None, 0, abnormal=True, sentence="its disk is gone, or answers with errors")
+        trouble = await self._trouble(staging, entry.device if entry is not None else "")
+        if trouble or await self._host.mounts.dead(path):
+            sentence = trouble or "its disk is gone, or answers with errors"
+            return VolumeState(None, 0, abnormal=True, sentence=sentence)
         try:
             usage = await self._host.mounts.usage(path)
         except DpuError as error:
@@ -86,6 +88,22 @@ class Upkeep:
         await self._host.file_systems.grow(device, FileSystem(entry.kind), staging.path)
         return device.size_bytes
 
+    async def _trouble(self, staging: Staging, number: str) -> str:
+        """What is wrong with a disk; empty for nothing.
+
+        Args:
+            number: ``major:minor`` that it must have; empty for any.
+        """
+        try:
+            device = await self._host.discovery.look(staging.disk)
+        except DpuError as error:
+            return str(error)
+        if device is None or number not in {"", device.number}:
+            return f"the disk with {staging.disk} went away"
+        if not await self._host.disks.answers(device):
+            return f"disk {device.name} does not answer a read"
+        return ""
+
     async def _here(self, volume_id: str, path: str) -> Staging:
         record = self._host.records.get(volume_id)
         staging = record.staging
@@ -100,7 +118,8 @@ class Upkeep:
     async def _disk_state(self, staging: Staging) -> VolumeState:
         if staging.driver is not None:
             return VolumeState(None, 0, abnormal=False, sentence=f"the disk is {staging.driver.value}'s")
-        device = await self._host.discovery.look(staging.disk)
+        trouble = await self._trouble(staging, "")
+        device = await self._host.discovery.look(staging.disk) if not trouble else None
         if device is None:
-            return VolumeState(None, 0, abnormal=True, sentence=f"the disk with {staging.disk} is away")
+            return VolumeState(None, 0, abnormal=True, sentence=trouble or f"the disk with {staging.disk} went away")
         return VolumeState(None, device.size_bytes, abnormal=False, sentence=f"disk {device.name} is here")

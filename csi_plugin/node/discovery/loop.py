@@ -180,15 +180,12 @@ def _device(name: str) -> Device:
     def word(key: str) -> str:
         return (block / key).read_text(encoding="ascii").strip()
 
-    sequence = word("diskseq") if (block / "diskseq").exists() else ""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return Device(
         name=name,
         path=f"/dev/{name}",
         number=word("dev"),
         size_bytes=int(word("size")) * SECTOR_BYTES,
         read_only=word("ro") == "1",
-        sequence=f"{boot}/{sequence}" if sequence else "",
     )
 
 

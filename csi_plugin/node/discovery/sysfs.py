@@ -89,7 +89,6 @@ class SysfsDiscovery:
             number=_read(block / "dev"),
             size_bytes=int(_read(block / "size") or "0") * SECTOR_BYTES,
             read_only=_read(block / "ro") == "1",
-            sequence=_appearance(self._sysfs.parent, block),
             pci_address=_pci_address(block),
         )
 
@@ -126,13 +125,6 @@ class SysfsDiscovery:
 def _serial(block: Path) -> str:
     """Of a virtio disk itself, of the controller or subsystem of an NVMe namespace."""
     return _read(block / "serial") or _read(block / "device" / "serial")
-
-
-def _appearance(root: Path, block: Path) -> str:
-    """The kernel counts appearances of disks since it booted, so both together are never used again."""
-    sequence = _read(block / "diskseq")
-    boot = _read(root / "proc" / "sys" / "kernel" / "random" / "boot_id")
-    return f"{boot}/{sequence}" if sequence and boot else ""
 
 
 def _pci_address(block: Path) -> str:

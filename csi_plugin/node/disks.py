@@ -1,7 +1,8 @@
-"""Write protection of a whole disk, for workloads that get the disk itself. Source: BLKROSET of linux/fs.h."""
+"""Whole disks: whether they answer, and their write protection. Source: BLKROSET of linux/fs.h."""
 
 import asyncio
 import fcntl
+import mmap
 import os
 import struct
 
@@ -11,10 +12,26 @@ from proto.reasons import Reason
 
 BLKROSET = 0x125D
 CALL_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 5.0
 
 
-class KernelDiskLocks:
-    """Protects, really."""
+class KernelDisks:
+    """Disks, really."""
+
+    async def answers(self, device: Device) -> bool:
+        def read() -> None:
+            opened = os.open(device.path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+            try:
+                with mmap.mmap(-1, mmap.PAGESIZE) as page:
+                    os.preadv(opened, [page], 0)
+            finally:
+                os.close(opened)
+
+        try:
+            await asyncio.wait_for(asyncio.to_thread(read), READ_TIMEOUT_S)
+        except (OSError, TimeoutError):
+            return False
+        return True
 
     async def protect(self, device: Device, *, on: bool) -> None:
         """Switch it; a disk that the DPU shows read-only stays so.
