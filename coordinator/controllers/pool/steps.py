@@ -258,6 +258,9 @@ class Steps:
         """Write size and removals together, against the version that was looked at; whether that was still it."""
         raw = self._raw(pool)
         if raw is None:
+            log.warning(
+                "pool has changed or vanished since it was looked at", pool=pool.metadata.name, field="spec.replicas"
+            )
             return False
         body = {"spec": {"replicas": max(replicas, 0), "removals": spelled(removals)}}
         try:
@@ -265,7 +268,7 @@ class Steps:
         except DpuError as error:
             if error.reason not in {Reason.CONFLICT, Reason.NOT_FOUND}:
                 raise
-            log.info("pool has changed meanwhile", pool=pool.metadata.name)
+            log.warning("pool has changed or vanished meanwhile", pool=pool.metadata.name, field="spec.replicas")
             return False
         return True
 
