@@ -4,10 +4,12 @@ tests/contract holds it to what the embedded server does.
 """
 
 import asyncio
-import copy
 import itertools
 from collections.abc import AsyncIterator, Mapping
+from typing import TypeVar
 from uuid import UUID, uuid5
+
+import msgspec
 
 from coordinator.clients.protocols import Change, Expired
 from coordinator.core.objects.kinds import Kind
@@ -17,6 +19,15 @@ from proto.reasons import Reason
 
 SPACE = UUID(int=7)
 Place = tuple[Kind, str, str]
+
+
+T = TypeVar("T")
+
+
+def copied(value: T) -> T:
+    """A copy of something that is JSON."""
+    made: T = msgspec.json.decode(msgspec.json.encode(value))
+    return made
 
 
 def merge(old: Json, patch: Json) -> Json:
@@ -29,7 +40,7 @@ def merge(old: Json, patch: Json) -> Json:
             before = merged.get(key)
             merged[key] = merge(before if isinstance(before, dict) else {}, value)
         else:
-            merged[key] = copy.deepcopy(value)
+            merged[key] = copied(value)
     return merged
 
 
@@ -49,11 +60,11 @@ class MemoryApi:
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
         await asyncio.sleep(0)
-        return copy.deepcopy(self._found((kind, namespace, name)))
+        return copied(self._found((kind, namespace, name)))
 
     async def list(self, kind: Kind) -> tuple[list[Json], str]:
         await asyncio.sleep(0)
-        return [copy.deepcopy(one) for place, one in self.objects.items() if place[0] is kind], str(self._last)
+        return [copied(one) for place, one in self.objects.items() if place[0] is kind], str(self._last)
 
     async def watch(self, kind: Kind, resource_version: str) -> AsyncIterator[tuple[Change, Json]]:
         since = int(resource_version)
@@ -63,22 +74,22 @@ class MemoryApi:
             news = self._news
             for version, of_kind, change, found in list(self._history):
                 if version > since and of_kind is kind:
-                    yield change, copy.deepcopy(found)
+                    yield change, copied(found)
             since = max(since, self._last)
             await news.wait()
 
     async def create(self, kind: Kind, body: Json) -> Json:
         await asyncio.sleep(0)
-        meta = copy.deepcopy(body["metadata"])
+        meta = copied(body["metadata"])
         place = (kind, meta.get("namespace", ""), meta["name"])
         if place in self.objects:
             raise DpuError(Reason.ALREADY_EXISTS, f"{kind.value} {meta['name']} already exists")
         version = next(self._versions)
         meta |= {"uid": str(uuid5(SPACE, str(version))), "generation": 1, "creationTimestamp": self.now}
         made = {"apiVersion": API_VERSION, "kind": kind.value, "metadata": meta}
-        made["spec"] = copy.deepcopy(body.get("spec", {}))
+        made["spec"] = copied(body.get("spec", {}))
         self._store(place, made, Change.ADDED, version)
-        return copy.deepcopy(made)
+        return copied(made)
 
     async def patch(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json:
         await asyncio.sleep(0)
@@ -126,7 +137,7 @@ class MemoryApi:
         name = body["metadata"]["name"]
         if known != (name in self.events):
             raise DpuError(Reason.NOT_FOUND if known else Reason.ALREADY_EXISTS, f"Event {name}")
-        self.events[name] = copy.deepcopy(body)
+        self.events[name] = copied(body)
 
     def forget_history(self) -> None:
         """Make watches from old versions expire, as a compaction does."""
@@ -145,14 +156,14 @@ class MemoryApi:
             raise DpuError(Reason.CONFLICT, f"{place[0].value} {place[2]}: the object has been modified")
         made = merge(found, body)
         if made == found:
-            return copy.deepcopy(found)
+            return copied(found)
         if made["spec"] != found["spec"]:
             made["metadata"] = made["metadata"] | {"generation": found["metadata"]["generation"] + 1}
         if "deletionTimestamp" in made["metadata"] and not made["metadata"].get("finalizers"):
             self._remove(place, made)
-            return copy.deepcopy(made)
+            return copied(made)
         self._store(place, made, Change.MODIFIED, next(self._versions))
-        return copy.deepcopy(made)
+        return copied(made)
 
     def _store(self, place: Place, made: Json, change: Change, version: int) -> None:
         made["metadata"] = made["metadata"] | {"resourceVersion": str(version)}
@@ -179,6 +190,6 @@ class MemoryApi:
 
     def _tell(self, version: int, kind: Kind, change: Change, found: Json) -> None:
         self._last = version
-        self._history.append((version, kind, change, copy.deepcopy(found)))
+        self._history.append((version, kind, change, copied(found)))
         news, self._news = self._news, asyncio.Event()
         news.set()
