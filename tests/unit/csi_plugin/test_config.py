@@ -64,6 +64,16 @@ def test_the_environment_goes_before_the_file(file: Path) -> None:
         (f'[registration]\ndirectory = "/{"d" * 100}"', "registration.directory"),
         ('[registration]\nhost_endpoint = "relative"', "registration.host_endpoint"),
         ("= 1", ""),
+        ("[node]", "node"),
+        ('[node]\nname = ""', "node.name"),
+        (f'[node]\nname = "{"n" * 193}"', "node.name"),
+        ('[node]\nname = "h"\npool = "a b"', "node.pool"),
+        ('[node]\nname = "h"\nmax_volumes = -1', "node.max_volumes"),
+        ('[node]\nname = "h"\nstate_dir = "relative"', "node.state_dir"),
+        ('[node]\nname = "h"\ndisk_wait_s = 0', "node.disk_wait_s"),
+        ('[node]\nname = "h"\ndefault_file_system = "fat"', "node.default_file_system"),
+        ('[node]\nname = "h"\n[discovery]\nkind = "loop"', "discovery.directory"),
+        ('[discovery]\nkind = "names"', "discovery.kind"),
     ],
 )
 def test_a_wrong_setting_is_named(file: Path, text: str, key: str) -> None:
@@ -79,3 +89,10 @@ def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
     with pytest.raises(DpuError, match="No such file") as wrong:
         load(file, os.environ)
     assert str(file) in wrong.value.message
+
+
+def test_a_plugin_that_serves_volumes_registers_unless_it_is_told_not_to(file: Path) -> None:
+    file.write_text('[node]\nname = "host-1"')
+    assert load(file, {}).registers
+    file.write_text('[node]\nname = "host-1"\n[registration]\nenabled = false')
+    assert not load(file, {}).registers

@@ -52,3 +52,20 @@ async def test_a_broken_plugin_is_an_error_that_says_what_is_broken(
         await identity.Probe(identity_pb2.ProbeRequest(), timeout=LIMIT_S)
     assert told.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert told.value.details() == "registration with kubelet: refused: no Node service"
+
+
+@pytest.mark.parametrize(("topology", "count"), [(False, 3), (True, 4)])
+async def test_a_plugin_with_a_node_states_what_all_its_parts_have_together(
+    tmp_path: Path, topology: bool, count: int
+) -> None:
+    service = IdentityService(About("csi.dpupool.io", "1", serves_volumes=True, topology=topology), Readiness())
+    server = UnixServer(tmp_path / "csi.sock", lambda made: csi_pb2_grpc.add_IdentityServicer_to_server(service, made))
+    await server.start()
+    async with grpc.aio.insecure_channel(f"unix:{server.path}") as channel:
+        request = identity_pb2.GetPluginCapabilitiesRequest()
+        answer = await csi_pb2_grpc.IdentityStub(channel).GetPluginCapabilities(request, timeout=LIMIT_S)
+    await server.stop(0)
+    assert len(answer.capabilities) == count
+    services = {each.service.type for each in answer.capabilities if each.HasField("service")}
+    assert identity_pb2.PluginCapability.Service.Type.CONTROLLER_SERVICE in services
+    assert (identity_pb2.PluginCapability.Service.Type.VOLUME_ACCESSIBILITY_CONSTRAINTS in services) is topology

@@ -79,13 +79,13 @@ def _check_end(kernel: FakeKernel, records: Path) -> None:
     ],
 )
 async def test_a_node_part_killed_at_any_act_ends_as_one_that_lived(
-    tmp_path: Path, capability: Capability, driver: HostDriver | None, read_only: bool, reboots: bool
+    records: Path, capability: Capability, driver: HostDriver | None, read_only: bool, reboots: bool
 ) -> None:
     for kill_at in count(1):
-        kernel, records = FakeKernel(kill_at=kill_at), tmp_path / str(kill_at)
+        kernel, folder = FakeKernel(kill_at=kill_at), records / str(kill_at)
         kernel.plug(SERIAL)
-        killed = await _live(kernel, records, _life(capability, driver, read_only=read_only), reboots=reboots)
-        _check_end(kernel, records)
+        killed = await _live(kernel, folder, _life(capability, driver, read_only=read_only), reboots=reboots)
+        _check_end(kernel, folder)
         if capability is MOUNT:
             assert kernel.disks[SERIAL].content == "xfs"
         if not killed:
