@@ -10,8 +10,9 @@ from dpu_daemon.drivers.qsd import QsdTarget
 from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.model.volume import Export, Image, ImageFormat, Snapshot, Volume
 from tests.contract.drivers.images import IMAGE_BYTES, MIB, image_file, image_of
-from tests.contract.drivers.lvol_rigs import PROGRAM, LvolRig
+from tests.contract.drivers.lvol_rigs import LvolRig, RealLvolRig
 from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.spdk_process import PROGRAM
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import World
 
@@ -103,10 +104,17 @@ class FakeTargetRig:
 
 def rigs() -> list[ParameterSet]:
     """Parameters for a fixture: classes that make a rig in a directory."""
-    found = [pytest.param(RealTargetRig, id="real", marks=pytest.mark.real), pytest.param(FakeTargetRig, id="fake")]
-    if PROGRAM:
-        found.append(pytest.param(LvolRig, id="spdk", marks=pytest.mark.real))
-    return found
+    return [
+        pytest.param(RealTargetRig, id="real", marks=pytest.mark.real),
+        pytest.param(FakeTargetRig, id="fake"),
+        *lvol_rigs(),
+    ]
+
+
+def lvol_rigs() -> list[ParameterSet]:
+    """Those of logical volumes alone; the real one is never skipped: it is there, or it is not asked for."""
+    real = pytest.param(RealLvolRig, id="lvol", marks=[pytest.mark.real, pytest.mark.timeout(120)])
+    return [pytest.param(LvolRig, id="fake-lvol"), *([real] if PROGRAM else [])]
 
 
 def volume(

@@ -1,5 +1,6 @@
 """Bdevs of a fake SPDK: malloc, null, aio, crypto, raid, limits, counters."""
 
+import asyncio
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,7 @@ class Bdevs:
         if bdev.name in self.pending:
             name, params = self.pending.pop(bdev.name)
             self._crypto(bdev, name, params)
+        self._process.lvols.image_came(bdev.uuid)
         return bdev.name
 
     def drop(self, name: str) -> None:
@@ -186,8 +188,15 @@ class Bdevs:
             raise RefusalError(-ENOENT, "No such file or directory")
         return path.stat().st_size
 
-    def bdev_aio_delete(self, name: str) -> bool:
-        self.drop(self.of_kind(name, "aio").name)
+    async def bdev_aio_delete(self, name: str) -> bool:
+        bdev = self.of_kind(name, "aio")
+        if self._process.lvols.stand_on(bdev.uuid):
+            # It is half gone, its clones read on from it, and the call is never answered.
+            await asyncio.Event().wait()
+        self.drop(bdev.name)
+        return True
+
+    def bdev_wait_for_examine(self) -> bool:
         return True
 
     def bdev_aio_rescan(self, name: str) -> bool:

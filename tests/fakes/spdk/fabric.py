@@ -17,6 +17,8 @@ class StoredLvol:
     thin: bool
     snapshot: bool = False
     parent: str = ""
+    image: str = ""
+    """UUID of the bdev outside the store that it stands on."""
 
 
 @dataclass
@@ -27,6 +29,7 @@ class StoredLvstore:
     uuid: str
     cluster_bytes: int
     size_bytes: int
+    block_bytes: int = 4096
     lvols: dict[str, StoredLvol] = field(default_factory=dict)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 EEXIST, ENODEV, EINVAL = 17, 19, 22
 MIB = 1 << 20
 LONGEST_NAME = 63
-BLOCK = 4096
 
 
 class Lvols:
@@ -45,18 +44,55 @@ class Lvols:
                     self._process.bdevs.drop(lvol.uuid)
 
     def _show(self, store: StoredLvstore, lvol: StoredLvol) -> None:
+        """Registers an lvol's bdev, unless what it stands on is not there: then it is degraded."""
+        if self._degraded(store, lvol):
+            return
         detail = {
             "lvol_store_uuid": store.uuid,
             "base_bdev": self.loaded[store.name][0],
             "thin_provision": lvol.thin,
-            "num_allocated_clusters": 0 if lvol.thin else lvol.size_bytes // store.cluster_bytes,
+            "num_allocated_clusters": _allocated(store, lvol),
             "snapshot": lvol.snapshot,
-            "clone": bool(lvol.parent),
-            **({"base_snapshot": lvol.parent} if lvol.parent else {}),
         }
         aliases = [f"{store.name}/{lvol.name}"]
-        blocks = lvol.size_bytes // BLOCK
-        self._process.bdevs.add(Bdev(lvol.uuid, "lvol", BLOCK, blocks, lvol.uuid, aliases=aliases, detail=detail))
+        block = store.block_bytes
+        blocks = lvol.size_bytes // block
+        self._process.bdevs.add(Bdev(lvol.uuid, "lvol", block, blocks, lvol.uuid, aliases=aliases, detail=detail))
+        self._relate(store)
+
+    def _relate(self, store: StoredLvstore) -> None:
+        """What bdevs tell of each other follows every change."""
+        for lvol in store.lvols.values():
+            bdev = self._process.bdevs.all.get(lvol.uuid)
+            if bdev is None:
+                continue
+            for key in ("base_snapshot", "clones", "external_snapshot_name"):
+                bdev.detail.pop(key, None)
+            clones = [other.name for other in store.lvols.values() if other.parent == lvol.name]
+            bdev.detail |= {"clone": bool(lvol.parent), "thin_provision": lvol.thin, "esnap_clone": bool(lvol.image)}
+            if lvol.parent:
+                bdev.detail["base_snapshot"] = lvol.parent
+            if clones:
+                bdev.detail["clones"] = clones
+            if lvol.image:
+                bdev.detail["external_snapshot_name"] = lvol.image
+
+    def _degraded(self, store: StoredLvstore, lvol: StoredLvol) -> bool:
+        while lvol.parent:
+            lvol = store.lvols[lvol.parent]
+        return bool(lvol.image) and all(bdev.uuid != lvol.image for bdev in self._process.bdevs.all.values())
+
+    def image_came(self, uuid: str) -> None:
+        """Lvols that waited for a bdev outside their store come up."""
+        for _, store in list(self.loaded.values()):
+            if any(lvol.image == uuid for lvol in store.lvols.values()):
+                for lvol in list(store.lvols.values()):
+                    if lvol.uuid not in self._process.bdevs.all:
+                        self._show(store, lvol)
+
+    def stand_on(self, uuid: str) -> bool:
+        """Whether an lvol has this bdev under it."""
+        return any(lvol.image == uuid for _, store in self.loaded.values() for lvol in store.lvols.values())
 
     def _store(self, uuid: str = "", lvs_name: str = "") -> StoredLvstore:
         for _, store in self.loaded.values():
@@ -91,7 +127,7 @@ class Lvols:
             raise RefusalError(-1, "Operation not permitted")
         if base.size_bytes < 2 * cluster_sz:
             raise bad_params("Invalid argument")
-        store = StoredLvstore(lvs_name, str(uuid.uuid4()), cluster_sz, base.size_bytes)
+        store = StoredLvstore(lvs_name, str(uuid.uuid4()), cluster_sz, base.size_bytes, base.block_size)
         if base.detail.get("filename"):
             self._process.fabric.lvstores[base.detail["filename"]] = store
         self._load(base, store)
@@ -118,10 +154,31 @@ class Lvols:
                 "base_bdev": self.loaded[store.name][0],
                 "total_data_clusters": store.size_bytes // store.cluster_bytes - 1,
                 "free_clusters": self._free(store),
-                "block_size": BLOCK,
+                "block_size": store.block_bytes,
                 "cluster_size": store.cluster_bytes,
             }
             for store in chosen
+        ]
+
+    def bdev_lvol_get_lvols(self, lvs_uuid: str = "", lvs_name: str = "") -> list[dict[str, Any]]:
+        chosen = (
+            [self._store(lvs_uuid, lvs_name)] if lvs_uuid or lvs_name else [each for _, each in self.loaded.values()]
+        )
+        return [
+            {
+                "alias": f"{store.name}/{lvol.name}",
+                "uuid": lvol.uuid,
+                "name": lvol.name,
+                "is_thin_provisioned": lvol.thin,
+                "is_snapshot": lvol.snapshot,
+                "is_clone": bool(lvol.parent),
+                "is_esnap_clone": bool(lvol.image),
+                "is_degraded": self._degraded(store, lvol),
+                "num_allocated_clusters": _allocated(store, lvol),
+                "lvs": {"name": store.name, "uuid": store.uuid},
+            }
+            for store in chosen
+            for lvol in store.lvols.values()
         ]
 
     def bdev_lvol_grow_lvstore(self, uuid: str = "", lvs_name: str = "") -> bool:
@@ -164,9 +221,10 @@ class Lvols:
         self._check_name(store, snapshot_name, 0)
         snapshot = StoredLvol(snapshot_name, str(uuid.uuid4()), lvol.size_bytes, lvol.thin, True, lvol.parent)
         store.lvols[snapshot_name] = snapshot
+        snapshot.image, lvol.image = lvol.image, ""
         lvol.parent, lvol.thin = snapshot_name, True
         self._show(store, snapshot)
-        self._process.bdevs.all[lvol.uuid].detail |= {"clone": True, "thin_provision": True}
+        self._relate(store)
         await asyncio.sleep(0)
         return snapshot.uuid
 
@@ -176,6 +234,21 @@ class Lvols:
         if not snapshot.snapshot:
             raise bad_params("Invalid argument")
         return await self._added(store, clone_name, snapshot.size_bytes, thin=True, parent=snapshot.name)
+
+    async def bdev_lvol_clone_bdev(self, bdev: str, lvs_name: str, clone_name: str) -> str:
+        """A clone of a read-only bdev outside the store, known by its UUID, of whole clusters."""
+        store = self._store(lvs_name=lvs_name)
+        self._check_name(store, clone_name, 0)
+        base = next((each for each in self._process.bdevs.all.values() if bdev in (each.name, each.uuid)), None)
+        if base is None:
+            raise bad_params("No such device")
+        if base.size_bytes % store.cluster_bytes:
+            raise bad_params("Invalid argument")
+        lvol = StoredLvol(clone_name, str(uuid.uuid4()), base.size_bytes, thin=True, image=base.uuid)
+        store.lvols[clone_name] = lvol
+        self._show(store, lvol)
+        await asyncio.sleep(0)
+        return lvol.uuid
 
     async def bdev_lvol_resize(self, name: str, size_in_mib: int) -> bool:
         """Shrinks as well, without a word."""
@@ -187,7 +260,7 @@ class Lvols:
             raise bad_params("No space left on device")
         if size != lvol.size_bytes:
             lvol.size_bytes = size
-            self._process.bdevs.resize(lvol.uuid, size // BLOCK)
+            self._process.bdevs.resize(lvol.uuid, size // store.block_bytes)
         await asyncio.sleep(0)
         return True
 
@@ -197,8 +270,13 @@ class Lvols:
         if len(children) > 1:
             raise RefusalError(INTERNAL, "Operation not permitted")
         for child in children:
-            child.parent = lvol.parent
+            child.parent, child.image = lvol.parent, lvol.image
         del store.lvols[lvol.name]
         self._process.bdevs.drop(lvol.uuid)
+        self._relate(store)
         await asyncio.sleep(0)
         return True
+
+
+def _allocated(store: StoredLvstore, lvol: StoredLvol) -> int:
+    return 0 if lvol.thin else lvol.size_bytes // store.cluster_bytes
