@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -77,6 +78,8 @@ def way_to_the_api(lab: str, port: int) -> Iterator[str]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             serving.join()
+            # The gateway remembers who had which address; the next machine that gets one has another MAC.
+            subprocess.run(["ip", "-n", f"{lab}-fab", "neigh", "flush", "all"], check=True)
 
 
 def _serve(listener: socket.socket, port: int) -> None:
