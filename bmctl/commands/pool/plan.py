@@ -63,7 +63,7 @@ def _lines(decision: Decision) -> Iterator[Text | str]:
         (["action", "pool", "detail"], _actions(decision)),
         (["pending pod", "what becomes of it"], _pods(decision)),
         (["node", "stays because", "detail", "remedy"], _nodes(decision)),
-        (["pool", "refused because", "detail"], [(g, v.reason, v.sentence) for g, v in decision.groups.items()]),
+        (["pool", "refused because", "detail", "remedy"], _groups(decision)),
     )
     for names, rows in tables:
         if rows:
@@ -87,3 +87,7 @@ def _pods(decision: Decision) -> list[tuple[str, str]]:
 
 def _nodes(decision: Decision) -> list[tuple[str, str, str, str]]:
     return [(node, why.reason, why.sentence, why.remedy) for node, why in decision.nodes.items()]
+
+
+def _groups(decision: Decision) -> list[tuple[str, str, str, str]]:
+    return [(group, why.reason, why.sentence, why.remedy) for group, why in decision.groups.items()]

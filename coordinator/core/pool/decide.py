@@ -12,7 +12,7 @@ from coordinator.core.pool.options import PoolOptions
 from coordinator.core.pool.pending import by_shape, equivalence_groups, without_room
 from coordinator.core.pool.removal import Removal, Unremovable
 from coordinator.core.pool.scaledown import ScaleDown, plan_scale_down
-from coordinator.core.pool.scaleup import ScaleUp, ScaleUpPlanner
+from coordinator.core.pool.scaleup import GROUP_REMEDIES, ScaleUp, ScaleUpPlanner
 from coordinator.core.pool.snapshot import Snapshot
 from coordinator.core.pool.state import PoolState, forget_old_failures
 from coordinator.core.pool.watch import Watch
@@ -98,7 +98,7 @@ def decide(
         sentence = f"{unready} of {len(snapshot.nodes)} nodes are not ready: nothing is added or removed"
         calm = replace(state, unneeded_since={})
         return Decision(snapshot.now_s, sentence, left_out=left_out, state=calm)
-    snapshot = _with_health(snapshot, options.health)
+    snapshot = with_health(snapshot, options.health)
     below = options.up.expendable_below
     cluster = lay_out(snapshot, expendable_below=below, upcoming=True)
     pending = [pod for pod in snapshot.pending if needs_room(pod, below)]
@@ -111,7 +111,7 @@ def decide(
     return _conclude(snapshot, up, down, fits, left_out, state)
 
 
-def _with_health(snapshot: Snapshot, health: HealthOptions) -> Snapshot:
+def with_health(snapshot: Snapshot, health: HealthOptions) -> Snapshot:
     """Groups with too many unready nodes do not grow."""
     of: dict[str, list[Node]] = {group.name: [] for group in snapshot.groups}
     for node in snapshot.nodes:
@@ -203,7 +203,7 @@ def _conclude(
         helped=tuple(sorted(up.helped)),
         pods=dict(sorted(up.refused.items())),
         nodes={one.node: _verdict(one) for one in (down.kept if down is not None else ())},
-        groups={one.group: Verdict(one.reason.value, one.sentence) for one in up.skipped},
+        groups={one.group: Verdict(one.reason.value, one.sentence, GROUP_REMEDIES[one.reason]) for one in up.skipped},
         left_out=left_out,
         state=down.state if down is not None else state,
     )

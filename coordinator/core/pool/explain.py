@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
-from coordinator.core.pool.cluster import add_fresh, lay_out
+from coordinator.core.pool.cluster import Cluster, add_fresh, lay_out
+from coordinator.core.pool.decide import with_health
+from coordinator.core.pool.model import NodeGroup, Pod
 from coordinator.core.pool.options import PoolOptions
-from coordinator.core.pool.predicates import Refusal
+from coordinator.core.pool.predicates import Filter, Refusal
+from coordinator.core.pool.scaleup import GROUP_REMEDIES, ScaleUpPlanner, SkippedGroup
 from coordinator.core.pool.snapshot import Snapshot
+from coordinator.core.pool.state import PoolState
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -51,19 +55,15 @@ def explain_pod(snapshot: Snapshot, key: str, options: PoolOptions) -> PodExplan
         raise DpuError(Reason.NOT_FOUND, f"no pod {key}", field="pod", remedy="write it as namespace/name")
     if pod.node:
         return PodExplanation(key, (), pod.node, (), f"{key} runs on {pod.node}")
+    snapshot = with_health(snapshot, options.health)
     cluster = lay_out(snapshot, expendable_below=options.up.expendable_below, upcoming=False)
     arena, predicates = cluster.arena, cluster.predicates
     places = [
         Place(name, new=False, refusals=tuple(predicates.refusals(pod.shape, at)))
         for at, name in enumerate(arena.names)
     ]
-    for group in snapshot.groups:
-        if group.template is None:
-            continue
-        mark = arena.mark()
-        at = add_fresh(arena, group, group.template, f"new node of {group.name}")
-        places.append(Place(group.name, new=True, refusals=tuple(predicates.refusals(pod.shape, at))))
-        arena.back_to(mark)
+    planner = ScaleUpPlanner(snapshot, cluster, PoolState(), options.up, seed=options.seed)
+    places += [_new_node(cluster, group, pod, planner.skip(group)) for group in snapshot.groups]
     if not places:
         return PodExplanation(key, (), "", ("add a node group",), f"{key} waits: there are no nodes and no groups")
     best = min(places, key=_distance)
@@ -73,3 +73,16 @@ def explain_pod(snapshot: Snapshot, key: str, options: PoolOptions) -> PodExplan
         return PodExplanation(key, tuple(places), best.name, (), f"{key} fits {where}")
     sentence = f"{key} fits none of {len(places)} places; closest is {where}: {best.refusals[0].sentence}"
     return PodExplanation(key, tuple(places), best.name, remedies, sentence)
+
+
+def _new_node(cluster: Cluster, group: NodeGroup, pod: Pod, skipped: SkippedGroup | None) -> Place:
+    """A new node of a group: what the scheduler would have against it, and what keeps it from coming at all."""
+    found: list[Refusal] = []
+    if skipped is not None:
+        found.append(Refusal(Filter.GROUP, skipped.sentence, GROUP_REMEDIES[skipped.reason]))
+    if group.template is not None:
+        mark = cluster.arena.mark()
+        at = add_fresh(cluster.arena, group, group.template, f"new node of {group.name}")
+        found += cluster.predicates.refusals(pod.shape, at)
+        cluster.arena.back_to(mark)
+    return Place(group.name, new=True, refusals=tuple(found))

@@ -18,7 +18,7 @@ _HARD = {Effect.NO_SCHEDULE, Effect.NO_EXECUTE}
 
 
 class Filter(Enum):
-    """Which of the scheduler's filters refused."""
+    """Which of the scheduler's filters refused; ``GROUP`` is none of them: no new node may come."""
 
     CLOSED = "NodeClosed"
     UNSCHEDULABLE = "NodeUnschedulable"
@@ -30,6 +30,7 @@ class Filter(Enum):
     AFFINITY = "PodAffinity"
     ANTI_AFFINITY = "PodAntiAffinity"
     SPREAD = "PodTopologySpread"
+    GROUP = "NodeGroup"
 
 
 @dataclass(frozen=True, slots=True)

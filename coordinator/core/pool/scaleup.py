@@ -42,6 +42,18 @@ class Skipped(Enum):
     OUT_OF_TIME = "OutOfTime"
 
 
+GROUP_REMEDIES: dict[Skipped, str] = {
+    Skipped.UNHEALTHY: "repair its nodes that are not ready",
+    Skipped.BACKOFF: "wait, and see why its machines did not come",
+    Skipped.AT_MAXIMUM: "raise its maximum, or add servers that its rules fit",
+    Skipped.NO_TEMPLATE: "add a server with known hardware that its rules fit, or correct its template",
+    Skipped.QUOTA: "raise the cluster's quota",
+    Skipped.NO_POD_FITS: "change the pods or the pool's machines",
+    Skipped.OUT_OF_TIME: "raise the limits of time",
+}
+"""The smallest change that would let a group grow."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedGroup:
     """A group that was no option, with the reason in a sentence."""
@@ -113,7 +125,7 @@ class ScaleUpPlanner:
         skipped: list[SkippedGroup] = []
         fitting: dict[str, list[int]] = {}
         for group in self._snapshot.groups:
-            skip = self._skip(group)
+            skip = self.skip(group)
             if skip is None:
                 fitting[group.name] = self._members(group, pending)
                 if not fitting[group.name]:
@@ -157,7 +169,8 @@ class ScaleUpPlanner:
         sentence = f"grow {grown} for {len(helped)} pending pods" if shares else "quotas allow no more nodes"
         return ScaleUp(shares, tuple(helped) if shares else (), tuple(skipped), tried, refused, sentence)
 
-    def _skip(self, group: NodeGroup) -> SkippedGroup | None:
+    def skip(self, group: NodeGroup) -> SkippedGroup | None:
+        """Why a group cannot grow, whatever the pods; None when it can."""
         name = group.name
         if not group.healthy:
             return SkippedGroup(name, Skipped.UNHEALTHY, f"{name} is not healthy: too many of its nodes are not ready")
@@ -229,7 +242,7 @@ class ScaleUpPlanner:
             if other.name != group.name
             and other.template is not None
             and not other.options.zero_or_max
-            and self._skip(other) is None
+            and self.skip(other) is None
             and are_similar(group.template, other.template)
             and set(fitting.get(group.name, ())) <= set(fitting.get(other.name, ()))
         ]
@@ -263,7 +276,7 @@ class ScaleUpPlanner:
 
     def _why_not(self, group: NodeGroup, pod: Pod, reasons: Mapping[str, str]) -> str:
         template: Node | None = group.template
-        if template is None or self._skip(group) is not None:
+        if template is None or self.skip(group) is not None:
             return reasons.get(group.name, f"{group.name} cannot grow")
         arena = self._cluster.arena
         mark = arena.mark()

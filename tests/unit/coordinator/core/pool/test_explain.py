@@ -1,5 +1,6 @@
 """Why a pod is pending, and what would help."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from coordinator.core.pool.explain import PodExplanation, explain_pod
 from coordinator.core.pool.observation import Observation
 from coordinator.core.pool.options import PoolOptions
+from coordinator.core.pool.scaleup import GROUP_REMEDIES, Skipped
 from coordinator.core.pool.snapshot import read
 from proto.errors import DpuError
 from tests.unit.coordinator.core.pool.objects import NOW_S, group, node, pod
@@ -29,6 +31,18 @@ def test_the_closest_place_and_the_smallest_change_are_named() -> None:
 def test_a_new_node_is_a_place_too() -> None:
     said = explain(nodes=[node("n1", "1")], pods=[pod("p", "3")], groups=[group("a")])
     assert said.sentence == "default/p fits a new node of a"
+
+
+def test_a_group_that_cannot_grow_is_no_place_and_says_what_would_help() -> None:
+    full = explain(nodes=[node("n1", "1")], pods=[pod("p", "3")], groups=[group("a", target=10)])
+    assert full.sentence.endswith("closest is a new node of a: a has reached its maximum of 10 nodes")
+    assert full.remedies == ("raise its maximum, or add servers that its rules fit",)
+    unknown = explain(pods=[pod("p", "3")], groups=[replace(group("a"), template=None)])
+    assert "a has no template" in unknown.sentence
+
+
+def test_every_reason_of_a_group_has_a_remedy() -> None:
+    assert set(GROUP_REMEDIES) == set(Skipped)
 
 
 def test_a_running_pod_needs_no_explanation() -> None:
