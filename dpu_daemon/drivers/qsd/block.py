@@ -224,7 +224,7 @@ class QsdBlock:
         if not guarded and await self._sources.offered(source):
             return
         try:
-            await self._touch(handle)
+            await self._touch(handle, flush=bool(guarded))
         except DpuError as error:
             if error.reason is not Reason.UNAVAILABLE:
                 raise
@@ -232,12 +232,12 @@ class QsdBlock:
             remedy = f"repeat it; the wait ends {RECONNECT_DELAY_S} s after the target went, at the latest"
             raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
 
-    async def _touch(self, handle: str) -> bool:
-        """Whether a read past the limits passes: a source that was cut off reconnects at it, or its wait begins."""
+    async def _touch(self, handle: str, *, flush: bool = False) -> bool:
+        """Whether a request past the limits passes: a source that was cut off reconnects at it, or its wait begins."""
         look = f"{handle}.look"
         await self._server.offer(look, node=f"{handle}.src", name=look, writable=False, writethrough=False)
         try:
-            passes = await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S)
+            passes = await touch(self._bus, look, timeout_s=TOUCH_TIMEOUT_S, flush=flush)
         except DpuError:
             # The read goes on waiting, and the export with it; the next touch finds it closing and waits for its end.
             await self._server.close(look)

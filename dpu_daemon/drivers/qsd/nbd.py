@@ -42,6 +42,7 @@ class _Reply(IntEnum):
 class _Command(IntEnum):
     READ = 0
     DISCONNECT = 2
+    FLUSH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,11 @@ async def inquire(address: Address, export: str, *, timeout_s: float) -> int:
         raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
 
 
-async def touch(address: Address, export: str, *, timeout_s: float) -> bool:
+async def touch(address: Address, export: str, *, timeout_s: float, flush: bool = False) -> bool:
     """Reads the first sector: a request that makes a source which was cut off reconnect; False when the read fails.
+
+    With `flush` it flushes instead, which is all that closing a source does: where a flush passes, or fails at once,
+    closing does not wait either. A fenced name fails flushes, but of reads QEMU's server only ends the connection.
 
     Raises:
         DpuError: UNAVAILABLE when there is no answer in time.
@@ -124,16 +128,17 @@ async def touch(address: Address, export: str, *, timeout_s: float) -> bool:
     try:
         async with asyncio.timeout(timeout_s), _connect(address) as (reader, writer):
             await _negotiate(reader, writer, _Option.GO, export)
-            writer.write(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, _Command.READ, 1, 0, SECTOR_BYTES))
+            command, length = (_Command.FLUSH, 0) if flush else (_Command.READ, SECTOR_BYTES)
+            writer.write(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, command, 1, 0, length))
             magic, failed, _ = struct.unpack(">IIQ", await reader.readexactly(16))
             if magic != SIMPLE_REPLY_MAGIC:
                 raise ConnectionError("the NBD server's answer makes no sense")
             if not failed:
-                await reader.readexactly(SECTOR_BYTES)
+                await reader.readexactly(length)
             writer.write(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, _Command.DISCONNECT, 2, 0, 0))
             return not failed
     except (OSError, EOFError, TimeoutError) as error:
-        message = f"export {export} does not answer a read: {str(error) or type(error).__name__}"
+        message = f"export {export} does not answer: {str(error) or type(error).__name__}"
         remedy = "look whether its storage node is up; the disk reconnects by itself"
         raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
 
