@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
-from dpu_daemon.drivers.qsd import block as block_module
+from dpu_daemon.drivers.qsd import sources as sources_module
 from dpu_daemon.model.disk import Qos, TargetAddress
 from dpu_daemon.model.volume import Export, Image, ImageFormat, Volume
 from proto.errors import DpuError
@@ -185,7 +185,7 @@ async def test_a_disk_grows_while_the_host_writes_to_it(chain: Chain) -> None:
 
 
 async def test_a_dead_target_delays_only_its_own_disk(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block_module, "RECONNECT_DELAY_S", 1)
+    monkeypatch.setattr(sources_module, "RECONNECT_DELAY_S", 1)
     url = await chain.attach(await chain.serve())
     qemu_io(url, "write -P 1 0 64k")
     chain.node.kill()
@@ -202,7 +202,7 @@ async def test_a_dead_target_delays_only_its_own_disk(chain: Chain, monkeypatch:
 async def test_removing_a_fenced_disk_stops_neither_the_monitor_nor_another_disk(
     chain: Chain, monkeypatch: pytest.MonkeyPatch, busy: bool
 ) -> None:
-    monkeypatch.setattr(block_module, "RECONNECT_DELAY_S", 30)
+    monkeypatch.setattr(sources_module, "RECONNECT_DELAY_S", 30)
     qemu_io(await chain.attach(await chain.serve()), "write -P 1 0 64k")
     source = await chain.serve(OTHER_VOLUME)
     await chain.block.connect(OTHER_DISK, source, read_only=False)
