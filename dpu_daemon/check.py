@@ -77,6 +77,8 @@ def _dpu(config: DpuConfig) -> Iterator[Finding]:
     if config.block.driver is BlockKind.SPDK:
         yield _socket("block.socket", config.block.socket, "start spdk_tgt with -r on this socket")
         yield _directory("bus.directory", config.bus.directory)
+    elif config.block.driver is BlockKind.OPI:
+        yield _reached("block.opi", config.block.opi, "start that OPI server, or correct its address")
     else:
         yield _socket("block.qmp", config.block.qmp, storage)
         yield _directory("block.nbd_socket", config.block.nbd_socket.parent)
@@ -119,6 +121,18 @@ def _socket(subject: str, path: Path, remedy: str) -> Finding:
         except OSError as error:
             return Finding(subject, passed=False, says=f"{path}: {error.strerror or error}", remedy=remedy)
     return Finding(subject, passed=True, says=f"{path} answers")
+
+
+def _reached(subject: str, address: str, remedy: str) -> Finding:
+    """A server on a Unix socket or on the network."""
+    if address.startswith("unix:"):
+        return _socket(subject, Path(address.removeprefix("unix:")), remedy)
+    where = endpoint(address, subject, Path())
+    try:
+        socket.create_connection((where.host, where.port), timeout=2.0).close()
+    except OSError as error:
+        return Finding(subject, passed=False, says=f"{address}: {error.strerror or error}", remedy=remedy)
+    return Finding(subject, passed=True, says=f"{address} answers")
 
 
 def _directory(subject: str, path: Path, *, writable: bool = True) -> Finding:

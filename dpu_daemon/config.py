@@ -24,6 +24,7 @@ class BlockKind(Enum):
 
     QSD = "qsd"
     SPDK = "spdk"
+    OPI = "opi"
 
 
 class TargetKind(Enum):
@@ -39,6 +40,7 @@ class BusKind(Enum):
     LAB = "lab"
     FUSE = "fuse"
     VFIO_USER = "vfio-user"
+    OPI = "opi"
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +80,9 @@ class DpuBlockSection(_Section, frozen=True):
         nbd_socket: Unix socket on which that daemon offers disks to the host's bus; ``qsd`` needs it.
         socket: SPDK's RPC socket; ``spdk`` needs it.
         host_nqn: who this DPU says it is to NVMe targets; made of the DPU's name when empty.
-        driver: ``qsd`` or ``spdk``.
+        opi: ``address:port`` or ``unix:PATH`` of somebody else's OPI server; ``opi`` needs it.
+        opi_tls: who this daemon is to that server; needed unless it is a Unix socket.
+        driver: ``qsd``, ``spdk`` or ``opi``.
     """
 
     seed_dir: Path
@@ -86,6 +90,8 @@ class DpuBlockSection(_Section, frozen=True):
     nbd_socket: Path = Path()
     socket: Path = Path()
     host_nqn: str = ""
+    opi: str = ""
+    opi_tls: TlsSection | None = None
     driver: BlockKind = BlockKind.QSD
 
 
@@ -145,7 +151,7 @@ class BusSection(_Section, frozen=True):
         directory: where disks appear, or the sockets of their functions; ``fuse`` and ``vfio-user`` need it.
         qmp: monitor socket of the qemu-storage-daemon that plays the host; ``.host.qmp`` in the folder when not given.
         slots: for disks; ``fuse`` and ``vfio-user`` have no bus that would tell.
-        driver: ``lab``, ``fuse``, or ``vfio-user``, which goes with the block layer ``spdk`` and with no other.
+        driver: ``lab`` or ``fuse``; the block layer ``spdk`` has ``vfio-user`` and no other, ``opi`` has ``opi``.
     """
 
     socket: Path = Path()
@@ -301,7 +307,8 @@ def _check(path: Path, config: Config) -> None:
     if isinstance(config, DpuConfig):
         _check_block(path, config.block)
         _check_bus(path, config.bus)
-        if (config.block.driver is BlockKind.SPDK) != (config.bus.driver is BusKind.VFIO_USER):
+        own = _BUS_OF.get(config.block.driver)
+        if own is not (config.bus.driver if config.bus.driver in _BUS_OF.values() else None):
             what = f"{config.bus.driver.value} does not go with the block layer {config.block.driver.value}"
             raise _wrong(path, "bus.driver", what)
     if isinstance(config, StorageConfig):
@@ -312,10 +319,21 @@ def _check(path: Path, config: Config) -> None:
         raise _wrong(path, "switch.probe_port", "is not a device name of 1 to 15 characters")
 
 
+_BUS_OF: dict[BlockKind, BusKind] = {BlockKind.SPDK: BusKind.VFIO_USER, BlockKind.OPI: BusKind.OPI}
+"""Block layers that are seen through one bus alone."""
+_NEEDED = {BlockKind.QSD: ("qmp", "nbd_socket"), BlockKind.SPDK: ("socket",), BlockKind.OPI: ("opi",)}
+
+
 def _check_block(path: Path, block: DpuBlockSection) -> None:
-    for key in ("socket",) if block.driver is BlockKind.SPDK else ("qmp", "nbd_socket"):
-        if getattr(block, key) == Path():
+    for key in _NEEDED[block.driver]:
+        if getattr(block, key) in {Path(), ""}:
             raise _wrong(path, f"block.{key}", f"the driver {block.driver.value} needs it")
+    if block.driver is BlockKind.OPI and not block.opi.startswith("unix:"):
+        endpoint(block.opi, "block.opi", path)
+        if block.opi_tls is None:
+            raise _wrong(
+                path, "block.opi_tls", "every call on the network is mutually authenticated: give ca, cert and key"
+            )
 
 
 def _check_target(path: Path, config: StorageConfig) -> None:
@@ -343,9 +361,9 @@ def _check_target(path: Path, config: StorageConfig) -> None:
 
 def _check_bus(path: Path, bus: BusSection) -> None:
     key = "socket" if bus.driver is BusKind.LAB else "directory"
-    if getattr(bus, key) == Path():
+    if bus.driver is not BusKind.OPI and getattr(bus, key) == Path():
         raise _wrong(path, f"bus.{key}", f"the driver {bus.driver.value} needs it")
-    if bus.driver is not BusKind.LAB and not bus.directory.is_absolute():
+    if bus.driver not in {BusKind.LAB, BusKind.OPI} and not bus.directory.is_absolute():
         raise _wrong(path, "bus.directory", f"{bus.directory} is not absolute")
     if not 0 < bus.slots <= 4096:
         raise _wrong(path, "bus.slots", f"{bus.slots} is not between 1 and 4096")

@@ -27,6 +27,7 @@ from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.lvol import Portal, SpdkTarget, StoreSettings
 from dpu_daemon.drivers.netlink import NetlinkLinks
+from dpu_daemon.drivers.opi import OpiBlock, OpiBus, OpiServer, OpiTls
 from dpu_daemon.drivers.ovsdb import OvsdbSwitch
 from dpu_daemon.drivers.probe import FrameProber
 from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
@@ -137,6 +138,8 @@ def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus, OpiLayer |
         files = FileCredentials(credentials_dir(config))
         qsd = QsdBlock(qmp=str(config.block.qmp), nbd_socket=str(config.block.nbd_socket), keys=files)
         return qsd, host_bus(config), None
+    if config.block.driver is BlockKind.OPI:
+        return *opi_drivers(config), None
     rpc = SpdkRpc(str(config.block.socket))
     emulation = SocketEmulation(directory=config.bus.directory, slots=config.bus.slots)
     host_nqn = nvme_host(config)
@@ -144,6 +147,15 @@ def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus, OpiLayer |
     block = SpdkBlock(rpc, emulation=emulation, host_nqn=host_nqn, keys=keys)
     opi = OpiLayer(SpdkOpi(rpc, emulation=emulation, keys=keys), keys)
     return block, SpdkBus(rpc, emulation=emulation), opi
+
+
+def opi_drivers(config: DpuConfig) -> tuple[OpiBlock, OpiBus]:
+    """A block layer and a bus that are somebody else's OPI server."""
+    files = config.block.opi_tls
+    tls = OpiTls(files.ca.read_bytes(), files.cert.read_bytes(), files.key.read_bytes()) if files else None
+    server = OpiServer(config.block.opi, tls)
+    secrets = FileCredentials(credentials_dir(config))
+    return OpiBlock(server, host_nqn=nvme_host(config), secrets=secrets), OpiBus(server, slots=config.bus.slots)
 
 
 def host_bus(config: DpuConfig) -> HostBus:

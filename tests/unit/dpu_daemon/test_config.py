@@ -145,3 +145,30 @@ def test_a_bus_without_what_its_driver_needs_is_refused(tmp_path: Path, text: st
     with pytest.raises(DpuError) as refused:
         _load(tmp_path, text)
     assert (refused.value.reason, refused.value.field) == (Reason.INVALID, key)
+
+
+OPI = DPU.replace(
+    'driver = "qsd"\nqmp = "/run/qsd.qmp"\nnbd_socket = "/run/dpu.nbd"', 'driver = "opi"\nopi = "unix:/run/opi.sock"'
+).replace('driver = "lab"\nsocket = "/run/pcie.sock"', 'driver = "opi"\nslots = 8')
+
+
+def test_disks_may_be_made_by_somebody_elses_opi_server(tmp_path: Path) -> None:
+    config = _load(tmp_path, OPI)
+    assert isinstance(config, DpuConfig)
+    assert (config.block.opi, config.bus.slots) == ("unix:/run/opi.sock", 8)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('opi = "unix:/run/opi.sock"', 'opi = ""', "block.opi"),
+        ('opi = "unix:/run/opi.sock"', 'opi = "10.0.0.9:50051"', "block.opi_tls"),
+        ('opi = "unix:/run/opi.sock"', 'opi = "10.0.0.9"', "block.opi"),
+        ('driver = "opi"\nslots = 8', 'driver = "lab"\nsocket = "/run/pcie.sock"', "bus.driver"),
+        ('driver = "opi"\nopi', 'driver = "spdk"\nsocket = "/run/spdk.sock"\nopi', "bus.driver"),
+    ],
+)
+def test_an_opi_server_needs_its_address_its_keys_and_its_bus(tmp_path: Path, old: str, new: str, key: str) -> None:
+    with pytest.raises(DpuError) as error:
+        _load(tmp_path, OPI.replace(old, new, 1))
+    assert error.value.field == key
