@@ -12,7 +12,7 @@ from dpu_daemon.drivers.spdk.layers import Layers
 from dpu_daemon.drivers.spdk.limits import SpdkLimits
 from dpu_daemon.drivers.spdk.listing import BdevSeen
 from dpu_daemon.drivers.spdk.names import check_nqn, top_name
-from dpu_daemon.drivers.spdk.parts import Parts, disk_of
+from dpu_daemon.drivers.spdk.parts import Parts, disk_of, source_of
 from dpu_daemon.drivers.spdk.qos import effective, limits_of, qos_of
 from dpu_daemon.drivers.spdk.remote import TRTYPES, KeyFiles, Remotes
 from dpu_daemon.drivers.spdk.replica import Replica
@@ -118,6 +118,7 @@ class SpdkBlock:
         self._check(disk)
         async with self._locks.lent(disk.handle) as lock, lock:
             parts = await self._parts_before(disk)
+            _refuse_other(disk, parts)
             self._replica.touch(disk.handle)
             base, *_ = await together(
                 self._source(disk, parts), self._fronts.begin(disk, parts), self._key(disk, parts)
@@ -334,3 +335,17 @@ class SpdkBlock:
 def _not_connected(handle: str) -> DpuError:
     message = f"disk {handle} is not connected"
     return DpuError(Reason.NOT_FOUND, message, field="handle", remedy="connect it first")
+
+
+def _refuse_other(disk: Attachment, parts: Parts) -> None:
+    """A handle that has another source already is not turned round beneath its host."""
+    has, want = source_of(parts), disk.spec.source
+    if has is None or not parts.fronted:
+        return
+    if isinstance(has, SeedFile) or isinstance(want, SeedFile):
+        same = has == want
+    else:
+        same = has.export == want.export and want.nsid in (0, has.nsid)
+    if not same:
+        message = f"disk {disk.handle} has another source"
+        raise DpuError(Reason.ALREADY_EXISTS, message, field="source", remedy="disconnect it first")

@@ -2,17 +2,19 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
 from dpu_daemon.engine.protocols import BlockDriver
-from dpu_daemon.model.disk import SeedFile, TargetAddress
+from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, SeedFile, TargetAddress
 from dpu_daemon.model.volume import Export, Volume
+from tests.contract.drivers.spdk_rigs import SpdkRig, drivers_on
 from tests.fakes.drivers import FakeBlock
 from tests.fakes.qsd import StorageDaemon, free_port
 from tests.fakes.world import World
 
 MIB = 1 << 20
+HANDLE = "d0123456789ab"
 
 
 class BlockRig(Protocol):
@@ -32,6 +34,54 @@ class BlockRig(Protocol):
     def seed(self) -> SeedFile: ...
 
     def missing_seed(self) -> SeedFile: ...
+
+
+def disk(
+    source: TargetAddress | SeedFile, *, protocol: DiskProtocol = DiskProtocol.VIRTIO_BLK, **spec: Any
+) -> Attachment:
+    """A disk as the engine asks for it."""
+    wanted = AttachmentSpec(
+        volume_id="vol-1",
+        size_bytes=8 * MIB,
+        source=source,
+        protocol=protocol,
+        serial="SERIAL-1",
+        nguid="0" * 31 + "1",
+        **spec,
+    )
+    return Attachment(attachment_id="att-1", generation=1, spec=wanted, handle=HANDLE, slot=1)
+
+
+class SpdkBlockRig:
+    """A DPU's SPDK and a target's, fakes or real."""
+
+    def __init__(self, directory: Path, *, real: bool) -> None:
+        self._directory = directory
+        self.spdk = SpdkRig(directory, real=real, targets=True)
+        self.spdk.rpc, self.driver, self.bus = drivers_on(self.spdk)
+        self.lost: list[str] = []
+
+    async def start(self) -> None:
+        await self.spdk.start()
+        await self.driver.start(self.lost.append)
+
+    async def stop(self) -> None:
+        await self.driver.stop()
+        await self.spdk.stop()
+
+    async def serve(self, size_bytes: int) -> TargetAddress:
+        return await self.spdk.serve(size_bytes)
+
+    async def grow_source(self, address: TargetAddress, size_bytes: int) -> None:
+        await self.spdk.grow_source(address, size_bytes)
+
+    def seed(self) -> SeedFile:
+        path = self._directory / "seed.iso"
+        path.write_bytes(bytes(64 * 1024))
+        return SeedFile(path=str(path))
+
+    def missing_seed(self) -> SeedFile:
+        return SeedFile(path=str(self._directory / "none.iso"))
 
 
 class RealBlockRig:
@@ -121,4 +171,4 @@ class FakeBlockRig:
 
 def elsewhere(address: TargetAddress) -> TargetAddress:
     """The same storage node, an export that it has not."""
-    return dataclasses.replace(address, export="none-g9")
+    return dataclasses.replace(address, export=f"{address.export}-none")
