@@ -74,7 +74,9 @@ class SysfsDiscovery:
         """Nothing was made."""
 
     def _blocks(self) -> list[Path]:
-        return sorted(path for path in (self._sysfs / "block").glob("*") if not path.name.startswith(NOT_SHOWN))
+        """Disks that can be opened; the single paths below an NVMe multipath disk cannot."""
+        found = [path for path in (self._sysfs / "block").glob("*") if not path.name.startswith(NOT_SHOWN)]
+        return sorted(path for path in found if _read(path / "hidden") != "1")
 
     def _matches(self, block: Path, disk: DiskIdentity) -> bool:
         nguid = _bare(_read(block / "nguid"))

@@ -83,6 +83,14 @@ async def test_two_disks_of_one_identity_are_refused_by_name(sysfs: Path) -> Non
     assert refused.value.reason is Reason.WRONG_STATE
 
 
+async def test_a_hidden_path_of_a_multipath_disk_is_not_taken_for_it(sysfs: Path) -> None:
+    _disk(sysfs, "nvme0c0n1", "0000:03:00.0", nguid=DASHED, hidden="1")
+    _disk(sysfs, "nvme0n1", "0000:03:00.0", nguid=DASHED, hidden="0")
+    found = await SysfsDiscovery(sysfs).look(NVME)
+    assert found is not None
+    assert found.name == "nvme0n1"
+
+
 async def test_a_loop_device_is_no_disk_of_a_dpu(sysfs: Path) -> None:
     _disk(sysfs, "loop0", "0000:03:00.0", serial="d0123456789ab")
     assert await SysfsDiscovery(sysfs).look(VIRTIO) is None
