@@ -10,7 +10,10 @@ NAME ?= dpl
 PYTEST := $(BIN)/python -m pytest
 TIERS := unit property contract real faults
 
-.PHONY: demo test lint bench packages deps venv lab-up lab-down clean $(TIERS:%=test-%)
+# The OPI project's own client; its packages clash with this project's in one environment.
+PYDPU := .cache/pydpu
+
+.PHONY: interop demo test lint bench packages deps venv lab-up lab-down clean $(TIERS:%=test-%)
 
 demo: deps venv  ## the story, live: a machine boots from the disk that its DPU gives it
 	$(BIN)/python -m lab.demo --image $(IMAGE)
@@ -25,6 +28,13 @@ lint: venv
 
 $(TIERS:%=test-%): test-%: deps venv
 	$(PYTEST) tests/$*
+
+test-contract: interop
+test-contract: export PYDPU_PYTHON = $(CURDIR)/$(PYDPU)/bin/python
+
+interop: venv  ## an environment with an independent OPI client, for test-contract
+	@test -x $(PYDPU)/bin/python || $(PYTHON) -m venv $(PYDPU)
+	@$(PYDPU)/bin/python -c 'import pydpu' 2> /dev/null || $(PYDPU)/bin/pip install --quiet 'pydpu==0.2.1'
 
 bench: deps venv  ## prints figures, asserts nothing about time
 	$(PYTEST) tests/bench -s -p no:randomly
