@@ -26,8 +26,7 @@ class Deadline:
     @classmethod
     def of(cls, context: "grpc.aio.ServicerContext[Any, Any]") -> "Deadline":
         """When to answer a caller, just before it gives up."""
-        left = context.time_remaining()
-        seconds = LONGEST_S if left is None else min(left, LONGEST_S)
+        seconds = longest_s(context)
         return cls.after(seconds - min(ANSWER_S, seconds * ANSWER_SHARE))
 
     async def wait(self, event: asyncio.Event) -> bool:
@@ -38,3 +37,9 @@ class Deadline:
         except TimeoutError:
             return False
         return True
+
+
+def longest_s(context: "grpc.aio.ServicerContext[Any, Any]") -> float:
+    """Seconds that a call may take at all."""
+    left = context.time_remaining()
+    return LONGEST_S if left is None else min(left, LONGEST_S)

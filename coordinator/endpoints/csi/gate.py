@@ -1,5 +1,6 @@
 """The gate of every call: what errors become, one count and one log line."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,9 +11,11 @@ import structlog
 from prometheus_client import Gauge, Histogram
 
 from coordinator.core.csi.codes import csi_code
+from coordinator.endpoints.csi.deadline import longest_s
 from coordinator.endpoints.csi.redaction import redacted
 from coordinator.endpoints.csi.wire import id_of
 from proto.errors import DpuError
+from proto.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +32,8 @@ CHANGES = ("Create", "Delete", "ControllerPublish", "ControllerUnpublish", "Cont
 
 FAULT = "UNAVAILABLE"
 """For a fault of our own: the work may go on, and every other code would have it forgotten."""
+
+SLOW = "the API server does not answer in time; the same call again goes on where this one stopped"
 
 Handler = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
@@ -59,9 +64,12 @@ def guarded(method: str, inner: Handler) -> Handler:
         began, code, why, reason = time.perf_counter(), "CANCELLED", "", ""
         IN_FLIGHT.labels(method).inc()
         try:
-            answer = await inner(request, context)
+            async with asyncio.timeout(longest_s(context)):
+                answer = await inner(request, context)
         except DpuError as error:
             code, why, reason = csi_code(error.reason), str(error), error.reason.value
+        except TimeoutError:
+            code, why, reason = "DEADLINE_EXCEEDED", SLOW, Reason.DEADLINE.value
         except Exception as error:  # the outermost frame of this call's task
             log.exception("a fault of the coordinator itself", method=method)
             code, why, reason = FAULT, f"a fault of the coordinator: {type(error).__name__}", "Internal"
