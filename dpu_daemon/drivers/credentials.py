@@ -25,6 +25,20 @@ UNFINISHED = ".unfinished"
 HEX_KEY = re.compile(r"([0-9a-fA-F]{2}){16,64}")
 """16 bytes are the least that is worth anything, 64 the most that GnuTLS takes."""
 
+GROUP_FILE = "dh-params.pem"
+GROUP = b"""\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
+"""Group ffdhe2048 of RFC 7919, for key exchanges. It is public; without it beside the keys QEMU searches for one of its
+own when the first guarded export is put up, which takes seconds."""
+
 
 class KeyPart(Enum):
     """A secret that other programs want in a file of its own."""
@@ -130,9 +144,10 @@ class FileCredentials:
         keys = ((name, self._psk_of(name)) for name in sorted(self.names()))
         lines = [f"{name}:{key}\n" for name, key in keys if HEX_KEY.fullmatch(key)]
         _private(self._directory / "psk")
-        path, body = self._directory / "psk" / "keys.psk", "".join(lines).encode()
-        if not path.exists() or path.read_bytes() != body:
-            _replace(path, body)
+        for name, body in (("keys.psk", "".join(lines).encode()), (GROUP_FILE, GROUP)):
+            path = self._directory / "psk" / name
+            if not path.exists() or path.read_bytes() != body:
+                _replace(path, body)
 
     def _psk_of(self, name: str) -> str:
         """Empty for a damaged set: one that cannot be read keeps no other client out."""
