@@ -14,7 +14,7 @@ from dpu_daemon.engine.intent import AskedDisk, intended_disk, refuse_late, refu
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
-from dpu_daemon.engine.opi.intents import held_slots
+from dpu_daemon.engine.opi.intents import held_slots, refuse_connected
 from dpu_daemon.engine.rows import RecordKind
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, Qos, SeedFile
 from dpu_daemon.model.event import EventKind
@@ -98,6 +98,7 @@ class Disks:
         functions = await within(LOOK_S, self._drivers.bus.look_disks(), "look at the host's bus")
         foreign = {slot for slot, function in functions.items() if not is_disk_handle(function.handle)}
         async with self._ledger.allocation:
+            refuse_connected(self._ledger, asked.spec.source)
             record = self._chosen(asked, foreign | self._refused_slots | held_slots(self._ledger))
             said = self._said(
                 record, "Attaching", f"{_named(record)} gets slot {record.slot}, serial {record.spec.serial}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.opi.secrets import OpiSecrets
+from dpu_daemon.model.disk import SeedFile, TargetAddress
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.identity import HandleKind, handle_for
 from dpu_daemon.model.opi import (
@@ -15,6 +16,7 @@ from dpu_daemon.model.opi import (
     OpiSpec,
     PciFunction,
     RemoteController,
+    RemotePath,
     Subsystem,
 )
 from dpu_daemon.plan.opi_choice import completed, refuse_other_spec, updated
@@ -61,6 +63,7 @@ class OpiIntents:
             spec = completed(asked.name, asked.spec, handle, ledger.instance_id, ledger.opi)
             thing = OpiObject(name=asked.name, kind=asked.kind, handle=handle, generation=1, spec=spec)
             refuse_conflicts(thing, ledger.opi, self._functions())
+            self._refuse_attached(spec)
             if asked.secret:
                 thing = replace(thing, spec=_with_secret(spec, self._secrets.keep(handle, asked.kind, asked.secret)))
             await ledger.commit(Change(put=(thing,), events=(said(thing, "Creating", "is being made"),)))
@@ -72,6 +75,15 @@ class OpiIntents:
             PciFunction(port_id=0, physical_function=record.slot, virtual_function=0): f"attachment {key}"
             for key, record in self._ledger.attachments.items()
         }
+
+    def _refuse_attached(self, spec: OpiSpec) -> None:
+        """A subsystem is connected once: two controllers to it would see one set of devices."""
+        if not isinstance(spec, RemotePath) or not spec.subnqn:
+            return
+        for key, record in self._ledger.attachments.items():
+            if isinstance(record.spec.source, TargetAddress) and record.spec.source.export == spec.subnqn:
+                message = f"{spec.subnqn} is the target of attachment {key}"
+                raise DpuError(Reason.IN_USE, message, field="fabrics.subnqn", remedy="detach it first")
 
     def refuse_other(self, record: OpiObject, asked: AskedObject) -> None:
         """Raise ALREADY_EXISTS when the same name was given another spec."""
@@ -135,6 +147,15 @@ def held_slots(ledger: Ledger) -> frozenset[int]:
         for function in functions
         if function is not None and (function.port_id, function.virtual_function) == (0, 0)
     )
+
+
+def refuse_connected(ledger: Ledger, source: TargetAddress | SeedFile) -> None:
+    """Raise IN_USE when an OPI client connected the subsystem that an attachment is about to reach."""
+    for thing in ledger.opi.values():
+        path = thing.spec
+        if isinstance(path, RemotePath) and isinstance(source, TargetAddress) and path.subnqn == source.export:
+            message = f"{source.export} is connected as {thing.parent}"
+            raise DpuError(Reason.IN_USE, message, field="spec.target.export", remedy=f"delete {thing.parent} first")
 
 
 def said(thing: OpiObject, reason: str, message: str, *, warning: bool = False) -> Said:
