@@ -115,6 +115,7 @@ def storage(parts: Parts) -> Table:
             "nbd_listen": f"{topology.storage_address(STORAGE)}:{topology.NBD_PORT}",
             "volume_dir": str(state / "volumes"),
             "image_dir": str(images(parts.layout)),
+            "guarded": True,
         },
     }
 

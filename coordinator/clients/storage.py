@@ -150,6 +150,7 @@ class Traits:
 
     Attributes:
         transport: of its exports.
+        tls: whether exports over NVMe are encrypted, besides the clients being authenticated.
         own_ids: whether it gives ids of its own, so that a create that was not heard of must be looked for.
         secret: Secret with the credentials of its clients, where somebody else decides them; None where we do, or none
             are used.
@@ -159,5 +160,6 @@ class Traits:
     abilities: Abilities
     transport: str
     authenticates: bool = False
+    tls: bool = True
     own_ids: bool = False
     secret: SecretRef | None = None

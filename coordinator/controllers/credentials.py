@@ -24,6 +24,7 @@ from coordinator.core.storage.credentials import (
     set_name,
     volume_key,
     volume_set,
+    without_tls,
 )
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -60,7 +61,8 @@ class Credentials:
             given = await self._given(traits.secret, name)
             await self._context.dpu(dpu).put_credentials(_set(credentials, given))
         else:
-            made = _set(credentials, await self._made(dpu, credentials, traits))
+            kept = await self._made(dpu, credentials, traits)
+            made = _set(credentials, kept if traits.tls else without_tls(kept))
             await asyncio.gather(backend.put_credentials(made), self._context.dpu(dpu).put_credentials(made))
         self._brought[credentials] = dpu.status.instance_id
         return credentials

@@ -19,7 +19,7 @@ def look(settings: LabSettings, layout: Layout, qemu: Qemu, api: LabApi) -> Foun
     """Everything that is there now, by kind of thing."""
     found = {
         "files of volumes": _files(layout.state_of("storage") / "volumes"),
-        "exports of the storage node": _exports(settings, qemu),
+        "exports of the storage node": _exports(settings, layout, qemu),
         "virtual hosts": _hosts(settings),
         "addresses": _addresses(api),
         "Volumes": _names(api, "Volume"),
@@ -48,13 +48,24 @@ def _run(netns: str, command: list[str]) -> str:
     return done.stdout
 
 
-def _exports(settings: LabSettings, qemu: Qemu) -> frozenset[str]:
-    """Export names, asked as a client on the storage network would."""
+def _exports(settings: LabSettings, layout: Layout, qemu: Qemu) -> frozenset[str]:
+    """Export names, asked as a client on the storage network would that has the key of some DPU."""
+    keys = layout.state_of("storage") / "credentials" / "psk"
+    try:
+        known = (keys / "keys.psk").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        known = []
+    if not known:
+        return frozenset()  # nobody has a key: nothing can be exported
+    who = known[0].partition(":")[0]
     address = topology.storage_address(topology.STORAGE)
     command = [str(qemu.img.with_name("qemu-nbd")), "--list", "--bind", address, "--port", str(topology.NBD_PORT)]
+    command += ["--object", f"tls-creds-psk,id=tls,endpoint=client,dir={keys},username={who}", "--tls-creds", "tls"]
     try:
         lines = _run(f"{settings.name}-dpu1", command).splitlines()
-    except DpuError:
+    except DpuError as error:
+        if "Connection refused" not in str(error):
+            raise
         return frozenset()  # nobody listens: nothing is exported
     return frozenset(line.split("'")[1] for line in lines if line.strip().startswith("export:"))
 

@@ -186,6 +186,8 @@ class FakeBackend:
 
     async def delete_credentials(self, name: str) -> None:
         await self._reach()
+        if any(volume.exported_to and volume.credentials == name for volume in self.volumes.values()):
+            raise DpuError(Reason.IN_USE, f"an export is guarded with {name}", field="name", remedy="unexport it first")
         self.secrets.pop(name, None)
 
     async def _reach(self) -> None:

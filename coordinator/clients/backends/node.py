@@ -51,6 +51,7 @@ class NodeBackend:
                 abilities=ABLE | {Ability.GROUP} if found.consistent_groups else ABLE,
                 transport=found.transport,
                 authenticates=self._settings.authenticate and found.transport in GUARDED,
+                tls=self._settings.tls,
             )
         return self._traits
 

@@ -14,12 +14,14 @@ class Node(Driver, frozen=True, kw_only=True):
 
     Attributes:
         server_name: name in the node's certificate; the address's host when absent.
-        authenticate: whether each DPU shows credentials of its own to exports, which are then encrypted.
+        authenticate: whether each DPU shows credentials of its own; the node must serve guarded exports then.
+        tls: whether NVMe is encrypted besides; NBD always is, with credentials.
     """
 
     address: str
     server_name: str = ""
-    authenticate: bool = False
+    authenticate: bool = True
+    tls: bool = True
 
     @property
     def name_shown(self) -> str:

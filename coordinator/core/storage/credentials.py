@@ -59,6 +59,12 @@ def new_secrets(transport: str, random: Callable[[int], bytes]) -> dict[str, byt
     }
 
 
+def without_tls(values: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A set for a target that authenticates and does not encrypt; one of NBD does nothing but both."""
+    plain = {key: value for key, value in values.items() if key != TLS_PSK}
+    return plain or dict(values)
+
+
 def volume_key(values: Mapping[str, bytes], secret: str) -> bytes:
     """The AES-XTS key in a Secret.
 

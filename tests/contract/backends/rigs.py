@@ -1,5 +1,6 @@
 """Each driver of a backend on a stage of its own: the real thing where it can be had here, else a fake of it."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from dpu_daemon.drivers.qsd import QsdTarget
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.service.host import About
+from tests.contract.drivers.lvol_rigs import STORE_BYTES, LvolRig, RealLvolRig
 from tests.fakes import csi as csi_plant
 from tests.fakes.backend import FakeBackend
 from tests.fakes.ceph import FakeCeph
@@ -79,6 +81,33 @@ async def file_real(directory: Path) -> AsyncIterator[Rig]:
             yield _node_rig(running.address)
     finally:
         node.kill()
+
+
+@asynccontextmanager
+async def _lvol(stage: LvolRig) -> AsyncIterator[Rig]:
+    stage.images.mkdir()
+    (stage.images / IMAGE).write_bytes(b"\x41" * 4 * MIB)
+    with stage.device.open("wb") as device:
+        device.truncate(STORE_BYTES)
+    await stage.process.start()
+    journal = stage.directory / "storage.db"
+    engine = await StorageEngine.open(Journal(journal), stage.driver, FAST, stage.keys)
+    about = About(name="storage", version="test", mode="storage", journal=journal)
+    try:
+        async with _serving(about, engine, World(), None) as running:
+            yield _node_rig(running.address)
+    finally:
+        await stage.process.stop()
+
+
+def lvol_fake(directory: Path) -> AbstractAsyncContextManager[Rig]:
+    """Backend `lvol`: the daemon of a storage node over a fake of SPDK."""
+    return _lvol(LvolRig(directory))
+
+
+def lvol_real(directory: Path) -> AbstractAsyncContextManager[Rig]:
+    """Backend `lvol`: the same over SPDK."""
+    return _lvol(RealLvolRig(directory))
 
 
 @asynccontextmanager
@@ -168,6 +197,8 @@ def rigs() -> list[object]:
     return [
         pytest.param(file_real, id="file", marks=pytest.mark.real),
         pytest.param(file_fake, id="file-fake"),
+        pytest.param(lvol_fake, id="lvol"),
+        *([pytest.param(lvol_real, id="lvol-real", marks=pytest.mark.real)] if "SPDK_TGT" in os.environ else []),
         pytest.param(rbd_fake, id="rbd"),
         pytest.param(nvmeof_fake, id="nvmeof"),
         pytest.param(csi_foreign, id="csi"),

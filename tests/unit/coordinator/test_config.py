@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from coordinator import config, notify
+from coordinator.clients.backends.settings import Csi, File, Lvol, NvmeOf, Rbd
 from proto.errors import DpuError
 
 GOOD = """
@@ -34,7 +35,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_a_good_file_is_read(tmp_path: Path) -> None:
     found = config.load(written(tmp_path, GOOD))
     assert found.api.listen == ("fd:api", "127.0.0.1:6443")
-    assert found.storage["file"].address == "10.0.0.1:7443"
+    assert found.storage["file"] == File(address="10.0.0.1:7443")
     assert found.timing.offline_after_s == 5.0
     assert found.timing.boot_s == 900.0
 
@@ -46,6 +47,9 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (GOOD.replace('tls_key = "b"', ""), "api.tls_key", "api.tls_key is missing"),
         (GOOD.replace("offline_after_s = 5", 'offline_after_s = "x"'), "timing.offline_after_s", "Expected `float`"),
         (GOOD.replace("[timing]", "[timings]"), "", "timings"),
+        (GOOD.replace('"10.0.0.1:7443"', "7443"), "storage[...].address", "Expected `str`"),
+        (GOOD + '[storage.x]\ndriver = "tape"', "storage[...].driver", "Invalid value 'tape'"),
+        (GOOD + '[storage.x]\ndriver = "rbd"\npool = "x"', "storage[...]", "`monitor`"),
         (GOOD.replace('key = "e"', ""), "client", "key"),
         (GOOD.replace("127.0.0.1:6443", "nowhere"), "api.listen", "'nowhere'"),
         ("state = ", "", "Invalid value"),
@@ -93,3 +97,32 @@ def test_the_watchdog_is_fed_three_times_as_often_as_it_asks(monkeypatch: pytest
     assert notify.watchdog_pause_s() == 10.0
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert notify.watchdog_pause_s() is None
+
+
+def test_each_backend_has_the_settings_of_its_driver(tmp_path: Path) -> None:
+    text = """
+[storage.fast]
+driver = "lvol"
+address = "10.0.0.2:7443"
+tls = false
+[storage.array]
+driver = "nvmeof"
+[[storage.array.namespaces]]
+name = "disk-1"
+address = "10.0.0.3:4420"
+nqn = "nqn.x"
+size = "1Gi"
+[storage.ceph]
+driver = "rbd"
+pool = "volumes"
+monitor = "10.0.0.4:6789"
+[storage.san]
+driver = "csi"
+endpoint = "unix:///run/x/csi.sock"
+address = {host = ["portals"]}
+"""
+    found = config.load(written(tmp_path, GOOD + text)).storage
+    kinds = {name: type(settings) for name, settings in found.items()}
+    assert kinds == {"file": File, "fast": Lvol, "array": NvmeOf, "ceph": Rbd, "san": Csi}
+    assert isinstance(found["file"], File)
+    assert found["file"].authenticate

@@ -97,11 +97,13 @@ async def test_with_a_dpu_goes_what_it_was_known_by_also_when_it_is_silent() -> 
         await shown(plant)
         plant.dpus["dpu-1"].go_away()
         await plant.delete(Kind.DPU, "dpu-1")
-        await plant.gone(Kind.DPU, "dpu-1")
-        assert PLACE not in plant.api.secrets
-        assert "dpu-1.file" not in plant.store.secrets
+        await plant.until(Kind.DPU, "dpu-1", lambda _: any("still knows" in repr(e) for e in plant.api.events.values()))
+        assert PLACE in plant.api.secrets
         await plant.delete(Kind.ATTACHMENT, "att")
         await plant.gone(Kind.ATTACHMENT, "att")
+        await plant.gone(Kind.DPU, "dpu-1")
+    assert PLACE not in plant.api.secrets
+    assert plant.store.secrets == {}
 
 
 async def test_a_dpu_stays_until_a_silent_backend_has_forgotten_it() -> None:
@@ -109,6 +111,8 @@ async def test_a_dpu_stays_until_a_silent_backend_has_forgotten_it() -> None:
     await plant.furnish()
     async with coordinator(plant.api, plant):
         await shown(plant)
+        await plant.delete(Kind.ATTACHMENT, "att")
+        await plant.gone(Kind.ATTACHMENT, "att")
         plant.store.reachable = False
         await plant.delete(Kind.DPU, "dpu-1")
         await plant.until(Kind.DPU, "dpu-1", lambda _: any("still knows" in repr(e) for e in plant.api.events.values()))
