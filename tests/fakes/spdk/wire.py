@@ -57,12 +57,18 @@ class Wire:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
+        for _ in range(3):
+            await asyncio.sleep(0)  # connections that were just accepted end, too
         if not killed:
             self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._server is None:
+            transport: Any = writer.transport
+            transport.abort()
+            return
         self._tasks.add(task)
         self._writers.add(writer)
         try:
