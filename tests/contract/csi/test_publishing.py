@@ -127,7 +127,7 @@ async def test_a_full_dpu_is_told_when_nothing_is_left_of_the_try(plant: Plant, 
     async def full(*_: Any) -> Any:
         raise DpuError(Reason.EXHAUSTED, "all 8 disk slots are used", field="disk_slots", remedy="detach one")
 
-    plant.dpus["dpu-1"].attach = full  # type: ignore[method-assign]
+    plant.dpus["dpu-1"].attach = full  # type: ignore[method-assign,assignment]
     await co.create("pvc-1")
     with pytest.raises(Refused, match="disk slots") as refused:
         await co.publish("pvc-1")

@@ -60,7 +60,7 @@ async def test_a_snapshot_that_the_backend_refuses_leaves_nothing(plant: Plant, 
     async def full(_wishes: Any) -> Any:
         raise DpuError(Reason.STORAGE_FULL, "no space left", remedy="add disks")
 
-    plant.store.create_snapshots = full  # type: ignore[method-assign]
+    plant.store.create_snapshots = full  # type: ignore[method-assign,assignment]
     await co.create("pvc-1")
     request = pb.CreateSnapshotRequest(name="s", source_volume_id="pvc-1")
     assert await co.code("CreateSnapshot", request) == "RESOURCE_EXHAUSTED"

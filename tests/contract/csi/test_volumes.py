@@ -107,7 +107,7 @@ async def test_a_backend_that_is_full_is_told_when_nothing_is_left_of_the_try(pl
     async def full(_wish: Any) -> Any:
         raise DpuError(Reason.STORAGE_FULL, "no space left", remedy="add disks")
 
-    plant.store.create_volume = full  # type: ignore[method-assign]
+    plant.store.create_volume = full  # type: ignore[method-assign,assignment]
     with pytest.raises(Refused, match="no space left") as refused:
         await co.create("pvc-1")
     assert refused.value.code == "RESOURCE_EXHAUSTED"
@@ -205,7 +205,7 @@ async def test_growth_that_the_backend_refuses_is_undone(plant: Plant, co: Orche
     async def full(_volume: str, _size: int) -> Any:
         raise DpuError(Reason.STORAGE_FULL, "no space left", remedy="add disks")
 
-    plant.store.resize_volume = full  # type: ignore[method-assign]
+    plant.store.resize_volume = full  # type: ignore[method-assign,assignment]
     assert await co.code("ControllerExpandVolume", expand("pvc-1", 2 * GIB)) == "RESOURCE_EXHAUSTED"
     assert plant.api.objects[(Kind.VOLUME, NAMESPACE, "pvc-1")]["spec"]["size"] == GIB
 
