@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -19,7 +20,7 @@ from dpu_daemon.drivers.qsd.files import VolumeFiles
 from dpu_daemon.drivers.qsd.graph import NBD_TCP, Node
 from dpu_daemon.drivers.qsd.header import read_header
 from dpu_daemon.drivers.qsd.images import IMAGE_NODE, image_id_of, locate, node_name, virtual_size
-from dpu_daemon.drivers.qsd.layers import Layer, frozen_by, layer_of
+from dpu_daemon.drivers.qsd.layers import Layer, frozen_by, layer_of, put_on_by
 from dpu_daemon.drivers.qsd.maker import Qcow2Maker
 from dpu_daemon.drivers.qsd.merges import Merges
 from dpu_daemon.drivers.qsd.nbd import TcpAddress
@@ -200,9 +201,11 @@ class QsdTarget:
 
     async def cut(self, members: Sequence[Member]) -> None:
         await self._check_space()
-        async with self._reshaping:
-            snapshots = [member.snapshot for member in members]
+        snapshots = [member.snapshot for member in members]
+        async with self._reshaping, AsyncExitStack() as being_made:
             for snapshot in snapshots:
+                # Else a look would clear the fresh layer up as something that a killed predecessor left.
+                await being_made.enter_async_context(self._maker_of(put_on_by(snapshot).name))
                 await self._stop_merge_into(frozen_by(snapshot))
             await self._cuts.cut(snapshots)
 
