@@ -116,6 +116,13 @@ class AttachmentController:
     async def _admit_and_show(self, attachment: Attachment, volume: Volume, dpu: Dpu, generation: int) -> Disk:
         """Show the disk, with credentials that both ends know; brought once more when one says that it does not."""
         backend = self._context.outside.backend(volume.spec.backend)
+        if not dpu.status.host_nqn and (await backend.traits()).transport.startswith("nvme"):
+            raise DpuError(
+                Reason.UNAVAILABLE,
+                f"DPU {dpu.metadata.name} has not told its NQN yet",
+                field="spec.hostRef.name",
+                remedy="it does when it answers; see the Dpu",
+            )
         credentials = await self._credentials.admit(dpu, volume.spec.backend, backend)
         try:
             return await self._show(attachment, volume, dpu, generation, credentials)

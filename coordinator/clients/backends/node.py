@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import grpc.aio
 
-from coordinator.clients.backends.settings import Node
+from coordinator.clients.backends.settings import Lvol, Node
 from coordinator.clients.backends.words import refuse_parameters
 from coordinator.clients.channel import call
 from coordinator.clients.storage import (
@@ -47,8 +47,11 @@ class NodeBackend:
     async def traits(self) -> Traits:
         if self._traits is None:
             found = await self._capacity()
+            able = ABLE | {Ability.GROUP} if found.consistent_groups else ABLE
+            if isinstance(self._settings, Lvol) and not self._settings.shred:
+                able -= {Ability.ERASE}
             self._traits = Traits(
-                abilities=ABLE | {Ability.GROUP} if found.consistent_groups else ABLE,
+                abilities=able,
                 transport=found.transport,
                 authenticates=self._settings.authenticate and found.transport in GUARDED,
                 tls=self._settings.tls,

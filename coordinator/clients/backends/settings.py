@@ -34,7 +34,13 @@ class File(Node, frozen=True, kw_only=True, tag="file"):
 
 
 class Lvol(Node, frozen=True, kw_only=True, tag="lvol"):
-    """Volumes as logical volumes of SPDK."""
+    """Volumes as logical volumes of SPDK.
+
+    Attributes:
+        shred: whether the node can overwrite bytes (its `lvol.clearing` is `write_zeroes`).
+    """
+
+    shred: bool = False
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from coordinator.clients.backends.csi import CsiBackend
 from coordinator.clients.backends.node import NodeBackend
 from coordinator.clients.backends.nvmeof import NvmeOfBackend
 from coordinator.clients.backends.rbd import RbdBackend
-from coordinator.clients.backends.settings import Csi, File, Namespace, NvmeOf, Rbd
+from coordinator.clients.backends.settings import Csi, File, Lvol, Namespace, Node, NvmeOf, Rbd
 from coordinator.clients.channel import open_channel
 from coordinator.clients.protocols import Backend
 from coordinator.endpoints.csi.server import CsiServer
@@ -95,7 +95,7 @@ async def _lvol(stage: LvolRig) -> AsyncIterator[Rig]:
     about = About(name="storage", version="test", mode="storage", journal=journal)
     try:
         async with _serving(about, engine, World(), None) as running:
-            yield _node_rig(running.address)
+            yield _node_rig(running.address, Lvol(address=running.address))
     finally:
         await stage.process.stop()
 
@@ -118,9 +118,9 @@ async def file_fake(directory: Path) -> AsyncIterator[Rig]:
         yield _node_rig(running.address)
 
 
-def _node_rig(address: str) -> Rig:
+def _node_rig(address: str, settings: Node | None = None) -> Rig:
     def connect() -> NodeBackend:
-        return NodeBackend("file", File(address=address), open_channel(address, "", None))
+        return NodeBackend("node", settings or File(address=address), open_channel(address, "", None))
 
     return Rig(backend=connect(), again=connect)
 

@@ -18,6 +18,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.contract.backends.rigs import IMAGE, MIB, MakeRig, Rig, new_id, rigs
 
+NQN = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
+
 
 @pytest.fixture(params=rigs())
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
@@ -205,7 +207,7 @@ async def test_a_late_unexport_does_not_end_the_newer_export(rig: Rig) -> None:
     made = await make(rig)
 
     def turn(generation: int, dpu: str = "dpu-1") -> ExportWish:
-        return ExportWish(volume=made.volume_id, dpu=dpu, generation=generation, context=made.context)
+        return ExportWish(volume=made.volume_id, dpu=dpu, generation=generation, host_nqn=NQN, context=made.context)
 
     if not rig.reachable:
         with pytest.raises(DpuError) as told:
@@ -233,7 +235,7 @@ async def test_a_volume_in_use_stays(rig: Rig) -> None:
     made = await make(rig)
     if not rig.reachable or not await able(rig, Ability.DELETE):
         return
-    held = ExportWish(volume=made.volume_id, dpu="dpu-1", generation=1, context=made.context)
+    held = ExportWish(volume=made.volume_id, dpu="dpu-1", generation=1, host_nqn=NQN, context=made.context)
     await rig.backend.export_volume(held)
     with pytest.raises(DpuError) as told:
         await rig.backend.delete_volume(made.volume_id, erase=False)
