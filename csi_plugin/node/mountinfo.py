@@ -44,6 +44,12 @@ def read(file: Path = MOUNTINFO) -> tuple[MountEntry, ...]:
     return tuple(_entry(line.split(b" ")) for line in file.read_bytes().splitlines())
 
 
+def resolved(path: str) -> str:
+    """A path as the kernel's table says it: kubelet's folder may be a link. The last part is not looked at."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 (pathlib would look at the last part)
+
+
 def topmost(entries: tuple[MountEntry, ...], path: str) -> MountEntry | None:
     """What is seen at exactly this path."""
     return next((entry for entry in reversed(entries) if entry.target == path), None)

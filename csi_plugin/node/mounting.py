@@ -52,7 +52,7 @@ class KernelMounts:
     """Mounts, really."""
 
     async def at(self, path: str) -> MountEntry | None:
-        return mountinfo.topmost(mountinfo.read(), path)
+        return mountinfo.topmost(mountinfo.read(), mountinfo.resolved(path))
 
     async def mount(self, device: Device, path: str, file_system: FileSystem, flags: tuple[str, ...]) -> None:
         """Mount a disk.
@@ -128,6 +128,7 @@ def _mount(source: str, target: str, kind: str, bits: int, text: str) -> None:
 
 def _unmount(path: str, flags: int) -> None:
     """All that is stacked there."""
+    path = mountinfo.resolved(path)
     while mountinfo.topmost(mountinfo.read(), path) is not None:
         if _libc.umount2(os.fsencode(path), flags):
             if ctypes.get_errno() == errno.EINVAL and mountinfo.topmost(mountinfo.read(), path) is None:

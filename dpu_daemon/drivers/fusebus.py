@@ -10,7 +10,7 @@ import contextlib
 import mmap
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ class FuseBus:
         self._count = slots
 
     async def start(self, lost: Lost) -> None:
-        (self._directory / SLOTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _files(self._directory):
+            (self._directory / SLOTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory = self._directory.resolve()  # as the kernel's table of mounts says it
         await self._session.start(lost)
 
     async def stop(self) -> None:
@@ -120,7 +122,8 @@ class FuseBus:
                 raise DpuError(Reason.IN_USE, message, field="slot", remedy="unplug it first")
             message = f"disk {known.handle} is plugged otherwise"
             raise DpuError(Reason.ALREADY_EXISTS, message, field="handle", remedy="unplug it first")
-        self._note(wanted)
+        with _files(self._directory):
+            self._note(wanted)
         await self._withdraw(wanted.handle)
         await self._show(wanted)
 
@@ -139,9 +142,10 @@ class FuseBus:
             message = f"the host did not let go of {known.serial} within {timeout_s:g} s: {users} uses it"
             raise DpuError(Reason.DEADLINE, message, remedy="unstage the volume on the host, or detach by force")
         await self._withdraw(handle)
-        mountpoints.detach(path)
-        path.unlink(missing_ok=True)
-        self._slot_file(slot).unlink(missing_ok=True)
+        with _files(path):
+            mountpoints.detach(path)
+            path.unlink(missing_ok=True)
+            self._slot_file(slot).unlink(missing_ok=True)
 
     async def grow_disk(self, slot: int, size_bytes: int) -> None:
         """Lets the host's end reconnect and learn the size.
@@ -197,8 +201,9 @@ class FuseBus:
 
     async def _show(self, record: _Record) -> None:
         path = self._directory / record.serial
-        mountpoints.detach(path)  # what a killed daemon left
-        path.touch(mode=0o600)
+        with _files(path):
+            mountpoints.detach(path)  # what a killed daemon left
+            path.touch(mode=0o600)
         await self._session.execute("blockdev-add", _node(record, self._nbd_socket))
         await self._session.execute(
             "block-export-add",
@@ -245,13 +250,25 @@ class FuseBus:
 
 
 async def _idle(path: Path, timeout_s: float) -> bool:
-    """Whether nothing uses the file, now or before the time is over."""
+    """Whether nothing uses the file, now or before the time is over; one that vanishes is not used."""
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while mountpoints.in_use(path):
-        if asyncio.get_running_loop().time() >= deadline:
-            return False
-        await asyncio.sleep(ASK_AGAIN_S)
+    with contextlib.suppress(OSError):
+        while mountpoints.in_use(path):
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(ASK_AGAIN_S)
     return True
+
+
+@contextlib.contextmanager
+def _files(path: Path) -> Iterator[None]:
+    """What the file system refuses, as an error that says where."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{path}: {error.strerror or error}"
+        remedy = "look at the folder of the bus, its owner and its room"
+        raise DpuError(Reason.UNAVAILABLE, message, field="bus.directory", remedy=remedy) from error
 
 
 async def _read_past_cache(path: Path) -> None:

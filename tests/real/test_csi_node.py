@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from csi_plugin.node import mountinfo
 from csi_plugin.node.filesystems import may_resize
 from proto.csi.v1 import node_pb2
 from tests.fakes.csi_node import Mode, NodeProcess, code_of, mounted, raw
@@ -376,3 +377,24 @@ async def test_a_missing_disk_ends_in_a_deadline_that_says_where_it_was_expected
     assert code_of(refused.value) is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "expected in slot 3" in str(refused.value)
     assert f"shows {VOLUME}" in str(refused.value)
+
+
+async def test_paths_may_lead_through_a_link(rig: CsiRig, host: Host) -> None:
+    node = host.node
+    await rig.create(VOLUME, SIZES["ext4"])
+    context = await rig.attach(VOLUME, host)
+    elsewhere = node.directory.with_name("elsewhere")
+    for name in ("staging", "pods"):
+        (elsewhere / name).mkdir(parents=True)
+        (node.directory / name).symlink_to(elsewhere / name)
+    for _ in range(2):
+        target = await asyncio.to_thread(_use, node, context, "ext4")
+    written = await asyncio.to_thread(_write, target / "data")
+    assert await asyncio.to_thread(_checksum, target / "data") == written
+    assert [entry.target for entry in mountinfo.read() if entry.target.startswith(f"{elsewhere}/")] == [
+        str(elsewhere / "staging" / VOLUME),
+        str(elsewhere / "pods" / "pod" / VOLUME),
+    ]
+    await asyncio.to_thread(_leave, node)
+    assert not [entry for entry in mountinfo.read() if entry.target.startswith(f"{elsewhere}/")]
+    await rig.detach(VOLUME, host)

@@ -65,7 +65,7 @@ class LoopDiscovery:
 
     async def look(self, disk: DiskIdentity) -> Device | None:
         """The loop device of the disk's file, made when there is none yet."""
-        file = self._directory / disk.serial
+        file = self._directory.resolve() / disk.serial
         entry = mountinfo.topmost(mountinfo.read(), str(file))
         if entry is None:
             return None
@@ -99,12 +99,14 @@ class LoopDiscovery:
 
     async def release(self, disk: DiskIdentity) -> None:
         """Let go of the file, on every loop device that has it."""
-        file = str(self._directory / disk.serial)
+        file = str(self._directory.resolve() / disk.serial)
         await _thread(lambda: _detach(file), f"release of {disk.serial}")
 
     def _missing(self, disk: DiskIdentity, timeout_s: float) -> DpuError:
         mounted = sorted(
-            Path(entry.target).name for entry in mountinfo.read() if Path(entry.target).parent == self._directory
+            Path(entry.target).name
+            for entry in mountinfo.read()
+            if Path(entry.target).parent == self._directory.resolve()
         )
         here = ", ".join(mounted) or "no disk at all"
         slot = f", expected in slot {disk.slot}" if disk.slot else ""

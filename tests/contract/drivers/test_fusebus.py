@@ -5,7 +5,9 @@ import os
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,6 +131,62 @@ async def test_a_disk_grows_under_the_running_host(rig: FuseBusRig) -> None:
     await rig.bus.grow_disk(DISK.slot, 16 * MIB)
     # The kernel asks for a file's size again after a second.
     await asyncio.to_thread(wait_for, lambda: _file(rig).stat().st_size == 16 * MIB)
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing catches this."""
+
+
+class _Mortal:
+    """Kills the daemon before, or after, a command to the host's storage daemon."""
+
+    def __init__(self, rig: FuseBusRig, kill_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._real = rig.bus._session.execute
+        self._left = kill_at
+        monkeypatch.setattr(rig.bus._session, "execute", self._execute)
+
+    def _point(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise KilledError
+
+    async def _execute(self, *arguments: Any, **options: Any) -> Any:
+        self._point()
+        answer = await self._real(*arguments, **options)
+        self._point()
+        return answer
+
+
+@pytest.mark.parametrize("act", ["plug", "unplug"])
+async def test_a_daemon_killed_at_any_command_is_followed_by_one_that_ends_the_work(
+    rig: FuseBusRig, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus keeps nothing in memory, so a repeated call is what a new process does."""
+
+    async def do() -> None:
+        if act == "plug":
+            await rig.bus.plug_disk(DISK)
+        else:
+            await rig.bus.unplug_disk(DISK.slot, DISK.handle, timeout_s=5, force=False)
+
+    for kill_at in count(1):
+        if act == "unplug":
+            await rig.bus.plug_disk(DISK)
+        killed = False
+        with monkeypatch.context() as mortal:
+            _Mortal(rig, kill_at, mortal)
+            try:
+                await do()
+            except KilledError:
+                killed = True
+        await do()
+        expected = {DISK.slot: replace(DISK, present=True)} if act == "plug" else {}
+        assert await rig.bus.look_disks() == expected
+        await rig.bus.unplug_disk(DISK.slot, DISK.handle, timeout_s=5, force=False)
+        assert [path.name for path in rig.host.directory.glob("*") if not path.name.startswith(".")] == []
+        if not killed:
+            break
+    assert kill_at > 6
 
 
 async def test_the_same_disk_is_not_plugged_in_two_ways(rig: FuseBusRig) -> None:
