@@ -159,6 +159,17 @@ class OpiObjects:
             raise _missing(name)
         return record
 
+    def known(self, name: str) -> OpiObject:
+        """The object of this name, also while it is being deleted.
+
+        Raises:
+            DpuError: NOT_FOUND.
+        """
+        record = self.ledger.opi.get(name)
+        if record is None:
+            raise _missing(name)
+        return record
+
     def view(self, record: OpiObject, seen: OpiSeen | None) -> OpiView:
         """A record as a client sees it."""
         return OpiView(record, self.ledger.opi.get(record.parent), seen)

@@ -73,8 +73,7 @@ class CollectionRpcs:
 
     async def get(self, request: Any, _context: Any) -> Any:
         """One object, with its status as the block layer shows it."""
-        name = check_name("name", request.name, self._codec.kind)
-        record = self._objects.existing(name)
+        record = self._objects.known(check_name("name", request.name, self._codec.kind))
         return self._codec.write(self._objects.view(record, await self._objects.seen()))
 
     async def page(self, request: Any, _context: Any) -> Any:

@@ -144,6 +144,9 @@ async def test_a_host_with_a_key_may_be_let_in_alone(rig: SpdkRig, opi: OpiClien
     await opi.make_subsystem(hostnqn=HOST, psk=PSK)
     (seen,) = [each for each in await rig.ask("nvmf_get_subsystems") if each["nqn"] == NQN]
     assert (seen["allow_any_host"], [host["nqn"] for host in seen["hosts"]]) == (False, [HOST])
+    await opi.make_controller(port=free_port())
+    assert (await opi.get("nvmeSubsystems/s1/nvmeControllers/c1")).status.active
+    await opi.delete("nvmeSubsystems/s1/nvmeControllers/c1")
     await opi.delete("nvmeSubsystems/s1")
 
 

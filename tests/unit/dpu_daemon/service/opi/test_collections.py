@@ -1,9 +1,13 @@
 """What every collection does alike: create, get, list, update, delete."""
 
+import asyncio
+
 import grpc
 import pytest
 
+from proto.errors import DpuError
 from proto.opi_api.storage.v1 import backend_null_pb2, middleend_qos_volume_pb2
+from proto.reasons import Reason
 from tests.fakes.opi_client import NQN, OpiClient, refused
 from tests.fakes.opi_daemon import OpiDaemon
 
@@ -183,3 +187,51 @@ async def test_names_and_status_in_a_mask_are_the_servers_own(opi: OpiClient) ->
     before = await opi.make_subsystem(nqn=NQN)
     after = await opi.update("nvmeSubsystems/s1", type(before)(), "name", "status.firmware_revision")
     assert after == before
+
+
+async def test_the_same_create_twenty_times_at_once_makes_one_object(opi: OpiClient, daemon: OpiDaemon) -> None:
+    made = await asyncio.gather(*(opi.make_null("n1") for _ in range(20)))
+    assert all(each == made[0] for each in made)
+    assert daemon.around.world.calls.count("opi.make_volume") == 1
+
+
+async def test_a_volume_that_two_want_at_once_goes_to_one(opi: OpiClient) -> None:
+    await opi.make_null("n1")
+    await opi.make_subsystem()
+    results = await asyncio.gather(
+        opi.make_namespace("nullVolumes/n1", "a"),
+        opi.make_namespace("nullVolumes/n1", "b"),
+        opi.make_virtio("nullVolumes/n1"),
+        opi.delete("nullVolumes/n1"),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(each, BaseException) for each in results) == 1
+
+
+async def test_a_delete_that_the_block_layer_does_not_answer_goes_on_and_is_told(
+    opi: OpiClient, daemon: OpiDaemon
+) -> None:
+    await opi.make_subsystem()
+    await opi.make_null("n1")
+    space = await opi.make_namespace("nullVolumes/n1")
+    daemon.around.world.faults.errors["opi.remove_namespace"] = [DpuError(Reason.UNAVAILABLE, "lost")] * 2
+    with refused(Code.UNAVAILABLE):
+        await opi.delete(space.name)
+    async with asyncio.timeout(10):
+        while space.name in daemon.objects.ledger.opi:  # noqa: ASYNC110  (a deletion has no event of its own)
+            await asyncio.sleep(0.01)
+    assert [list(seen.namespaces) for seen in daemon.fake().state.subsystems.values()] == [[]]
+
+
+async def test_an_update_that_fails_leaves_the_object_as_it_was(opi: OpiClient, daemon: OpiDaemon) -> None:
+    before = await opi.make_null("n1")
+    daemon.around.world.faults.errors["opi.grow_volume"] = [DpuError(Reason.INVALID, "no")] * 4
+    with refused(Code.INVALID_ARGUMENT):
+        await opi.update("nullVolumes/n1", backend_null_pb2.NullVolume(blocks_count=4096), "blocks_count")
+    assert await opi.get("nullVolumes/n1") == before
+
+
+async def test_a_call_whose_answer_got_lost_counts_by_what_is_there(opi: OpiClient, daemon: OpiDaemon) -> None:
+    daemon.around.world.faults.lost_answers["opi.make_volume"] = [DpuError(Reason.UNAVAILABLE, "lost")]
+    assert (await opi.make_null("n1")).name == "nullVolumes/n1"
+    assert daemon.around.world.calls.count("opi.make_volume") == 1
