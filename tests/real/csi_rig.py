@@ -3,8 +3,12 @@
 import asyncio
 import ctypes
 import fcntl
+import hashlib
 import os
 import struct
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +16,14 @@ from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.qsd import QsdBlock, QsdTarget
 from dpu_daemon.model.disk import DiskProtocol, FunctionSeen
 from dpu_daemon.model.volume import Export, Volume
-from tests.fakes.csi_node import NodeProcess
+from tests.fakes.csi_node import NodeProcess, mounted
 from tests.fakes.fuse_host import FuseHost
 from tests.fakes.qsd import StorageDaemon, free_port
 
 MIB = 1 << 20
+VOLUME = "d0123456789ab"
+SIZES = {"ext4": 64 * MIB, "xfs": 320 * MIB}
+"""As small as mkfs.xfs allows."""
 MNT_DETACH = 2
 LOOP_CLR_FD, BLKROSET = 0x4C01, 0x125D
 
@@ -147,3 +154,39 @@ def _release_all_below(directory: Path) -> None:
         with loop.open("rb") as device:
             fcntl.ioctl(device, BLKROSET, struct.pack("i", 0))
             fcntl.ioctl(device, LOOP_CLR_FD)
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[CsiRig]:
+    """A rig without hosts yet; nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix="dp-", dir="/tmp") as directory:
+        made = CsiRig(Path(directory))
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
+
+
+def write(path: Path, size_bytes: int = 2 * MIB) -> str:
+    data = os.urandom(size_bytes)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashlib.sha256(data).hexdigest()
+
+
+def checksum(path: Path, size_bytes: int = 2 * MIB) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(size_bytes)).hexdigest()
+
+
+def use(node: NodeProcess, context: dict[str, str], fs_type: str) -> Path:
+    node.stage(VOLUME, context, mounted(fs_type))
+    return node.publish(VOLUME, mounted(fs_type))
+
+
+def leave(node: NodeProcess) -> None:
+    node.unpublish(VOLUME)
+    node.unstage(VOLUME)

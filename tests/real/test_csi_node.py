@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,13 +13,10 @@ from csi_plugin.node import mountinfo
 from csi_plugin.node.filesystems import may_resize
 from proto.csi.v1 import node_pb2
 from tests.fakes.csi_node import Mode, NodeProcess, code_of, mounted, raw
-from tests.fakes.qsd import wait_for
-from tests.real.csi_rig import MIB, CsiRig, Host
+from tests.real.csi_rig import MIB, SIZES, VOLUME, CsiRig, Host, checksum, leave, running, use, write
 
 pytestmark = pytest.mark.real
 
-VOLUME = "d0123456789ab"
-SIZES = {"ext4": 64 * MIB, "xfs": 320 * MIB}
 GROWING = ["xfs", "ext4"] if may_resize() else ["xfs"]
 """A container may lack the right to grow ext4; test_csi_node_guest.py grows one in a machine of its own."""
 BYTES = node_pb2.VolumeUsage.Unit.BYTES
@@ -29,13 +25,8 @@ INODES = node_pb2.VolumeUsage.Unit.INODES
 
 @pytest.fixture
 async def rig() -> AsyncIterator[CsiRig]:
-    with tempfile.TemporaryDirectory(prefix="dp-", dir="/tmp") as directory:
-        made = CsiRig(Path(directory))
-        try:
-            await made.start()
-            yield made
-        finally:
-            await made.stop()
+    async with running() as made:
+        yield made
 
 
 @pytest.fixture
@@ -43,44 +34,20 @@ async def host(rig: CsiRig) -> Host:
     return await rig.host()
 
 
-def _write(path: Path, size_bytes: int = 2 * MIB) -> str:
-    data = os.urandom(size_bytes)
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return hashlib.sha256(data).hexdigest()
-
-
-def _checksum(path: Path, size_bytes: int = 2 * MIB) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read(size_bytes)).hexdigest()
-
-
-def _use(node: NodeProcess, context: dict[str, str], fs_type: str) -> Path:
-    node.stage(VOLUME, context, mounted(fs_type))
-    return node.publish(VOLUME, mounted(fs_type))
-
-
-def _leave(node: NodeProcess) -> None:
-    node.unpublish(VOLUME)
-    node.unstage(VOLUME)
-
-
 @pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
 async def test_what_was_written_on_one_host_is_read_on_another(rig: CsiRig, host: Host, fs_type: str) -> None:
     await rig.create(VOLUME, SIZES[fs_type])
     context = await rig.attach(VOLUME, host)
-    target = await asyncio.to_thread(_use, host.node, context, fs_type)
-    written = await asyncio.to_thread(_write, target / "data")
-    await asyncio.to_thread(_leave, host.node)
+    target = await asyncio.to_thread(use, host.node, context, fs_type)
+    written = await asyncio.to_thread(write, target / "data")
+    await asyncio.to_thread(leave, host.node)
     assert not target.exists()
     await rig.detach(VOLUME, host)
     other = await rig.host("host-2")
     context = await rig.attach(VOLUME, other)
-    target = await asyncio.to_thread(_use, other.node, context, fs_type)
-    assert await asyncio.to_thread(_checksum, target / "data") == written
-    await asyncio.to_thread(_leave, other.node)
+    target = await asyncio.to_thread(use, other.node, context, fs_type)
+    assert await asyncio.to_thread(checksum, target / "data") == written
+    await asyncio.to_thread(leave, other.node)
     await rig.detach(VOLUME, other)
 
 
@@ -90,17 +57,17 @@ async def test_a_file_system_grows_while_it_is_written(rig: CsiRig, host: Host, 
     await rig.create(VOLUME, size_bytes)
     context = await rig.attach(VOLUME, host)
     node = host.node
-    target = await asyncio.to_thread(_use, node, context, fs_type)
+    target = await asyncio.to_thread(use, node, context, fs_type)
     before = await asyncio.to_thread(node.stats, VOLUME, target)
-    writing = asyncio.create_task(asyncio.to_thread(_write, target / "data", 16 * MIB))
+    writing = asyncio.create_task(asyncio.to_thread(write, target / "data", 16 * MIB))
     await rig.grow(VOLUME, host, 2 * size_bytes)
     assert await asyncio.to_thread(node.expand, VOLUME, target, 2 * size_bytes) == 2 * size_bytes
     written = await writing
     after = await asyncio.to_thread(node.stats, VOLUME, target)
     totals = [next(usage.total for usage in stats.usage if usage.unit == BYTES) for stats in (before, after)]
     assert totals[1] > 1.8 * totals[0]
-    assert await asyncio.to_thread(_checksum, target / "data", 16 * MIB) == written
-    await asyncio.to_thread(_leave, node)
+    assert await asyncio.to_thread(checksum, target / "data", 16 * MIB) == written
+    await asyncio.to_thread(leave, node)
 
 
 async def test_a_disk_that_comes_while_its_stage_waits_is_staged(rig: CsiRig, host: Host) -> None:
@@ -120,15 +87,15 @@ async def test_a_disk_that_comes_while_its_stage_waits_is_staged(rig: CsiRig, ho
 async def test_usage_is_told_in_bytes_and_inodes_and_the_condition_is_good(rig: CsiRig, host: Host) -> None:
     await rig.create(VOLUME, SIZES["ext4"])
     context = await rig.attach(VOLUME, host)
-    target = await asyncio.to_thread(_use, host.node, context, "ext4")
-    await asyncio.to_thread(_write, target / "data")
+    target = await asyncio.to_thread(use, host.node, context, "ext4")
+    await asyncio.to_thread(write, target / "data")
     stats = await asyncio.to_thread(host.node.stats, VOLUME, target)
     usage = {each.unit: each for each in stats.usage}
     assert usage[BYTES].used >= 2 * MIB
     assert usage[BYTES].total <= SIZES["ext4"]
     assert usage[INODES].used >= 1
     assert not stats.volume_condition.abnormal
-    await asyncio.to_thread(_leave, host.node)
+    await asyncio.to_thread(leave, host.node)
 
 
 async def test_a_read_only_publication_is_read_only_beside_a_writable_one(rig: CsiRig, host: Host) -> None:
@@ -139,10 +106,10 @@ async def test_a_read_only_publication_is_read_only_beside_a_writable_one(rig: C
     await asyncio.to_thread(node.stage, VOLUME, context, wanted)
     writer = await asyncio.to_thread(node.publish, VOLUME, wanted, "writer")
     reader = await asyncio.to_thread(lambda: node.publish(VOLUME, wanted, "reader", readonly=True))
-    written = await asyncio.to_thread(_write, writer / "data")
-    assert await asyncio.to_thread(_checksum, reader / "data") == written
+    written = await asyncio.to_thread(write, writer / "data")
+    assert await asyncio.to_thread(checksum, reader / "data") == written
     with pytest.raises(OSError, match="Read-only"):
-        await asyncio.to_thread(_write, reader / "more")
+        await asyncio.to_thread(write, reader / "more")
     with pytest.raises(grpc.RpcError) as refused:
         await asyncio.to_thread(node.publish, VOLUME, wanted, "reader")
     assert code_of(refused.value) is grpc.StatusCode.ALREADY_EXISTS
@@ -160,15 +127,15 @@ async def test_a_disk_that_may_only_be_read_is_mounted_so_and_never_formatted(ri
     assert code_of(refused.value) is grpc.StatusCode.FAILED_PRECONDITION
     await asyncio.to_thread(node.unstage, VOLUME)
     await rig.detach(VOLUME, host)
-    target = await asyncio.to_thread(_use, node, await rig.attach(VOLUME, host), "ext4")
-    written = await asyncio.to_thread(_write, target / "data")
-    await asyncio.to_thread(_leave, node)
+    target = await asyncio.to_thread(use, node, await rig.attach(VOLUME, host), "ext4")
+    written = await asyncio.to_thread(write, target / "data")
+    await asyncio.to_thread(leave, node)
     await rig.detach(VOLUME, host)
-    target = await asyncio.to_thread(_use, node, await rig.attach(VOLUME, host, read_only=True), "ext4")
-    assert await asyncio.to_thread(_checksum, target / "data") == written
+    target = await asyncio.to_thread(use, node, await rig.attach(VOLUME, host, read_only=True), "ext4")
+    assert await asyncio.to_thread(checksum, target / "data") == written
     with pytest.raises(OSError, match="Read-only"):
-        await asyncio.to_thread(_write, target / "more")
-    await asyncio.to_thread(_leave, node)
+        await asyncio.to_thread(write, target / "more")
+    await asyncio.to_thread(leave, node)
 
 
 async def test_a_disk_itself_is_published_and_can_be_protected(rig: CsiRig, host: Host) -> None:
@@ -185,10 +152,10 @@ async def test_a_disk_itself_is_published_and_can_be_protected(rig: CsiRig, host
     assert await asyncio.to_thread(node.expand, VOLUME, target, 2 * SIZES["ext4"]) == 2 * SIZES["ext4"]
     await asyncio.to_thread(node.unpublish, VOLUME)
     target = await asyncio.to_thread(lambda: node.publish(VOLUME, raw(), readonly=True))
-    assert await asyncio.to_thread(_checksum, target) == written
+    assert await asyncio.to_thread(checksum, target) == written
     with pytest.raises(OSError):
         await asyncio.to_thread(_write_over, target)
-    await asyncio.to_thread(_leave, node)
+    await asyncio.to_thread(leave, node)
     await rig.detach(VOLUME, host)
 
 
@@ -225,115 +192,15 @@ async def test_another_file_system_than_asked_for_is_refused_and_left(rig: CsiRi
     node = host.node
     await rig.create(VOLUME, SIZES["ext4"])
     context = await rig.attach(VOLUME, host)
-    target = await asyncio.to_thread(_use, node, context, "ext4")
-    written = await asyncio.to_thread(_write, target / "data")
-    await asyncio.to_thread(_leave, node)
+    target = await asyncio.to_thread(use, node, context, "ext4")
+    written = await asyncio.to_thread(write, target / "data")
+    await asyncio.to_thread(leave, node)
     with pytest.raises(grpc.RpcError, match="holds ext4, not xfs") as refused:
         await asyncio.to_thread(node.stage, VOLUME, context, mounted("xfs"))
     assert code_of(refused.value) is grpc.StatusCode.FAILED_PRECONDITION
-    target = await asyncio.to_thread(_use, node, context, "")
-    assert await asyncio.to_thread(_checksum, target / "data") == written
-    await asyncio.to_thread(_leave, node)
-
-
-async def test_a_volume_survives_the_death_of_the_dpus_storage(rig: CsiRig, host: Host) -> None:
-    await rig.create(VOLUME, SIZES["ext4"])
-    target = await asyncio.to_thread(_use, host.node, await rig.attach(VOLUME, host), "ext4")
-    before = await asyncio.to_thread(_write, target / "before")
-    rig.dpu.kill()
-    writing = asyncio.create_task(asyncio.to_thread(_write, target / "during"))
-    await asyncio.sleep(0.5)
-    assert not writing.done()
-    rig.dpu.start()
-    await rig.hear("again")
-    await rig.connect(VOLUME)
-    during = await asyncio.wait_for(writing, 30)
-    await asyncio.to_thread(_leave, host.node)
-    await rig.detach(VOLUME, host)
-    target = await asyncio.to_thread(_use, host.node, await rig.attach(VOLUME, host), "ext4")
-    assert await asyncio.to_thread(_checksum, target / "before") == before
-    assert await asyncio.to_thread(_checksum, target / "during") == during
-    await asyncio.to_thread(_leave, host.node)
-
-
-async def test_a_disk_that_was_torn_away_is_told_cleaned_up_and_staged_anew(rig: CsiRig, host: Host) -> None:
-    node = host.node
-    await rig.create(VOLUME, SIZES["ext4"])
-    context = await rig.attach(VOLUME, host)
-    target = await asyncio.to_thread(_use, node, context, "ext4")
-    written = await asyncio.to_thread(_write, target / "data")
-    host.files.kill()
-    with pytest.raises(OSError):
-        await asyncio.to_thread(_write, target / "lost")
-    assert (await asyncio.to_thread(node.stats, VOLUME, target)).volume_condition.abnormal
-    host.files.start()
-    await rig.hear("again")
-    context = await rig.attach(VOLUME, host)
-    await asyncio.to_thread(node.stage, VOLUME, context, mounted("ext4"))
-    target = await asyncio.to_thread(node.publish, VOLUME, mounted("ext4"))
-    assert await asyncio.to_thread(_checksum, target / "data") == written
-    await asyncio.to_thread(_leave, node)
-    await rig.detach(VOLUME, host)
-
-
-async def test_the_node_part_may_die_between_any_two_calls(rig: CsiRig, host: Host) -> None:
-    node = host.node
-    await rig.create(VOLUME, SIZES["ext4"])
-    context = await rig.attach(VOLUME, host)
-    for _ in range(2):
-        await asyncio.to_thread(node.stage, VOLUME, context, mounted("ext4"))
-        await asyncio.to_thread(_born_again, node)
-    for _ in range(2):
-        target = await asyncio.to_thread(node.publish, VOLUME, mounted("ext4"))
-        await asyncio.to_thread(_born_again, node)
-    written = await asyncio.to_thread(_write, target / "data")
-    assert await asyncio.to_thread(_checksum, target / "data") == written
-    with pytest.raises(grpc.RpcError) as refused:
-        await asyncio.to_thread(node.unstage, VOLUME)
-    assert code_of(refused.value) is grpc.StatusCode.FAILED_PRECONDITION
-    for _ in range(2):
-        await asyncio.to_thread(node.unpublish, VOLUME)
-        await asyncio.to_thread(_born_again, node)
-    for _ in range(2):
-        await asyncio.to_thread(node.unstage, VOLUME)
-        await asyncio.to_thread(_born_again, node)
-    assert list((node.directory / "state").glob("*.json")) == []
-    await rig.detach(VOLUME, host)
-
-
-def _born_again(node: NodeProcess) -> None:
-    node.kill()
-    node.start()
-
-
-async def test_a_formatting_that_was_killed_is_begun_again_and_nobody_elses_data_is(rig: CsiRig, host: Host) -> None:
-    node = host.node
-    await rig.create(VOLUME, SIZES["xfs"])
-    context = await rig.attach(VOLUME, host)
-    staging = asyncio.create_task(asyncio.to_thread(node.stage, VOLUME, context, mounted("xfs")))
-    await asyncio.to_thread(wait_for, lambda: _formatting(node))
-    await asyncio.to_thread(_born_again, node)
-    with pytest.raises(grpc.RpcError):
-        await staging
-    target = await asyncio.to_thread(_use, node, context, "xfs")
-    written = await asyncio.to_thread(_write, target / "data")
-    await asyncio.to_thread(_leave, node)
-    target = await asyncio.to_thread(_use, node, context, "xfs")
-    assert await asyncio.to_thread(_checksum, target / "data") == written
-    await asyncio.to_thread(_leave, node)
-
-
-def _formatting(node: NodeProcess) -> bool:
-    """Whether mkfs runs as its child."""
-    children = Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text(encoding="ascii").split()
-    return any(_name(child).startswith("mkfs") for child in children)
-
-
-def _name(pid: str) -> str:
-    try:
-        return Path("/proc", pid, "comm").read_text(encoding="utf-8")
-    except OSError:
-        return ""
+    target = await asyncio.to_thread(use, node, context, "")
+    assert await asyncio.to_thread(checksum, target / "data") == written
+    await asyncio.to_thread(leave, node)
 
 
 async def test_two_file_systems_of_one_id_are_mounted_side_by_side(rig: CsiRig, host: Host) -> None:
@@ -342,17 +209,17 @@ async def test_two_file_systems_of_one_id_are_mounted_side_by_side(rig: CsiRig, 
         await rig.create(name, SIZES["xfs"])
     context = await rig.attach(VOLUME, host)
     twin = await rig.attach(clone, host, slot=1)
-    target = await asyncio.to_thread(_use, node, context, "xfs")
-    written = await asyncio.to_thread(_write, target / "data")
-    await asyncio.to_thread(_leave, node)
+    target = await asyncio.to_thread(use, node, context, "xfs")
+    written = await asyncio.to_thread(write, target / "data")
+    await asyncio.to_thread(leave, node)
     await asyncio.to_thread(_copy, host.files.directory / VOLUME, host.files.directory / clone)
-    await asyncio.to_thread(_use, node, context, "xfs")
+    await asyncio.to_thread(use, node, context, "xfs")
     await asyncio.to_thread(node.stage, clone, twin, mounted("xfs"))
     target = await asyncio.to_thread(node.publish, clone, mounted("xfs"))
-    assert await asyncio.to_thread(_checksum, target / "data") == written
+    assert await asyncio.to_thread(checksum, target / "data") == written
     await asyncio.to_thread(node.unpublish, clone)
     await asyncio.to_thread(node.unstage, clone)
-    await asyncio.to_thread(_leave, node)
+    await asyncio.to_thread(leave, node)
 
 
 def _copy(source: Path, copy: Path) -> None:
@@ -388,13 +255,13 @@ async def test_paths_may_lead_through_a_link(rig: CsiRig, host: Host) -> None:
         (elsewhere / name).mkdir(parents=True)
         (node.directory / name).symlink_to(elsewhere / name)
     for _ in range(2):
-        target = await asyncio.to_thread(_use, node, context, "ext4")
-    written = await asyncio.to_thread(_write, target / "data")
-    assert await asyncio.to_thread(_checksum, target / "data") == written
+        target = await asyncio.to_thread(use, node, context, "ext4")
+    written = await asyncio.to_thread(write, target / "data")
+    assert await asyncio.to_thread(checksum, target / "data") == written
     assert [entry.target for entry in mountinfo.read() if entry.target.startswith(f"{elsewhere}/")] == [
         str(elsewhere / "staging" / VOLUME),
         str(elsewhere / "pods" / "pod" / VOLUME),
     ]
-    await asyncio.to_thread(_leave, node)
+    await asyncio.to_thread(leave, node)
     assert not [entry for entry in mountinfo.read() if entry.target.startswith(f"{elsewhere}/")]
     await rig.detach(VOLUME, host)
