@@ -150,6 +150,23 @@ async def test_a_host_with_a_key_may_be_let_in_alone(rig: SpdkRig, opi: OpiClien
     await opi.delete("nvmeSubsystems/s1")
 
 
+async def test_the_host_that_is_named_finds_the_namespace_and_a_stranger_does_not(rig: SpdkRig, opi: OpiClient) -> None:
+    await opi.make_malloc()
+    await opi.make_subsystem(hostnqn=HOST)
+    space = await opi.make_namespace("mallocVolumes/m1")
+    port = free_port()
+    await opi.make_controller(port=port)
+    assert rig.target is not None
+    where = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port), "subnqn": NQN}
+    with pytest.raises(Exception, match=r"-5|Input/output"):
+        await rig.target.answer("bdev_nvme_attach_controller", {"name": "S", "hostnqn": HOST_NQN, **where})
+    found = await rig.target.answer("bdev_nvme_attach_controller", {"name": "H", "hostnqn": HOST, **where})
+    assert found == ["Hn1"]
+    (seen,) = await rig.target.answer("bdev_get_bdevs", {"name": "Hn1"})
+    assert (seen["uuid"], seen["num_blocks"]) == (space.spec.uuid, 2048)
+    await rig.target.answer("bdev_nvme_detach_controller", {"name": "H"})
+
+
 async def test_a_function_of_the_host_shows_a_subsystem_or_a_disk(rig: SpdkRig, opi: OpiClient) -> None:
     await opi.make_null()
     await opi.make_malloc()
