@@ -186,6 +186,8 @@ class VolumeCalls:
             wanted = max(fit(size, size.required_bytes), has)
             if size.limit_bytes and wanted > size.limit_bytes:
                 raise out_of_range(f"volume {volume_id} has {spell_size(has)} and cannot shrink", "raise limit_bytes")
+            if wanted > has:
+                self._check_growable(volume_id)
 
             def larger() -> Json | None:
                 asked = parse_size(self._there(volume_id).spec.size, "spec.size")
@@ -193,6 +195,22 @@ class VolumeCalls:
 
             await self._objects.change(Kind.VOLUME, volume_id, larger)
             return await self._grown(self._there(volume_id), wanted, deadline)
+
+    def _check_growable(self, volume_id: str) -> None:
+        """Refuse to grow a disk whose host would not see it.
+
+        Raises:
+            DpuError: IN_USE.
+        """
+        for one in self._objects.attachments(volume_id):
+            if one.ready and not one.status.live_resize:
+                raise DpuError(
+                    Reason.IN_USE,
+                    f"node {one.spec.host_ref.name} sees volume {volume_id} as {one.status.protocol} disk, which cannot"
+                    " grow in use there",
+                    field="volume_id",
+                    remedy="unpublish it first",
+                )
 
     async def _grown(self, begun: Volume, wanted: int, deadline: Deadline) -> int:
         name, generation = begun.metadata.name, begun.metadata.generation
@@ -222,7 +240,7 @@ class VolumeCalls:
 
         def behind() -> list[Attachment]:
             found = self._objects.attachments(name)
-            return [one for one in found if one.ready and one.status.size_bytes < size_bytes]
+            return [one for one in found if one.ready and one.status.live_resize and one.status.size_bytes < size_bytes]
 
         if await self._objects.until(Kind.ATTACHMENT, names, lambda: not behind() or None, deadline) is None:
             late = behind()[0]

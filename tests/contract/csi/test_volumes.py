@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.core.csi.names import attachment_name
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.storage import Qos
 from proto.csi.v1 import controller_pb2 as pb
@@ -13,6 +14,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.csi import GIB, MIB, NAMESPACE, Mode, Orchestrator, Refused, capability, create_request, objects_of
 from tests.fakes.plant import Plant
+
+WAITS = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 
 
 def expand(volume: str, required: int = 0, limit: int = 0) -> pb.ControllerExpandVolumeRequest:
@@ -116,7 +119,7 @@ async def test_a_backend_that_is_full_is_told_when_nothing_is_left_of_the_try(pl
 
 async def test_a_backend_that_is_away_keeps_the_call_open_and_a_repeat_joins(plant: Plant, co: Orchestrator) -> None:
     plant.store.reachable = False
-    assert await co.code("CreateVolume", create_request("pvc-1", GIB), timeout_s=0.4) == "UNAVAILABLE"
+    assert await co.code("CreateVolume", create_request("pvc-1", GIB), timeout_s=0.4) in WAITS
     assert objects_of(plant) == ["Volume/pvc-1"]
     plant.store.reachable = True
     assert (await co.create("pvc-1")).capacity_bytes == GIB
@@ -128,7 +131,7 @@ async def test_a_second_call_for_the_same_volume_is_sent_away(plant: Plant, co: 
     await plant_has(plant, "Volume/pvc-1")
     assert await co.code("CreateVolume", create_request("pvc-1", GIB)) == "ABORTED"
     assert await co.code("DeleteVolume", pb.DeleteVolumeRequest(volume_id="pvc-1")) == "ABORTED"
-    assert await co.code("CreateVolume", create_request("pvc-2", GIB), timeout_s=0.4) == "UNAVAILABLE"
+    assert await co.code("CreateVolume", create_request("pvc-2", GIB), timeout_s=0.4) in WAITS
     plant.store.reachable = True
     assert await first == "OK"
 
@@ -199,6 +202,19 @@ async def test_growth_that_cannot_be_is_refused(co: Orchestrator, request_: Any,
     assert await co.code("ControllerExpandVolume", request_) == code
 
 
+async def test_a_disk_that_cannot_grow_in_use_is_left_as_it_is(plant: Plant, co: Orchestrator) -> None:
+    await co.create("pvc-1")
+    await co.publish("pvc-1")
+    await plant.api.patch_status(
+        Kind.ATTACHMENT, attachment_name("pvc-1", "host-1"), {"status": {"liveResize": False}}, NAMESPACE
+    )
+    await asyncio.sleep(0.05)
+    assert await co.code("ControllerExpandVolume", expand("pvc-1", 2 * GIB)) == "FAILED_PRECONDITION"
+    assert [disk.size_bytes for _, disk in plant.dpus["dpu-1"].disks.values()] == [GIB]
+    await co.unpublish("pvc-1")
+    assert (await co.call("ControllerExpandVolume", expand("pvc-1", 2 * GIB))).capacity_bytes == 2 * GIB
+
+
 async def test_growth_that_the_backend_refuses_is_undone(plant: Plant, co: Orchestrator) -> None:
     await co.create("pvc-1")
 
@@ -241,7 +257,7 @@ async def test_a_dpu_that_is_away_keeps_a_change_open_and_a_repeat_joins(plant: 
     await co.publish("pvc-1")
     plant.dpus["dpu-1"].go_away()
     code = await co.code("ControllerModifyVolume", modify("pvc-1", iops="5"), timeout_s=0.5)
-    assert code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    assert code in WAITS
     plant.dpus["dpu-1"].reachable = True
     await co.call("ControllerModifyVolume", modify("pvc-1", iops="5"), timeout_s=20)
     assert limits_of(plant) == [Qos(iops=5)]
