@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -16,8 +16,12 @@ from cryptography import x509
 from rich.console import Console
 from rich.table import Table
 
-from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, TargetKind, TlsSection, endpoint
+from dpu_daemon.check_host import examine_host
+from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, TargetKind, endpoint
+from dpu_daemon.config_host import HostConfig
 from dpu_daemon.engine.journal import Journal
+from dpu_daemon.findings import Finding
+from dpu_daemon.sections import TlsSection
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -31,23 +35,6 @@ class CheckFormat(Enum):
 
     TABLE = "table"
     JSON = "json"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at.
-
-    Attributes:
-        subject: what.
-        passed: whether it is as it should be.
-        says: what was seen.
-        remedy: how to get it; empty when it passed.
-    """
-
-    subject: str
-    passed: bool
-    says: str
-    remedy: str = ""
 
 
 def examine(config: Config) -> tuple[Finding, ...]:
@@ -66,7 +53,9 @@ def _examine(config: Config) -> Iterator[Finding]:
         yield _port("listen", config.listen, running=running)
     if config.metrics.listen:
         yield _port("metrics.listen", config.metrics.listen, running=running)
-    if isinstance(config, DpuConfig):
+    if isinstance(config, HostConfig):
+        yield from examine_host(config)
+    elif isinstance(config, DpuConfig):
         yield from _dpu(config)
     else:
         yield from _storage(config)

@@ -7,16 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from dpu_daemon.config_host import HostConfig, check_host
 from dpu_daemon.model.volume import Clearing
+from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
 from proto.errors import DpuError
 from proto.reasons import Reason
-
-
-class Mode(Enum):
-    """What a daemon is."""
-
-    DPU = "dpu"
-    STORAGE = "storage"
 
 
 class BlockKind(Enum):
@@ -43,35 +38,7 @@ class BusKind(Enum):
     OPI = "opi"
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file."""
-
-
-class TlsSection(_Section, frozen=True):
-    """PEM files; read again on SIGHUP and when they change.
-
-    Attributes:
-        ca: whose signature makes a caller believed.
-        cert: this daemon's chain.
-        key: its private key, readable by the daemon alone.
-    """
-
-    ca: Path
-    cert: Path
-    key: Path
-
-
-class MetricsSection(_Section, frozen=True):
-    """Prometheus.
-
-    Attributes:
-        listen: ``address:port`` of the plain HTTP endpoint; empty for none, because metrics name volumes and machines.
-    """
-
-    listen: str = ""
-
-
-class DpuBlockSection(_Section, frozen=True):
+class DpuBlockSection(Section, frozen=True):
     """The DPU's block layer.
 
     Attributes:
@@ -95,7 +62,7 @@ class DpuBlockSection(_Section, frozen=True):
     driver: BlockKind = BlockKind.QSD
 
 
-class TargetBlockSection(_Section, frozen=True):
+class TargetBlockSection(Section, frozen=True):
     """A storage node's block layer.
 
     Attributes:
@@ -115,7 +82,7 @@ class TargetBlockSection(_Section, frozen=True):
     driver: TargetKind = TargetKind.QSD
 
 
-class LvolSection(_Section, frozen=True):
+class LvolSection(Section, frozen=True):
     """Logical volumes of SPDK.
 
     Attributes:
@@ -143,7 +110,7 @@ class LvolSection(_Section, frozen=True):
     clearing: Clearing = Clearing.UNMAP
 
 
-class BusSection(_Section, frozen=True):
+class BusSection(Section, frozen=True):
     """The link to the host: an emulated PCIe bus, or a folder of this machine where disks appear as files.
 
     Attributes:
@@ -166,7 +133,7 @@ class BusSection(_Section, frozen=True):
         return self.qmp if self.qmp != Path() else self.directory / ".host.qmp"
 
 
-class SwitchSection(_Section, frozen=True):
+class SwitchSection(Section, frozen=True):
     """Open vSwitch.
 
     Attributes:
@@ -184,7 +151,7 @@ class SwitchSection(_Section, frozen=True):
     probe_port: str = "dpupool-probe"
 
 
-class NetworkSection(_Section, frozen=True):
+class NetworkSection(Section, frozen=True):
     """The host's virtual functions.
 
     Attributes:
@@ -196,19 +163,7 @@ class NetworkSection(_Section, frozen=True):
     vf_count: int = 16
 
 
-class TimesSection(_Section, frozen=True):
-    """Seconds.
-
-    Attributes:
-        drain_s: how long running operations may take when the daemon is told to stop; under systemd's 90.
-        audit_s: between two comparisons of everything; a look costs milliseconds.
-    """
-
-    drain_s: float = 20.0
-    audit_s: float = 10.0
-
-
-class DpuConfig(_Section, frozen=True):
+class DpuConfig(Section, frozen=True):
     """Settings of a daemon in mode dpu.
 
     Attributes:
@@ -234,7 +189,7 @@ class DpuConfig(_Section, frozen=True):
     credentials_dir: Path | None = None
 
 
-class StorageConfig(_Section, frozen=True):
+class StorageConfig(Section, frozen=True):
     """Settings of a daemon in mode storage; see `DpuConfig` for what both have."""
 
     name: str
@@ -249,10 +204,11 @@ class StorageConfig(_Section, frozen=True):
     lvol: LvolSection | None = None
 
 
-Config = DpuConfig | StorageConfig
+Config = DpuConfig | StorageConfig | HostConfig
+_OF_MODE: dict[Mode, type[Config]] = {Mode.DPU: DpuConfig, Mode.STORAGE: StorageConfig, Mode.HOST: HostConfig}
 
 
-def credentials_dir(config: Config) -> Path:
+def credentials_dir(config: DpuConfig | StorageConfig) -> Path:
     """Where this daemon keeps the secrets of storage clients."""
     return config.credentials_dir or config.journal.parent / "credentials"
 
@@ -282,8 +238,7 @@ def load(path: Path) -> Config:
         raise _wrong(path, "", str(error)) from error
     try:
         mode = msgspec.convert(table, _ModeOnly).mode
-        of: type[Config] = DpuConfig if mode is Mode.DPU else StorageConfig
-        config = msgspec.convert(table, of, dec_hook=_decode)
+        config = msgspec.convert(table, _OF_MODE[mode], dec_hook=_decode)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         raise _wrong(path, where.strip("`").lstrip("."), what) from error
@@ -304,6 +259,9 @@ def _check(path: Path, config: Config) -> None:
         endpoint(config.listen, "listen", path)
     if config.metrics.listen:
         endpoint(config.metrics.listen, "metrics.listen", path)
+    if isinstance(config, HostConfig):
+        check_host(path, config)
+        return
     if isinstance(config, DpuConfig):
         _check_block(path, config.block)
         _check_bus(path, config.bus)

@@ -1,27 +1,33 @@
 """A daemon put together from its settings: drivers, journal, engine, server, and how they start and stop."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from dpu_daemon.config import Config, DpuConfig, TlsSection, credentials_dir, endpoint
-from dpu_daemon.drivers.credentials import FileCredentials
-from dpu_daemon.drivers.spdk.names import host_nqn_for
+from dpu_daemon.config import Config, DpuConfig, StorageConfig, endpoint
+from dpu_daemon.config_host import HostConfig
 from dpu_daemon.engine.audit import AuditTimes
-from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
-from dpu_daemon.engine.network import NetworkSettings
-from dpu_daemon.engine.protocols import TargetDriver
-from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.notify import notify, watchdog_pause_s
+from dpu_daemon.sections import TlsSection
 from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.server import DaemonServer, Identity
+
+if TYPE_CHECKING:
+    from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
+    from dpu_daemon.engine.host import HostDrivers, HostEngine
+    from dpu_daemon.engine.protocols import TargetDriver
+    from dpu_daemon.engine.storage import StorageEngine
+
+    Engine = DpuEngine | StorageEngine | HostEngine
 
 GRACE_S = 2.0
 """For calls that only wait (event streams, probes) once running operations are done."""
@@ -61,23 +67,25 @@ class Certificates:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What only a program's entry chooses: real drivers, or a test's."""
+    """What a test puts in the place of real drivers; None for the real ones of that mode."""
 
-    dpu: Callable[[DpuConfig], DpuDrivers]
-    target: Callable[[Config], TargetDriver]
+    dpu: "Callable[[DpuConfig], DpuDrivers] | None" = None
+    target: "Callable[[StorageConfig], TargetDriver] | None" = None
+    host: "Callable[[HostConfig], HostDrivers] | None" = None
 
 
-async def run(config: Config, path: Path, parts: Parts) -> None:
+async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         config: the settings.
         path: of the file they came from, for errors.
-        parts: makes the drivers.
+        parts: makes other drivers than the real ones.
 
     Raises:
         DpuError: the journal or an address cannot be used.
     """
+    _raise_open_files()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,14 +94,14 @@ async def run(config: Config, path: Path, parts: Parts) -> None:
     if certificates is not None:
         loop.add_signal_handler(signal.SIGHUP, certificates.reload)
     journal = Journal(config.journal)
-    engine = await _engine(config, journal, parts)
+    engine = await _engine(config, journal, parts or Parts())
     metrics = Metrics()
     about = About(
         name=config.name,
         version=metadata.version("dpupool"),
         mode=config.mode.value,
         journal=config.journal,
-        host_nqn=nvme_host(config),
+        host_nqn=_nvme_host(config),
     )
     server = DaemonServer(about, engine, metrics, certificates.identity if certificates else None)
     metrics.observe(engine.core, engine.slots, engine.census)
@@ -114,25 +122,35 @@ async def run(config: Config, path: Path, parts: Parts) -> None:
     _log.info("stopped", name=config.name)
 
 
-def nvme_host(config: Config) -> str:
-    """Who this DPU says it is to NVMe targets; empty for a storage node, which is none's client."""
+def _raise_open_files() -> None:
+    """As many open files as the system lets us: a host keeps two for each container."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _nvme_host(config: Config) -> str:
+    """Who this DPU says it is to NVMe targets; empty for a daemon that is none's client."""
     if not isinstance(config, DpuConfig):
         return ""
-    return config.block.host_nqn or host_nqn_for(config.name)
+    from dpu_daemon.parts.dpu import nvme_host  # noqa: PLC0415
+
+    return nvme_host(config)
 
 
-async def _engine(config: Config, journal: Journal, parts: Parts) -> DpuEngine | StorageEngine:
+async def _engine(config: Config, journal: Journal, parts: Parts) -> "Engine":
+    """The engine of this mode, over its drivers; what the other modes need is not even loaded."""
     times = AuditTimes(period_s=config.times.audit_s)
-    if not isinstance(config, DpuConfig):
-        credentials = FileCredentials(credentials_dir(config))
-        return await StorageEngine.open(journal, parts.target(config), times, credentials)
-    network = NetworkSettings(
-        bridge=config.switch.bridge,
-        uplink=config.switch.uplink,
-        vf_pattern=config.network.vf_pattern,
-        vf_count=config.network.vf_count,
-    )
-    return await DpuEngine.open(journal, parts.dpu(config), network, times)
+    if isinstance(config, HostConfig):
+        from dpu_daemon.parts.host import host_drivers, open_host  # noqa: PLC0415
+
+        return await open_host(journal, times, (parts.host or host_drivers)(config))
+    if isinstance(config, DpuConfig):
+        from dpu_daemon.parts.dpu import dpu_drivers, open_dpu  # noqa: PLC0415
+
+        return await open_dpu(config, journal, times, (parts.dpu or dpu_drivers)(config))
+    from dpu_daemon.parts.storage import open_storage, target_driver  # noqa: PLC0415
+
+    return await open_storage(config, journal, times, (parts.target or target_driver)(config))
 
 
 def _serve_metrics(config: Config, path: Path, metrics: Metrics) -> Callable[[], None]:
@@ -142,7 +160,7 @@ def _serve_metrics(config: Config, path: Path, metrics: Metrics) -> Callable[[],
     return metrics.serve(where.host, where.port)
 
 
-async def _beat(engine: DpuEngine | StorageEngine) -> None:
+async def _beat(engine: "Engine") -> None:
     """Tell the supervisor how things stand; from the event loop, so that a stuck loop is noticed."""
     pause = watchdog_pause_s() or READ_AGAIN_S
     while True:

@@ -76,9 +76,14 @@ class Audit:
         """Set once every side has answered and every repair of one pass has been tried."""
 
     def alarm(self, sentence: str) -> None:
-        """A driver says that its other side restarted or went away: look soon, and forget the pauses."""
-        _log.info(sentence)
-        self._told.add(sentence)
+        """A driver says that its other side restarted or went away: look soon, and forget the pauses.
+
+        An empty sentence is no news worth an event, such as one of a thousand containers that came: it only makes
+        the audit look.
+        """
+        if sentence:
+            _log.info(sentence)
+            self._told.add(sentence)
         for trouble in self._troubles.values():
             trouble.again_at = 0.0
         self._alarm.set()

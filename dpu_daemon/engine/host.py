@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots
@@ -12,6 +13,14 @@ from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.engine.usage import UsageMonitor
+
+
+@dataclass(frozen=True, slots=True)
+class HostDrivers:
+    """What the engine of a host works with."""
+
+    groups: GroupDriver
+    sampler: Sampler
 
 
 class HostEngine:

@@ -16,8 +16,16 @@ from dpu_daemon.engine.rows import THE_HOST, RecordKind
 from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.cgroup import Hierarchy, Write
 from dpu_daemon.model.event import EventKind
-from dpu_daemon.plan.containers import Found, Names, asked_cpus, find_bindings, pod_resources, wanted_cpus
-from dpu_daemon.plan.cpusets import check_wanted, plan_cpusets
+from dpu_daemon.plan.containers import (
+    Found,
+    Names,
+    asked_cpus,
+    find_bindings,
+    held_cpus,
+    pod_resources,
+    wanted_cpus,
+)
+from dpu_daemon.plan.cpusets import check_wanted, on_online, plan_cpusets
 from dpu_daemon.plan.resources import NodeCapacity, plan_resources
 from proto.cpuset import parse, show
 from proto.errors import DpuError
@@ -59,6 +67,8 @@ class HostCpus:
         self._ledger = ledger
         self._operations = operations
         self._driver = driver
+        self._warned: frozenset[str] = frozenset()
+        self._guard(ledger.bindings)
 
     async def view(self) -> HostView:
         """How things stand now."""
@@ -79,12 +89,14 @@ class HostCpus:
             before = self._refuse_late(asked)
             if asked != before:
                 await self._commit(asked, "Binding", f"generation {asked.generation}: shared pool {asked.shared}")
+            self._guard(before, asked)
             try:
                 await self._follow(asked)
             except DpuError:
                 if asked != before:
                     await self._restore(before)
                 raise
+            self._guard(asked)
             return await self.view()
 
         return await self._operations.run(LOCK, LaneName.PUT_UP, work, deadline, what="the host's CPUs")
@@ -113,6 +125,7 @@ class HostCpus:
             writes = await self._planned(asked, bindings or before)
             records = (asked,) if bindings is None else (asked, bindings)
             await self._ledger.commit(Change(put=records, drop=self._outworn()))
+            self._guard(before, bindings or before)
             try:
                 await apply_writes(self._driver, writes)
             except DpuError:
@@ -120,6 +133,7 @@ class HostCpus:
                 if bindings is not None:
                     await self._restore(before)
                 raise
+            self._guard(bindings or before)
             await self._settle(asked)
             return Written(tuple(writes))
 
@@ -133,9 +147,10 @@ class HostCpus:
             if not change.settled
         ]
         wanted = self._ledger.bindings
+        seen, names = await self._driver.look(), await self._driver.names()
+        await self._warn()
         if wanted is not None:
-            seen, names = await self._driver.look(), await self._driver.names()
-            writes = plan_cpusets(seen, wanted_cpus(wanted, find_bindings(wanted, seen, names)))
+            writes = self._cpu_writes(wanted, seen, names)
             if writes:
                 why = f"{len(writes)} groups have other CPUs than wanted, first {_told(writes[0])}"
                 repairs.append(Repair(LOCK, EventKind.CPU, THE_HOST, why, self._follow_wanted))
@@ -153,7 +168,7 @@ class HostCpus:
         wrote = False
         for left in reversed(range(TRIES)):
             seen, names = await self._driver.look(), await self._driver.names()
-            writes = plan_cpusets(seen, wanted_cpus(wanted, find_bindings(wanted, seen, names)))
+            writes = self._cpu_writes(wanted, seen, names)
             try:
                 await apply_writes(self._driver, writes)
             except DpuError as error:
@@ -163,6 +178,32 @@ class HostCpus:
             wrote = wrote or bool(writes)
             break
         return wrote
+
+    def _cpu_writes(self, wanted: HostBindings, seen: Hierarchy, names: Names) -> list[Write]:
+        cpus = wanted_cpus(wanted, find_bindings(wanted, seen, names))
+        if not self._driver.names_known():
+            cpus = held_cpus(wanted, cpus, seen)
+        return plan_cpusets(seen, on_online(cpus, self._driver.online()))
+
+    def _guard(self, *ways: HostBindings | None) -> None:
+        """Keep containers that come from now on off all CPUs but those that are shared either way."""
+        masks = [parse(each.shared) for each in ways if each is not None]
+        both = masks[0] if masks else 0
+        for mask in masks[1:]:
+            both = both & mask or mask
+        self._driver.newcomers(both)
+
+    async def _warn(self) -> None:
+        """Tell, once, what keeps bindings from holding on this host."""
+        now = frozenset(self._driver.warnings())
+        fresh = sorted(now - self._warned)
+        self._warned = now
+        if fresh:
+            events = [
+                Said(kind=EventKind.CPU, subject=THE_HOST, reason="Warning", message=sentence, warning=True)
+                for sentence in fresh
+            ]
+            await self._ledger.commit(Change(events=tuple(events)))
 
     async def finish(self, change: SizeChange) -> bool:
         """Carry on a resize that was begun; one that cannot be any more is given up, and said."""
@@ -185,7 +226,7 @@ class HostCpus:
         seen, names = await self._driver.look(), await self._driver.names()
         writes: list[Write] = []
         if bindings is not None:
-            writes += plan_cpusets(seen, wanted_cpus(bindings, find_bindings(bindings, seen, names)))
+            writes += self._cpu_writes(bindings, seen, names)
         return [*writes, *self._sized(asked, seen, names)]
 
     def _sized(self, asked: SizeChange, seen: Hierarchy, names: Names) -> list[Write]:
@@ -251,6 +292,7 @@ class HostCpus:
         await self._ledger.commit(Change(put=(record,), events=(said,)))
 
     async def _restore(self, before: HostBindings | None) -> None:
+        self._guard(before)
         if before is None:
             await self._ledger.commit(Change(drop=((RecordKind.BINDINGS, THE_HOST),)))
         else:

@@ -29,6 +29,14 @@ class GroupDriver(Driver, Protocol):
         """Container ids by pod uid and container name; empty where no runtime can be asked."""
         ...
 
+    def names_known(self) -> bool:
+        """False while there is a runtime to ask that has not answered yet: names say nothing then."""
+        ...
+
+    def newcomers(self, shared: Mask) -> None:
+        """CPUs of every group that comes from now on, given to it at once; 0: it keeps what it inherits."""
+        ...
+
     async def write(self, write: Write) -> None:
         """Set one knob; NOT_FOUND when the group is gone, IN_USE when the kernel refuses."""
         ...

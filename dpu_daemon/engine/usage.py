@@ -10,6 +10,8 @@ from dpu_daemon.plan.reports import Reporter
 PERIOD_S = 1.0
 LAZY_PERIOD_S = 10.0
 """While nobody reads: often enough that the metrics are not stale, seldom enough to cost nothing."""
+LOOKS = 2
+"""After groups came or went: version 1 makes a group once for each controller, so that the first look may miss some."""
 AHEAD = 10
 """Reports that a reader may lie behind before it gets a full one in their place."""
 
@@ -31,7 +33,7 @@ class UsageMonitor:
         self._fresh = asyncio.Condition()
         self._readers = 0
         self._woken = asyncio.Event()
-        self._stale = True
+        self._stale = LOOKS
         self._sampling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -46,8 +48,8 @@ class UsageMonitor:
         self._sampler.close()
 
     def groups_changed(self) -> None:
-        """Groups came or went: look for them before the next sample."""
-        self._stale = True
+        """Groups came or went: look for them before the next samples."""
+        self._stale = LOOKS
 
     async def reports(self, since: int) -> AsyncIterator[Report]:
         """Reports after a sequence, then each new one; without end."""
@@ -83,7 +85,7 @@ class UsageMonitor:
     async def sample(self) -> None:
         """One round now."""
         if self._stale:
-            self._stale = False
+            self._stale -= 1
             self._sampler.follow(await self._driver.look())
         self._reporter.take(self._sampler.sample(), self._sampler.names())
         async with self._fresh:

@@ -51,6 +51,20 @@ def wanted_cpus(wanted: HostBindings, found: Iterable[Found]) -> WantedCpus:
     )
 
 
+def held_cpus(wanted: HostBindings, cpus: WantedCpus, seen: Hierarchy) -> WantedCpus:
+    """The same, while nobody can tell containers' names: those that may be meant by a name keep the CPUs they have.
+
+    Otherwise a restart of this daemon, while the runtime is away, would take a running instance from its CPUs.
+    """
+    by_name = {each.who.pod_uid for each in wanted.bindings if each.who.container and not each.who.container_id}
+    kept = {
+        group.path: Binding(own=0, allowed=group.running_on)
+        for group in seen.at(Layer.CONTAINER)
+        if group.pod_uid in by_name and group.path not in cpus.bindings
+    }
+    return WantedCpus(shared=cpus.shared, bindings={**cpus.bindings, **kept})
+
+
 def asked_cpus(wanted: HostBindings) -> WantedCpus:
     """The bindings as they were asked for, there or not: what `check_wanted` judges.
 

@@ -59,6 +59,27 @@ def check_wanted(wanted: WantedCpus, online: Mask) -> None:
             raise _invalid(f"{path} may run on CPU {show(binding.allowed & taken & ~binding.own)}, which is another's")
 
 
+def on_online(wanted: WantedCpus, online: Mask) -> WantedCpus:
+    """What can be had of it while some CPUs are offline: a binding without any runs on the shared pool meanwhile.
+
+    Raises:
+        DpuError: WRONG_STATE when every shared CPU is offline.
+    """
+    shared = wanted.shared & online
+    if not shared:
+        raise DpuError(
+            Reason.WRONG_STATE,
+            f"every shared CPU is offline: {show(wanted.shared)}",
+            field="shared",
+            remedy="bring one of them online, or send bindings with other shared CPUs",
+        )
+    bindings = {
+        path: Binding(own=each.own & online, allowed=each.allowed & online or shared)
+        for path, each in wanted.bindings.items()
+    }
+    return WantedCpus(shared=shared, bindings=bindings)
+
+
 def target_cpusets(seen: Hierarchy, wanted: WantedCpus) -> dict[str, Mask]:
     """The CPUs that every group is to have: containers by binding, the layers above cover what lies below them."""
     target: dict[str, Mask] = {}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -11,35 +11,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from dpu_daemon.engine.core import Core
-from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.host import HostEngine
-from dpu_daemon.engine.storage import StorageEngine
-from dpu_daemon.service.cpu import CpuService
 from dpu_daemon.service.gate import Gate
 from dpu_daemon.service.host import About, HostService
-from dpu_daemon.service.lifecycle import LifecycleService
 from dpu_daemon.service.metrics import Metrics
-from dpu_daemon.service.network import NetworkService
-from dpu_daemon.service.opi.admission import opi_services
-from dpu_daemon.service.opi.services import add_opi
-from dpu_daemon.service.storage import StorageService
-from dpu_daemon.service.target import TargetService
-from proto.dpu.v1 import (
-    cpu_pb2,
-    cpu_pb2_grpc,
-    host_pb2,
-    host_pb2_grpc,
-    lifecycle_pb2,
-    lifecycle_pb2_grpc,
-    network_pb2,
-    network_pb2_grpc,
-    storage_pb2,
-    storage_pb2_grpc,
-    target_pb2,
-    target_pb2_grpc,
-)
+from dpu_daemon.service.offer import Offer
+from proto.dpu.v1 import host_pb2, host_pb2_grpc
 from proto.errors import DpuError
 from proto.reasons import Reason
+
+if TYPE_CHECKING:
+    from dpu_daemon.engine.dpu import DpuEngine
+    from dpu_daemon.engine.storage import StorageEngine
+
+    Engine = DpuEngine | StorageEngine | HostEngine
 
 MESSAGE_BYTES = 4 << 20
 _OPTIONS = (
@@ -71,7 +56,7 @@ class DaemonServer:
     def __init__(
         self,
         about: About,
-        engine: DpuEngine | StorageEngine | HostEngine,
+        engine: "Engine",
         metrics: Metrics,
         identity: Callable[[], Identity] | None,
     ) -> None:
@@ -85,31 +70,14 @@ class DaemonServer:
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._names = ("", *names)
 
-    def _add_services(self, about: About, engine: DpuEngine | StorageEngine | HostEngine) -> tuple[str, ...]:
-        services: list[tuple[Callable[..., Any], object]] = [
-            (host_pb2_grpc.add_HostServiceServicer_to_server, HostService(about, engine.core, engine.slots))
-        ]
-        files = [host_pb2]
-        if isinstance(engine, DpuEngine):
-            services += [
-                (storage_pb2_grpc.add_StorageServiceServicer_to_server, StorageService(engine.disks, engine.secrets)),
-                (network_pb2_grpc.add_NetworkServiceServicer_to_server, NetworkService(engine.ports)),
-                (lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleService(engine)),
-            ]
-            files += [storage_pb2, network_pb2, lifecycle_pb2]
-        elif isinstance(engine, HostEngine):
-            services += [(cpu_pb2_grpc.add_CpuServiceServicer_to_server, CpuService(engine))]
-            files += [cpu_pb2]
-        else:
-            services += [(target_pb2_grpc.add_TargetServiceServicer_to_server, TargetService(engine))]
-            files += [target_pb2]
-        for add, service in services:
-            add(service, self._server)
-        names = tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
-        if isinstance(engine, DpuEngine):
-            add_opi(self._server, engine.opi, "the block layer of this DPU")
-            names += tuple(opi_services())
-        return names
+    def _add_services(self, about: About, engine: "Engine") -> tuple[str, ...]:
+        host = HostService(about, engine.core, engine.slots)
+        offers = (Offer(host_pb2, host_pb2_grpc.add_HostServiceServicer_to_server, host), *_offers(engine))
+        names: list[str] = []
+        for offer in offers:
+            offer.add(offer.service, self._server)
+            names += [service.full_name for service in offer.file.DESCRIPTOR.services_by_name.values()]
+        return (*names, *_add_opi(engine, self._server))
 
     async def start(self, listen: str) -> int:
         """Listen and answer; health says NOT_SERVING until the engine has converged once.
@@ -155,6 +123,25 @@ class DaemonServer:
         """Take no new calls, let running ones end within the grace."""
         await self.drain()
         await self._server.stop(grace_s)
+
+
+def _offers(engine: "Engine") -> tuple[Offer, ...]:
+    """What a mode serves; the services of other modes are not even loaded."""
+    if isinstance(engine, HostEngine):
+        from dpu_daemon.service.offer_host import host_offers  # noqa: PLC0415
+
+        return host_offers(engine)
+    from dpu_daemon.service.offer_dpu import dpu_offers  # noqa: PLC0415
+
+    return dpu_offers(engine)
+
+
+def _add_opi(engine: "Engine", server: grpc.aio.Server) -> tuple[str, ...]:
+    if isinstance(engine, HostEngine):
+        return ()
+    from dpu_daemon.service.offer_dpu import add_opi_services  # noqa: PLC0415
+
+    return add_opi_services(engine, server)
 
 
 def _credentials(identity: Callable[[], Identity]) -> grpc.ServerCredentials:

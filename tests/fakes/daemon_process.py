@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from dpu_daemon.config import Config, DpuConfig, load
+from dpu_daemon.config import DpuConfig, StorageConfig, load
 from dpu_daemon.daemon import Parts, run
 from dpu_daemon.engine.dpu import DpuDrivers
 from dpu_daemon.engine.protocols import TargetDriver
@@ -38,7 +38,7 @@ def main() -> None:
     def dpu(_: DpuConfig) -> DpuDrivers:
         return fake_drivers(world)
 
-    def target(_: Config) -> TargetDriver:
+    def target(_: StorageConfig) -> TargetDriver:
         return FakeTarget(world)
 
     asyncio.run(run(load(config_path), config_path, Parts(dpu=dpu, target=target)))

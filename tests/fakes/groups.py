@@ -39,6 +39,8 @@ class FakeGroups:
         self._online = parse(cpus)
         self.groups: dict[str, Group] = {}
         self.container_names: dict[tuple[str, str], str] = {}
+        self.runtime_answered = True
+        self.for_newcomers: Mask = 0
         self.refuse: set[tuple[str, Knob]] = set()
         self.kill_after: int | None = None
         self.writes: list[Write] = []
@@ -111,6 +113,12 @@ class FakeGroups:
 
     async def names(self) -> Mapping[tuple[str, str], str]:
         return dict(self.container_names)
+
+    def names_known(self) -> bool:
+        return self.runtime_answered
+
+    def newcomers(self, shared: Mask) -> None:
+        self.for_newcomers = shared
 
     async def value(self, path: str, knob: Knob) -> int:
         return self._group(path).value(knob)

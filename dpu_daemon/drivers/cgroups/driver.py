@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from asyncinotify import Inotify
-from asyncinotify import Mask as Watch
-
 from dpu_daemon.drivers.cgroups.topology import read_cpus
 from dpu_daemon.drivers.cgroups.tree import CgroupTree, check_controllers
+from dpu_daemon.drivers.cgroups.watching import GroupWatch
 from dpu_daemon.engine.protocols import Lost
-from dpu_daemon.model.cgroup import Hierarchy, Knob, Layer, Write
+from dpu_daemon.model.cgroup import Hierarchy, Knob, Write
 from dpu_daemon.model.cpu import CpuPlace
 from proto.cpuset import Mask
 
@@ -24,7 +22,16 @@ KUBELET_STATE = Path("/var/lib/kubelet/cpu_manager_state")
 class Runtime(Protocol):
     """Who knows containers by name."""
 
+    known: bool
+    """Whether it answered once."""
+
     async def names(self) -> Mapping[tuple[str, str], str]: ...
+
+    def trouble(self) -> str:
+        """Why it cannot be asked now; empty when it can."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class KernelGroups:
@@ -42,17 +49,24 @@ class KernelGroups:
         self._tree = tree
         self._runtime = runtime
         self._kubelet_state = kubelet_state
+        self._watch = GroupWatch(tree)
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, lost: Lost) -> None:
         """Watch for groups that come and go."""
-        self._watching = asyncio.get_running_loop().create_task(self._watch(lost))
+        self._watching = asyncio.get_running_loop().create_task(self._watch.run(lost))
 
     async def stop(self) -> None:
         """Stop watching; groups stay as they are."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait({self._watching})
+        if self._runtime is not None:
+            await self._runtime.close()
+
+    def newcomers(self, shared: Mask) -> None:
+        """CPUs of every group that comes from now on, written as soon as it is seen; 0: it keeps what it inherits."""
+        self._watch.shared = shared
 
     def version(self) -> str:
         """Version of the interface, and who names groups."""
@@ -79,6 +93,10 @@ class KernelGroups:
         """Container ids by pod uid and name."""
         return await self._runtime.names() if self._runtime else {}
 
+    def names_known(self) -> bool:
+        """False while the runtime that is to be asked has not answered yet."""
+        return self._runtime is None or self._runtime.known
+
     async def write(self, write: Write) -> None:
         """Set one knob; the kernel answers from memory, so that the event loop may wait for it."""
         self._tree.write(write)
@@ -90,45 +108,25 @@ class KernelGroups:
     def warnings(self) -> tuple[str, ...]:
         """Controllers that are missing; kubelet's own CPU policy, which would write over ours."""
         found = [f"cgroups: {missing}; bindings cannot hold" for missing in check_controllers(self._tree.mount)]
-        policy = self._kubelet_policy()
+        policy = kubelet_policy(self._kubelet_state)
         if policy not in {"", "none"}:
             found.append(
                 f"kubelet's CPU manager policy is {policy}: it writes cpusets, too; set cpuManagerPolicy to none, "
                 f"remove {self._kubelet_state} and restart kubelet"
             )
+        lacking = self._tree.lacking
+        if lacking:
+            path, why = next(iter(lacking.items()))
+            found.append(f"{len(lacking)} groups lack controllers, first {path}: {why}; their pods are not bound")
+        if self._runtime is not None and self._runtime.trouble():
+            found.append(f"{self._runtime.trouble()}; containers that come now are found by id alone")
         return tuple(found)
 
-    def _kubelet_policy(self) -> str:
-        try:
-            state = json.loads(self._kubelet_state.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return ""
-        return str(state.get("policyName", "")) if isinstance(state, dict) else ""
 
-    async def _watch(self, lost: Lost) -> None:
-        """Alarm when a group comes or goes: a new container starts on its parent's CPUs."""
-        with Inotify() as inotify:
-            known = await self._follow(inotify, {})
-            lost("groups of pods are watched")
-            async for event in inotify:
-                if event.mask & Watch.IGNORED:
-                    known = {path: watch for path, watch in known.items() if watch is not event.watch}
-                    continue
-                if event.mask & Watch.ISDIR:
-                    known = await self._follow(inotify, known)
-                    lost(f"group {event.name} {'came' if event.mask & Watch.CREATE else 'went'}")
-
-    async def _follow(self, inotify: Inotify, known: Mapping[str, object]) -> dict[str, object]:
-        """Watch every directory in which a group can come; one that went away loses its watch by itself."""
-        seen = await self.look()
-        inner = ["", *(path for path, group in seen.groups.items() if group.layer is not Layer.CONTAINER)]
-        watches = {path: watch for path, watch in known.items() if path in inner}
-        for path in inner:
-            if path not in watches:
-                try:
-                    watches[path] = inotify.add_watch(
-                        self._tree.directory(path), Watch.CREATE | Watch.DELETE | Watch.ONLYDIR
-                    )
-                except FileNotFoundError:
-                    continue
-        return watches
+def kubelet_policy(state: Path) -> str:
+    """The CPU manager policy of kubelet by its state file; empty where there is none."""
+    try:
+        told = json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(told.get("policyName", "")) if isinstance(told, dict) else ""

@@ -28,6 +28,11 @@ class KnobFile:
     spell: Callable[[int], str]
 
 
+def _spell_cpus(mask: int) -> str:
+    """An empty set is a line end: the kernel never sees a write of nothing."""
+    return show(mask) or "\n"
+
+
 def _quota_v1(text: str) -> int:
     quota = int(text)
     return UNLIMITED if quota < 0 else quota * 1000 // PERIOD_US
@@ -57,13 +62,13 @@ def _memory_v2(text: str) -> int:
 
 FILES: dict[CgroupVersion, dict[Knob, KnobFile]] = {
     CgroupVersion.V1: {
-        Knob.CPUSET: KnobFile("cpuset", "cpuset.cpus", parse, show),
+        Knob.CPUSET: KnobFile("cpuset", "cpuset.cpus", parse, _spell_cpus),
         Knob.CPU_QUOTA: KnobFile("cpu", "cpu.cfs_quota_us", _quota_v1, _spell_quota_v1),
         Knob.CPU_SHARES: KnobFile("cpu", "cpu.shares", int, str),
         Knob.MEMORY: KnobFile("memory", "memory.limit_in_bytes", _memory_v1, str),
     },
     CgroupVersion.V2: {
-        Knob.CPUSET: KnobFile("", "cpuset.cpus", parse, show),
+        Knob.CPUSET: KnobFile("", "cpuset.cpus", parse, _spell_cpus),
         Knob.CPU_QUOTA: KnobFile("", "cpu.max", _quota_v2, _spell_quota_v2),
         Knob.CPU_SHARES: KnobFile(
             "", "cpu.weight", lambda text: shares_of_weight(int(text)), lambda shares: str(weight_of(shares))

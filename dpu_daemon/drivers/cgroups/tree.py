@@ -28,21 +28,39 @@ class CgroupTree:
         mount: where cgroups are mounted, ``/sys/fs/cgroup``.
         above: directory that holds kubelet's root, such as ``kubelet`` in a container; empty for the mount itself.
         online: file that lists the CPUs that are online.
+        enable: turn controllers on for pods where they are off (version 2).
 
     A look costs some file reads per group and no waiting: the kernel answers from memory.
     """
 
-    def __init__(self, mount: Path, *, above: str = "", online: Path = Path("/sys/devices/system/cpu/online")) -> None:
+    def __init__(
+        self,
+        mount: Path,
+        *,
+        above: str = "",
+        online: Path = Path("/sys/devices/system/cpu/online"),
+        enable: bool = False,
+    ) -> None:
         self.mount = mount
         self._above = above
         self._online = online
-        self._gone: set[str] = set()
+        self._enable = enable
         self.version = detect(mount)
+        self.lacking: dict[str, str] = {}
+        """Groups without all controllers, and why they stay so; as of the last look."""
         self._files = FILES[self.version]
 
     def online(self) -> Mask:
-        """CPUs that the kernel runs tasks on."""
-        return parse(self._online.read_text(encoding="ascii"), field=str(self._online))
+        """CPUs that the kernel runs tasks of pods on: those online, less those kept from the group above all pods."""
+        online = parse(self._online.read_text(encoding="ascii"), field=str(self._online))
+        return online & self.ceiling() if self._above else online
+
+    def ceiling(self) -> Mask:
+        """CPUs of the group above all pods; every CPU where it does not say."""
+        try:
+            return self._number("", EFFECTIVE_CPUS[self.version]) or -1
+        except FileNotFoundError:
+            return -1
 
     def names(self) -> NameDriver | None:
         """How groups are named here; None while kubelet has not made any."""
@@ -57,16 +75,33 @@ class CgroupTree:
         if driver is None:
             return Hierarchy(version=self.version)
         groups: dict[str, Group] = {}
-        root = root_name(driver)
-        for path, parent, named in self._walk(driver, root):
+        lacking: dict[str, str] = {}
+        for path, parent, named in self._walk(driver, root_name(driver)):
             try:
-                groups[path] = self._read(path, parent, named)
+                groups[path] = self._read_enabled(path, parent, named, lacking)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     raise
+        self.lacking = lacking
         return Hierarchy(groups=groups, version=self.version)
+
+    def _read_enabled(self, path: str, parent: str, named: Named | None, lacking: dict[str, str]) -> Group:
+        """Read a group; where files are missing because a controller is off for it, turn it on and read again.
+
+        Raises:
+            FileNotFoundError: the group is gone, or stays without the controller, which `lacking` then tells.
+        """
+        try:
+            return self._read(path, parent, named)
+        except FileNotFoundError:
+            if self.version is CgroupVersion.V1 or not (self.directory(path) / "cgroup.procs").exists():
+                raise
+        why = enable_controllers(self.mount, self.directory(path)) if self._enable else "groups.enable is off"
+        if why:
+            lacking[path] = why
+        return self._read(path, parent, named)
 
     def write(self, write: Write) -> None:
         """Set one knob.
@@ -80,6 +115,25 @@ class CgroupTree:
             self._set_memory_v1(write, directory)
             return
         self._put(directory / file.name, file.spell(write.value), write)
+
+    def confine(self, path: str, mask: Mask) -> bool:
+        """Take all CPUs but those of `mask` from a group that just came; whether the kernel took it.
+
+        Nothing is written where that would leave it none, or where its files are not there yet.
+        """
+        file = self._files[Knob.CPUSET]
+        directory = self.directory(path, file.controller)
+        try:
+            now = file.read((directory / file.name).read_text(encoding="ascii"))
+            now = now or EFFECTIVE_CPUS[self.version].read(
+                (directory.parent / EFFECTIVE_CPUS[self.version].name).read_text(encoding="ascii")
+            )
+            if not now & mask or now & ~mask == 0:
+                return False
+            (directory / file.name).write_text(file.spell(now & mask), encoding="ascii")
+        except (OSError, ValueError):
+            return False
+        return True
 
     def value(self, path: str, knob: Knob) -> int:
         """What a knob is set to now.
@@ -184,6 +238,24 @@ def check_controllers(mount: Path) -> list[str]:
     else:
         there = {name for name in CONTROLLERS if (mount / name).is_dir()}
     return [f"controller {name} is not there" for name in CONTROLLERS if name not in there]
+
+
+def enable_controllers(mount: Path, group: Path) -> str:
+    """Turn on for a group of version 2 the controllers that this daemon works with, from the top down.
+
+    Returns:
+        Why one could not be, as a sentence; empty when all are on.
+    """
+    steps = [mount, *(mount.joinpath(*group.relative_to(mount).parts[:depth]) for depth in range(1, 64))]
+    for step in steps[: steps.index(group)]:
+        control = step / "cgroup.subtree_control"
+        try:
+            on = set(control.read_text(encoding="ascii").split())
+            if not on.issuperset(CONTROLLERS):
+                control.write_text(" ".join(f"+{name}" for name in CONTROLLERS), encoding="ascii")
+        except OSError as error:
+            return f"{control} does not take {', '.join(CONTROLLERS)}: {error.strerror}"
+    return ""
 
 
 def _gone(path: str) -> DpuError:

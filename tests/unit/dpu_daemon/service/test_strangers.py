@@ -11,8 +11,8 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dpu_daemon.config import TlsSection
 from dpu_daemon.daemon import Certificates
+from dpu_daemon.sections import TlsSection
 from dpu_daemon.service.roles import LOCAL, ROLES, Peer, Role, admit, peer_of
 from lab.ca import Authority, Identity, KeyPair
 from lab.ca import Role as CertificateRole

@@ -1,0 +1,25 @@
+"""A host's drivers, and the engine over them."""
+
+from pathlib import Path
+
+from dpu_daemon.config_host import HostConfig
+from dpu_daemon.drivers.cgroups import CgroupTree, KernelGroups
+from dpu_daemon.drivers.cgroups.sampling import UsageSampler
+from dpu_daemon.drivers.cri import CriNames
+from dpu_daemon.engine.audit import AuditTimes
+from dpu_daemon.engine.host import HostDrivers, HostEngine
+from dpu_daemon.engine.journal import Journal
+
+
+async def open_host(journal: Journal, times: AuditTimes, drivers: HostDrivers) -> HostEngine:
+    """The engine of a host, its journal read."""
+    return await HostEngine.open(journal, drivers.groups, drivers.sampler, times)
+
+
+def host_drivers(config: HostConfig) -> HostDrivers:
+    """The real drivers of a host."""
+    tree = CgroupTree(config.groups.mount, above=config.groups.above, enable=config.groups.enable)
+    socket = config.runtime.socket
+    runtime = CriNames(socket, timeout_s=config.runtime.timeout_s) if socket != Path() else None
+    groups = KernelGroups(tree, runtime, kubelet_state=config.kubelet.cpu_manager_state)
+    return HostDrivers(groups=groups, sampler=UsageSampler(tree))
