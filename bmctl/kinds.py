@@ -58,13 +58,14 @@ HOST = _own("BareMetalHost", "baremetalhosts", ("hosts", "host", "bmh"))
 DPU = _own("Dpu", "dpus", ("dpus", "dpu"))
 VOLUME = _own("Volume", "volumes", ("volumes", "volume", "vol"), namespaced=True)
 ATTACHMENT = _own("VolumeAttachment", "volumeattachments", ("attachments", "attachment", "volatt"), namespaced=True)
+SNAPSHOT = _own("Snapshot", "snapshots", ("snapshots", "snapshot", "snap"), namespaced=True)
 IMAGE = _own("Image", "images", ("images", "image", "img"))
 NETWORK = _own("Network", "networks", ("networks", "network", "net"))
 SUBNET = _own("Subnet", "subnets", ("subnets", "subnet", "sn"))
 POOL = _own("ServerPool", "serverpools", ("pools", "pool", "spool"))
 EVENT = Kind("Event", "", "v1", "events", namespaced=True, names=("events", "event", "ev"))
 
-OWN = (MACHINE, HOST, DPU, VOLUME, ATTACHMENT, IMAGE, NETWORK, SUBNET, POOL)
+OWN = (MACHINE, HOST, DPU, VOLUME, SNAPSHOT, ATTACHMENT, IMAGE, NETWORK, SUBNET, POOL)
 KNOWN = (
     *OWN,
     EVENT,

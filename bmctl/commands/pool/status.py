@@ -43,7 +43,7 @@ def _lines(pools: Sequence[Pool], hosts: Sequence[Host], *, every: bool) -> Iter
         yield from Columns(["server", "owner", "held by", "what goes on"]).lines(shown)
     free = [host for host in hosts if not host.spec.lease.pool]
     yield ""
-    yield f"{len(hosts)} servers, {len(free)} in no pool's hands"
+    yield f"{len(hosts)} {'server' if len(hosts) == 1 else 'servers'}, {len(free)} in no pool's hands"
     for pool in ranked:
         if pool.status.message:
             yield f"{pool.metadata.name}: {pool.status.message}"

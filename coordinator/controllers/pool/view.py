@@ -115,7 +115,7 @@ class View:
             name = machine.metadata.labels[POOL_LABEL]
             pool = self.by_name.get(name)
             key = provider_id(machine.metadata.namespace, machine.metadata.name)
-            node = by_provider.get(key) or self._named(machine.metadata.name)
+            node = self._named(machine.metadata.name, key) or by_provider.get(key)
             found.append(Member(pool=name, machine=machine, node=node, removal=_removal(pool, machine)))
         return tuple(found)
 
@@ -137,10 +137,13 @@ class View:
         """The pool's machines that are not to go."""
         return [member for member in self.crews.get(pool, ()) if not member.leaving]
 
-    def _named(self, name: str) -> Json | None:
-        """The node of a name, unless it says that it is another machine."""
+    def _named(self, name: str, key: str) -> Json | None:
+        """The node of a name, unless it says that it is another machine.
+
+        It goes before others with the same provider ID: those are copies or forgeries.
+        """
         node = self.nodes.get(name)
-        return None if provider_of(node) else node
+        return node if provider_of(node) in {"", key} else None
 
 
 def _removal(pool: Pool | None, machine: Machine) -> RemovalEntry | None:

@@ -1,12 +1,14 @@
 """Groups, instances, nodes and options between the wire and the decisions."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf import duration_pb2
 from google.protobuf.message import DecodeError
 
 from coordinator.core.objects.meta import Json
+from coordinator.core.objects.pool import PoolOptions
 from coordinator.core.pool.instances import Instance, InstanceState, NodeRef
 from coordinator.core.pool.nodegroups import NodeGroup
 from proto.clusterautoscaler.externalgrpc import externalgrpc_pb2 as pb
@@ -48,13 +50,30 @@ def instance_to(instance: Instance) -> pb.Instance:
 
 
 def options_to(group: NodeGroup, defaults: pb.NodeGroupAutoscalingOptions) -> pb.NodeGroupAutoscalingOptions:
-    """The client's options with the time that a server really takes: one that boots for minutes is not given up."""
+    """The client's options with the pool's own, and the time that a server really takes: a slow one is not given up."""
     options = pb.NodeGroupAutoscalingOptions()
     options.CopyFrom(defaults)
+    _own_options(group.pool.spec.options, options)
     takes_s = group.pool.spec.provision_timeout_seconds + PATIENCE_S
     if defaults.MaxNodeProvisionDuration.ToTimedelta().total_seconds() < takes_s:
         options.MaxNodeProvisionDuration.CopyFrom(duration_pb2.Duration(seconds=takes_s))
     return options
+
+
+def _own_options(own: PoolOptions, options: pb.NodeGroupAutoscalingOptions) -> None:
+    plain = {
+        "scaleDownUtilizationThreshold": own.utilisation_threshold,
+        "scaleDownGpuUtilizationThreshold": own.gpu_utilisation_threshold,
+        "zeroOrMaxNodeScaling": own.zero_or_max,
+        "ignoreDaemonSetsUtilization": own.ignore_daemon_sets,
+    }
+    for name, value in plain.items():
+        if value is not None:
+            setattr(options, name, value)
+    if own.unneeded_seconds is not None:
+        options.scaleDownUnneededDuration.FromTimedelta(timedelta(seconds=own.unneeded_seconds))
+    if own.unready_seconds is not None:
+        options.scaleDownUnreadyDuration.FromTimedelta(timedelta(seconds=own.unready_seconds))
 
 
 def node_to(node: Json) -> bytes:

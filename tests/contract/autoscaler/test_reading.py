@@ -152,6 +152,16 @@ async def test_options_are_the_clients_own_with_the_time_that_a_server_takes(rig
     assert not bare.HasField("nodeGroupAutoscalingOptions")
 
 
+async def test_a_pools_own_options_go_before_the_clients(rig: Rig) -> None:
+    own = {"utilisationThreshold": 0.7, "unneededSeconds": 60, "zeroOrMax": True}
+    await rig.fleet.pool("own", options=own)
+    defaults = pb.NodeGroupAutoscalingOptions(scaleDownUtilizationThreshold=0.5, scaleDownGpuUtilizationThreshold=0.4)
+    request = pb.NodeGroupAutoscalingOptionsRequest(id="own", defaults=defaults)
+    options = (await rig.cloud.NodeGroupGetOptions(request)).nodeGroupAutoscalingOptions
+    assert (options.scaleDownUtilizationThreshold, options.scaleDownGpuUtilizationThreshold) == (0.7, 0.4)
+    assert (options.scaleDownUnneededDuration.seconds, options.zeroOrMaxNodeScaling) == (60, True)
+
+
 async def test_gpu_nodes_are_known_by_one_label(rig: Rig) -> None:
     await rig.fleet.pool("gpu", template={"labels": {"dpupool.io/gpu": "a100"}})
     await rig.fleet.pool("plain")
