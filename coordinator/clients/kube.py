@@ -23,6 +23,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 FIELD_MANAGER = "dpu-coordinator"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 ALL = "*"
 TIMEOUT_S = 15.0
 CONNECTIONS = 200
@@ -143,11 +144,18 @@ class KubeApi:
             found = await self._client.get(core_v1.Secret, name, namespace=namespace)
         except (httpx.HTTPError, ApiError) as error:
             raise translate(error, f"Secret {namespace}/{name}") from error
-        return {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+        return _values(found)
+
+    async def made_secrets(self, namespace: str) -> dict[str, dict[str, bytes]]:
+        try:
+            listing = self._client.list(core_v1.Secret, namespace=namespace, labels={MANAGED_BY: FIELD_MANAGER})
+            return {str(found.metadata.name): _values(found) async for found in listing if found.metadata}
+        except (httpx.HTTPError, ApiError) as error:
+            raise translate(error, f"Secrets of {namespace}") from error
 
     async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
         values = {key: base64.b64encode(value).decode() for key, value in data.items()}
-        meta = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER}}
+        meta = {"name": name, "namespace": namespace, "labels": {MANAGED_BY: FIELD_MANAGER}}
         secret: Any = core_v1.Secret.from_dict({"metadata": meta, "data": values, "type": "Opaque", "immutable": True})
         try:
             await self._client.create(secret)
@@ -249,6 +257,10 @@ def _from_status(status: Status, what: str) -> DpuError | Expired:
     causes = (status.details.causes or []) if status.details else []
     path = causes[0].field or "" if causes else ""
     return DpuError(reason, f"{what}: {status.message or status.reason}", field=path)
+
+
+def _values(found: core_v1.Secret) -> dict[str, bytes]:
+    return {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
 
 
 def _within(kind: Thing, namespace: str) -> Mapping[str, Any]:

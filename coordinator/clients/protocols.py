@@ -79,6 +79,10 @@ class Api(Protocol):
         """The content of a Secret."""
         ...
 
+    async def made_secrets(self, namespace: str) -> dict[str, dict[str, bytes]]:
+        """The Secrets of a namespace that we made, by name."""
+        ...
+
     async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
         """Make a Secret that cannot be changed afterwards.
 

@@ -31,7 +31,11 @@ from proto.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
-FINALIZER = "dpupool.io/credentials"
+OF_DPU, OF_BACKEND = "dpu", "backend"
+"""Values of a Secret that are no secrets: whose set it is."""
+
+ALL = "all"
+"""The only key of the queue."""
 
 
 class Credentials:
@@ -61,7 +65,7 @@ class Credentials:
             given = await self._given(traits.secret, name)
             await self._context.dpu(dpu).put_credentials(_set(credentials, given))
         else:
-            kept = await self._made(dpu, credentials, traits)
+            kept = await self._made(dpu, name, traits)
             made = _set(credentials, kept if traits.tls else without_tls(kept))
             await asyncio.gather(backend.put_credentials(made), self._context.dpu(dpu).put_credentials(made))
         self._brought[credentials] = dpu.status.instance_id
@@ -101,54 +105,55 @@ class Credentials:
         if volume.spec.secret:
             await self._context.dpu(dpu).delete_credentials(volume_set(volume.metadata.uid))
 
-    async def reconcile(self, key: str) -> Again:
-        """Look at one DPU: when it goes, nobody keeps what it was known by."""
-        dpu = self._context.caches.dpus.get(key)
-        if dpu is None or not dpu.metadata.deleting or FINALIZER not in dpu.metadata.finalizers:
-            return NEVER
-        for name in self._context.outside.backends():
-            await self._expel(dpu, name)
-        newest = self._context.caches.dpus.get(key) or dpu
-        await self._context.set_finalizer(Kind.DPU, newest.metadata, FINALIZER, present=False)
+    async def reconcile(self, _key: str) -> Again:
+        """Look for sets of DPUs that are no more: nobody keeps what they were known by.
+
+        The Secrets are the record, so that this goes on after a kill, and a Dpu object need not wait for it.
+        """
+        trouble: DpuError | None = None
+        for name, values in sorted((await self._context.api.made_secrets(self._context.secrets_namespace)).items()):
+            dpu, backend = values.get(OF_DPU, b"").decode(), values.get(OF_BACKEND, b"").decode()
+            if not dpu or not backend or await self._is_there(dpu):
+                continue
+            try:
+                await self._expel(dpu, backend, name)
+            except DpuError as error:
+                log.warning("credentials stay for now", dpu=dpu, backend=backend, error=str(error))
+                trouble = error
+        if trouble is not None:
+            raise DpuError(trouble.reason, trouble.message, remedy=trouble.remedy, retry=True)
         return NEVER
 
-    async def _expel(self, dpu: Dpu, name: str) -> None:
-        """Take a set away: from the backend first, so that the Secret tells of it until nobody knows it."""
-        credentials = set_name(dpu.metadata.name, name)
-        namespace, kept = self._context.secrets_namespace, secret_name(credentials)
-        self._brought.pop(credentials, None)
+    async def _is_there(self, dpu: str) -> bool:
+        """Whether a DPU is registered, asked of the API before anything of it is taken away."""
+        if self._context.caches.dpus.get(dpu) is not None:
+            return True
         try:
-            await self._context.api.secret(namespace, kept)
+            await self._context.api.get(Kind.DPU, dpu)
         except DpuError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
-            return
-        try:
-            await self._context.outside.backend(name).delete_credentials(credentials)
-        except DpuError as error:
-            says = f"backend {name} still knows its credentials: {error}"
-            self._context.events.tell(Kind.DPU, dpu.metadata, error.reason.value, says, warning=True)
-            raise
-        try:
-            await self._context.dpu(dpu).delete_credentials(credentials)
-        except DpuError as error:
-            log.info("a DPU on its way out keeps its credentials", dpu=dpu.metadata.name, error=str(error))
-        await self._context.api.delete_secret(namespace, kept)
+            return False
+        return True
 
-    async def _made(self, dpu: Dpu, credentials: str, traits: Traits) -> dict[str, bytes]:
+    async def _expel(self, dpu: str, backend: str, name: str) -> None:
+        """Take a set away: from the backend first, so that the Secret tells of it until nobody knows it."""
+        self._brought.pop(set_name(dpu, backend), None)
+        if backend in self._context.outside.backends():
+            await self._context.outside.backend(backend).delete_credentials(set_name(dpu, backend))
+        await self._context.api.delete_secret(self._context.secrets_namespace, name)
+        log.info("credentials removed", dpu=dpu, backend=backend)
+
+    async def _made(self, dpu: Dpu, backend: str, traits: Traits) -> dict[str, bytes]:
         """The set that is ours to make; whoever comes first has made it."""
-        namespace, kept = self._context.secrets_namespace, secret_name(credentials)
+        namespace, kept = self._context.secrets_namespace, secret_name(set_name(dpu.metadata.name, backend))
         try:
             return await self._context.api.secret(namespace, kept)
         except DpuError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
-        newest = self._context.caches.dpus.get(dpu.metadata.key) or dpu
-        if newest.metadata.deleting:
-            raise DpuError(Reason.WRONG_STATE, f"DPU {dpu.metadata.name} is being deleted", field="spec.hostRef.name")
-        if FINALIZER not in newest.metadata.finalizers:
-            await self._context.set_finalizer(Kind.DPU, newest.metadata, FINALIZER, present=True)
         fresh = new_secrets(traits.transport, secrets.token_bytes)
+        fresh |= {OF_DPU: dpu.metadata.name.encode(), OF_BACKEND: backend.encode()}
         try:
             await self._context.api.create_secret(namespace, kept, fresh)
         except DpuError as clash:

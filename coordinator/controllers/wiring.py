@@ -9,6 +9,7 @@ from coordinator.clients.model import DaemonEvent, EventSubject
 from coordinator.controllers.attachment import AttachmentController
 from coordinator.controllers.cache import Listener
 from coordinator.controllers.context import Context
+from coordinator.controllers.credentials import ALL as ALL_CREDENTIALS
 from coordinator.controllers.credentials import Credentials
 from coordinator.controllers.dpu import DpuController
 from coordinator.controllers.host import HostController
@@ -47,7 +48,7 @@ class Controllers:
         self._machine = Controller("machine", machine.reconcile, metrics, lanes={"all": 16})
         self._volume = Controller("volume", VolumeController(context).reconcile, metrics, lanes={"all": 16})
         self._snapshot = Controller("snapshot", SnapshotController(context).reconcile, metrics, lanes={"all": 16})
-        self._credentials = Controller("credentials", credentials.reconcile, metrics, lanes={"all": 4})
+        self._credentials = Controller("credentials", credentials.reconcile, metrics, lanes={"all": 1})
         self._attachment = Controller(
             "attachment",
             attachment.reconcile,
@@ -82,6 +83,7 @@ class Controllers:
                     tasks.create_task(informer.run(), name=f"informer of {kind.value}")
                 await self.wait_synced()
                 log.info("controllers start", objects=sum(len(cache.all()) for cache in self._caches.by_kind.values()))
+                self._credentials.queue.add(ALL_CREDENTIALS)
                 for controller in self._all():
                     tasks.create_task(controller.run(), name=f"controller {controller.name}")
         finally:
@@ -222,8 +224,8 @@ class Controllers:
 
     def _on_dpu(self, key: str, before: Dpu | None, after: Dpu | None) -> None:
         self._dpu.queue.add(key)
-        if after is not None and after.metadata.deleting:
-            self._credentials.queue.add(key)
+        if after is None:
+            self._credentials.queue.add(ALL_CREDENTIALS)
         same = before is not None and after is not None and before.status.phase is after.status.phase
         if same and before is not None and after is not None and _life(before) == _life(after):
             return
@@ -284,7 +286,7 @@ def _standing(volume: Volume) -> tuple[object, ...]:
 
 
 def _life(dpu: Dpu) -> tuple[object, ...]:
-    return (dpu.status.instance_id, dpu.status.host_nqn, dpu.metadata.deleting)
+    return (dpu.status.instance_id, dpu.status.host_nqn)
 
 
 def _availability(host: Host) -> tuple[object, ...]:

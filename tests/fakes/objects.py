@@ -122,6 +122,10 @@ class MemoryApi:
             raise DpuError(Reason.NOT_FOUND, f"Secret {namespace}/{name} not found")
         return dict(self.secrets[(namespace, name)])
 
+    async def made_secrets(self, namespace: str) -> dict[str, dict[str, bytes]]:
+        await asyncio.sleep(0)
+        return {name: dict(found) for (within, name), found in self.secrets.items() if within == namespace}
+
     async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
         await asyncio.sleep(0)
         if (namespace, name) in self.secrets:

@@ -63,7 +63,7 @@ async def made(plant: Plant) -> None:
 async def gone(plant: Plant) -> None:
     for kind, name in EVERYTHING:
         await plant.gone(kind, name)
-    await plant.gone(Kind.DPU, "dpu-1")
+    await plant.until(Kind.DPU, "dpu-1", lambda one: not one and CREDENTIALS not in plant.api.secrets)
 
 
 async def remove(plant: Plant) -> None:

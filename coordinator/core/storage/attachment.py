@@ -59,10 +59,9 @@ def next_holder(volume: Volume, leaving: Attachment, others: Mapping[str, Attach
 def dpu_is_gone(dpu: Dpu | None, *objects: Metadata) -> bool:
     """Whether a detach goes on without its DPU.
 
-    Its object was deleted or is on its way out, or it is offline and one of `objects` (attachment, machine) says that
-    it may be forced.
+    Its object was deleted, or it is offline and one of `objects` (attachment, machine) says that it may be forced.
     """
-    if dpu is None or dpu.metadata.deleting:
+    if dpu is None:
         return True
     allowed = any(FORCE_DETACH in meta.annotations for meta in objects)
     return allowed and dpu.status.phase is DpuPhase.OFFLINE

@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.core.objects.kinds import Kind
 from tests.fakes.backend import FakeBackend
-from tests.fakes.plant import Plant, condition, coordinator, phase
+from tests.fakes.plant import Plant, coordinator
 from tests.unit.coordinator.controllers.test_snapshots import attach, make_volume
 
 PLACE = ("dpupool-system", "storage-dpu-1.file")
@@ -38,7 +38,10 @@ async def test_secrets_are_in_no_object_event_or_log(caplog: pytest.LogCaptureFi
         async with coordinator(plant.api, plant):
             await shown(plant)
     told = repr((plant.api.objects, plant.api.events)) + caplog.text + repr(plant.store.secrets)
-    for value in plant.api.secrets[PLACE].values():
+    kept = plant.api.secrets[PLACE]
+    assert (kept.pop("dpu"), kept.pop("backend")) == (b"dpu-1", b"file")
+    assert len(kept) == 3
+    for value in kept.values():
         assert value.decode() not in told
         assert value.decode()[20:40] not in told
 
@@ -90,48 +93,48 @@ async def test_an_unguarded_backend_is_told_no_secret() -> None:
     assert PLACE not in plant.api.secrets
 
 
-async def test_with_a_dpu_goes_what_it_was_known_by_also_when_it_is_silent() -> None:
+async def test_with_a_dpu_goes_what_it_was_known_by_when_no_export_needs_it() -> None:
     plant = Plant()
     await plant.furnish()
     async with coordinator(plant.api, plant):
         await shown(plant)
         plant.dpus["dpu-1"].go_away()
         await plant.delete(Kind.DPU, "dpu-1")
-        await plant.until(Kind.DPU, "dpu-1", lambda _: any("still knows" in repr(e) for e in plant.api.events.values()))
+        await plant.gone(Kind.DPU, "dpu-1")
+        await asyncio.sleep(0.05)
         assert PLACE in plant.api.secrets
         await plant.delete(Kind.ATTACHMENT, "att")
-        await plant.gone(Kind.ATTACHMENT, "att")
-        await plant.gone(Kind.DPU, "dpu-1")
-    assert PLACE not in plant.api.secrets
+        await plant.until(Kind.VOLUME, "data", lambda _: PLACE not in plant.api.secrets)
     assert plant.store.secrets == {}
 
 
-async def test_a_dpu_stays_until_a_silent_backend_has_forgotten_it() -> None:
-    plant = Plant()
-    await plant.furnish()
-    async with coordinator(plant.api, plant):
-        await shown(plant)
-        await plant.delete(Kind.ATTACHMENT, "att")
-        await plant.gone(Kind.ATTACHMENT, "att")
-        plant.store.reachable = False
-        await plant.delete(Kind.DPU, "dpu-1")
-        await plant.until(Kind.DPU, "dpu-1", lambda _: any("still knows" in repr(e) for e in plant.api.events.values()))
-        assert PLACE in plant.api.secrets
-        plant.store.reachable = True
-        await plant.gone(Kind.DPU, "dpu-1")
-    assert plant.store.secrets == {}
-
-
-async def test_a_dpu_on_its_way_out_gets_no_new_set() -> None:
+async def test_a_set_of_a_dpu_that_is_no_more_goes_at_the_next_start() -> None:
     plant = Plant()
     await plant.furnish()
     async with coordinator(plant.api, plant):
         await make_volume(plant, "data")
-        await plant.change(Kind.DPU, "dpu-1", {"metadata": {"finalizers": ["test/stays"]}})
-        await plant.delete(Kind.DPU, "dpu-1")
-        await plant.make(Kind.ATTACHMENT, "att", {"volumeRef": {"name": "data"}, "hostRef": {"name": "host-1"}})
-        found = await plant.until(Kind.ATTACHMENT, "att", lambda one: bool(condition(one)))
-        await asyncio.sleep(0)
-    assert "DPU dpu-1 is being deleted" in condition(found)["message"]
-    assert phase(found) != "Attached"
+        await attach(plant, "att", "data")
+        await plant.delete(Kind.ATTACHMENT, "att")
+        await plant.gone(Kind.ATTACHMENT, "att")
+    await plant.delete(Kind.DPU, "dpu-1")
+    plant.store.reachable = False
+    async with coordinator(plant.api, plant):
+        await asyncio.sleep(0.05)
+        assert PLACE in plant.api.secrets
+        plant.store.reachable = True
+        await plant.until(Kind.VOLUME, "data", lambda _: PLACE not in plant.api.secrets)
     assert plant.store.secrets == {}
+
+
+async def test_secrets_of_others_and_of_dpus_that_are_there_stay() -> None:
+    plant = Plant()
+    await plant.furnish()
+    plant.api.secrets[("dpupool-system", "theirs")] = {"tlsPsk": b"x"}
+    async with coordinator(plant.api, plant):
+        await shown(plant)
+        await plant.delete(Kind.DPU, "dpu-none")
+        await plant.add_host("host-9", "dpu-9")
+        await plant.delete(Kind.DPU, "dpu-9")
+        await plant.gone(Kind.DPU, "dpu-9")
+        await asyncio.sleep(0.05)
+    assert {PLACE, ("dpupool-system", "theirs")} <= set(plant.api.secrets)
