@@ -67,6 +67,7 @@ def _presence(want: OpiObject, wanted: Wanted, seen: OpiSeen) -> Iterator[OpiSte
             bdev = _ground(want, wanted, seen)
             if want.handle not in seen.bdevs:
                 yield OpiStep(verb=OpiVerb.ENCRYPT, subject=want, bdev=bdev)
+            yield from _limits(want, bdev, wanted, seen, opens=True)
         case QosVolume():
             yield from _limits(want, _ground(want, wanted, seen), wanted, seen)
         case Subsystem() as subsystem:
