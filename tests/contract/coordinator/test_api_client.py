@@ -166,6 +166,17 @@ async def test_a_secret_that_is_not_there_has_its_reason(api: Api) -> None:
     assert await reason(api.secret("default", "none")) is Reason.NOT_FOUND
 
 
+async def test_a_secret_of_ours_is_made_once_listed_and_removed_once(api: Api) -> None:
+    space, name = "dpupool-system", "storage-dpu-1.file"
+    await api.create_secret(space, name, {"tlsPsk": b"\x00abc"})
+    assert await reason(api.create_secret(space, name, {"tlsPsk": b"other"})) is Reason.ALREADY_EXISTS
+    assert await api.made_secrets(space) == {name: {"tlsPsk": b"\x00abc"}}
+    assert await api.secret(space, name) == {"tlsPsk": b"\x00abc"}
+    for _ in range(2):
+        await api.delete_secret(space, name)
+    assert await api.made_secrets(space) == {}
+
+
 async def test_an_event_is_written_then_counted(api: Api) -> None:
     event = {
         "apiVersion": "v1",
