@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from coordinator.core.objects.cpu import CpuNode, Placement, Policy
 from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.network import Network, Subnet
@@ -22,19 +23,37 @@ class Kind(Enum):
     NETWORK = "Network"
     SUBNET = "Subnet"
     POOL = "ServerPool"
+    CPU_NODE = "CpuNode"
+    CPU_PLACEMENT = "CpuPlacement"
+    PLACEMENT_POLICY = "PlacementPolicy"
 
     @property
     def plural(self) -> str:
         """Name in URLs."""
-        return f"{self.value.lower()}s"
+        name = self.value.lower()
+        return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
     @property
     def namespaced(self) -> bool:
         """Whether its objects live in namespaces."""
-        return self in {Kind.MACHINE, Kind.VOLUME, Kind.SNAPSHOT, Kind.ATTACHMENT}
+        return self in {Kind.MACHINE, Kind.VOLUME, Kind.SNAPSHOT, Kind.ATTACHMENT, Kind.CPU_PLACEMENT}
 
 
-Typed = Machine | Host | Image | Volume | Snapshot | Attachment | Dpu | Network | Subnet | Pool
+Typed = (
+    Machine
+    | Host
+    | Image
+    | Volume
+    | Snapshot
+    | Attachment
+    | Dpu
+    | Network
+    | Subnet
+    | Pool
+    | CpuNode
+    | Placement
+    | Policy
+)
 
 TYPES: dict[Kind, type[Typed]] = {
     Kind.MACHINE: Machine,
@@ -47,4 +66,7 @@ TYPES: dict[Kind, type[Typed]] = {
     Kind.NETWORK: Network,
     Kind.SUBNET: Subnet,
     Kind.POOL: Pool,
+    Kind.CPU_NODE: CpuNode,
+    Kind.CPU_PLACEMENT: Placement,
+    Kind.PLACEMENT_POLICY: Policy,
 }
