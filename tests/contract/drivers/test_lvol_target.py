@@ -191,6 +191,26 @@ async def test_a_host_without_the_key_is_not_let_in(
     await client.answer("bdev_nvme_detach_controller", {"name": "N"})
 
 
+def _tls_key(letter: str) -> str:
+    secret = letter.encode() * 32
+    return "NVMeTLSkey-1:01:" + base64.b64encode(secret + zlib.crc32(secret).to_bytes(4, "little")).decode() + ":"
+
+
+async def test_over_tls_a_host_without_the_key_is_not_let_in(
+    rig: LvolRig, target: SpdkTarget, client: FakeSpdk | RealSpdk
+) -> None:
+    rig.keys.put(Credentials(name="dpu-1", tls_psk=_tls_key("k")))
+    export = Export(generation=1, dpu="dpu-1", host_nqn=HOST_NQN, credentials="dpu-1")
+    address = await _exported(target, replace(volume(), export=export))
+    assert address.port == rig.tls_port
+    for name, letter in (("right", "k"), ("wrong", "w")):
+        await client.answer("keyring_file_add_key", _key_file(rig, name, _tls_key(letter)))
+    assert await _attach(client, address) == []
+    assert await _attach(client, address, psk="wrong") == []
+    assert len(await _attach(client, address, psk="right")) == 1
+    await client.answer("bdev_nvme_detach_controller", {"name": "N"})
+
+
 async def test_a_set_that_is_not_there_lets_nobody_in(target: SpdkTarget) -> None:
     want = replace(volume(), export=Export(generation=1, dpu="d", host_nqn=HOST_NQN, credentials="none"))
     with pytest.raises(DpuError) as refused:

@@ -7,9 +7,12 @@ from typing import Any, cast
 import pytest
 import tomli_w
 
-from dpu_daemon.config import DpuConfig, StorageConfig, endpoint, load
+from dpu_daemon.config import Config, DpuConfig, StorageConfig, credentials_dir, endpoint, load
+from dpu_daemon.model.volume import Clearing
+from dpu_daemon.parts.storage import target_driver
 from lab import programs
 from lab.ca import Authority
+from lab.settings import HostLink
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -52,7 +55,22 @@ image_dir = "/srv/images"
 """
 
 
-def _load(tmp_path: Path, text: str) -> DpuConfig | StorageConfig:
+LVOL = """
+name = "st-1"
+mode = "storage"
+journal = "/var/lib/dpupool/journal.db"
+listen = "unix:/run/dpupool/d.sock"
+[block]
+driver = "lvol"
+image_dir = "/srv/images"
+[lvol]
+socket = "/run/spdk.sock"
+listen = "10.0.1.2:4420"
+device = "/dev/nvme0n1"
+"""
+
+
+def _load(tmp_path: Path, text: str) -> Config:
     path = tmp_path / "daemon.toml"
     path.write_text(text, encoding="utf-8")
     return load(path)
@@ -72,6 +90,17 @@ def test_a_storage_nodes_settings_are_read(tmp_path: Path) -> None:
     assert config.times.drain_s > 0
 
 
+def test_settings_of_logical_volumes_are_read_and_their_driver_is_made(tmp_path: Path) -> None:
+    config = _load(tmp_path, LVOL + 'tls_listen = "10.0.1.2:4421"\nclearing = "write_zeroes"\n')
+    assert isinstance(config, StorageConfig)
+    assert config.lvol is not None
+    assert (config.lvol.make, config.lvol.cluster_kib, config.lvol.clearing) == (False, 1024, Clearing.WRITE_ZEROES)
+    assert credentials_dir(config) == Path("/var/lib/dpupool/credentials")
+    driver = target_driver(config)
+    assert driver.transport() == "nvme+tcp"
+    assert not driver.cuts_groups()
+
+
 @pytest.mark.parametrize(
     ("text", "key", "said"),
     [
@@ -88,6 +117,15 @@ def test_a_storage_nodes_settings_are_read(tmp_path: Path) -> None:
         (STORAGE.replace("10.0.1.2:10809", "10.0.1.2:0"), "block.nbd_listen", "address:port"),
         (STORAGE.replace("unix:/run/dpupool/d.sock", "10.0.0.2:50051"), "tls", "mutually authenticated"),
         (STORAGE + "[bus]\n", "", "bus"),
+        (STORAGE.replace('volume_dir = "/srv/volumes"', ""), "block.volume_dir", "the driver qsd needs it"),
+        (LVOL[: LVOL.index("[lvol]")], "lvol", "needs this table"),
+        (LVOL.replace("10.0.1.2:4420", "4420"), "lvol.listen", "address:port"),
+        (LVOL + 'tls_listen = "x"\n', "lvol.tls_listen", "address:port"),
+        (LVOL + 'bdev = "Nvme0n1"\n', "lvol.device", "either a device or a bdev"),
+        (LVOL + 'store = ""\n', "lvol.store", "1 to 63"),
+        (LVOL + "cluster_kib = 1000\n", "lvol.cluster_kib", "power of two"),
+        (LVOL + "block_bytes = 520\n", "lvol.block_bytes", "neither 512 nor 4096"),
+        (LVOL + 'clearing = "shred"\n', "lvol.clearing", "Invalid enum value"),
         ("name = ", "", "Invalid value"),
     ],
 )
@@ -112,6 +150,7 @@ def test_an_endpoint_has_an_address_and_a_port() -> None:
 
 def test_the_lab_writes_settings_that_this_daemon_reads(tmp_path: Path) -> None:
     parts = SimpleNamespace(
+        settings=SimpleNamespace(link=HostLink.PCIE),
         authority=Authority(tmp_path / "ca"),
         layout=SimpleNamespace(run_of=lambda name: tmp_path / name, state_of=lambda name: tmp_path / "state" / name),
     )
