@@ -34,19 +34,22 @@ class SpdkStage:
         tick_s: of both processes.
         attach_s: of the DPU's.
         slots: of the host's bus.
+        most_subsystems: of both processes.
     """
 
     directory: Path
     tick_s: float = 0.0
     attach_s: float = 0.0
     slots: int = SLOTS
+    most_subsystems: int = 1024
     world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
         self.fabric = Fabric()
-        self.target = FakeSpdk(self.directory / "t.sock", self.fabric)
+        most = self.most_subsystems
+        self.target = FakeSpdk(self.directory / "t.sock", self.fabric, most_subsystems=most)
         socket = self.directory / "d.sock"
-        self.spdk = FakeSpdk(socket, self.fabric, tick_s=self.tick_s, attach_s=self.attach_s)
+        self.spdk = FakeSpdk(socket, self.fabric, tick_s=self.tick_s, attach_s=self.attach_s, most_subsystems=most)
 
     async def start(self) -> None:
         await self.target.start()

@@ -30,7 +30,7 @@ from tests.fakes.spdk_process import MEMORY_MB, PROGRAM
 
 MIB = 1 << 20
 NQN = f"{VOLUME_NQN}bytes"
-DD = Path(PROGRAM).with_name("spdk_dd")
+DD = Path(PROGRAM or "spdk_tgt").with_name("spdk_dd")
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 

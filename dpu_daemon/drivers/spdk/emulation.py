@@ -20,6 +20,8 @@ from proto.reasons import Reason
 
 LONGEST_SOCKET_PATH = 107
 RECORD = "function.json"
+READ_AGAIN_S = 5.0
+"""Nobody else writes records; an audit reads them anew all the same, in case somebody removed one."""
 
 
 class Emulation(Protocol):
@@ -75,6 +77,8 @@ class SocketEmulation:
     def __init__(self, *, directory: Path, slots: int) -> None:
         self._directory = directory
         self._slots = slots
+        self._known: dict[int, Record] = {}
+        self._read_at = float("-inf")
         longest = len(str(directory / str(slots) / "cntrl"))
         if longest > LONGEST_SOCKET_PATH:
             message = f"{directory} makes socket paths of {longest} bytes, more than {LONGEST_SOCKET_PATH}"
@@ -91,7 +95,7 @@ class SocketEmulation:
         return {"trtype": "VFIOUSER", "traddr": str(self._directory / str(slot))}
 
     async def clear(self, slot: int) -> None:
-        await asyncio.to_thread(self._clear, slot)
+        self._clear(slot)
 
     def _clear(self, slot: int) -> None:
         folder = self._directory / str(slot)
@@ -102,10 +106,11 @@ class SocketEmulation:
             cntrl.unlink(missing_ok=True)
 
     async def look(self) -> dict[int, FunctionSeen]:
-        return await asyncio.to_thread(self._look)
-
-    def _look(self) -> dict[int, FunctionSeen]:
-        return {record.slot: _function(record) for record in self._records()}
+        now = asyncio.get_running_loop().time()
+        if now - self._read_at > READ_AGAIN_S:
+            self._known = {record.slot: record for record in await asyncio.to_thread(self._records)}
+            self._read_at = now
+        return {slot: _function(record) for slot, record in self._known.items()}
 
     def _records(self) -> list[Record]:
         try:
@@ -121,9 +126,6 @@ class SocketEmulation:
         Raises:
             DpuError: IN_USE when another disk is in it.
         """
-        await asyncio.to_thread(self._plug, function, front_socket)
-
-    def _plug(self, function: FunctionSeen, front_socket: str) -> None:
         has = self._record(function.slot)
         if has is not None and has.handle != function.handle:
             message = f"slot {function.slot} has disk {has.handle}"
@@ -143,7 +145,14 @@ class SocketEmulation:
         )
 
     def _record(self, slot: int) -> Record | None:
-        return next((record for record in self._records() if record.slot == slot), None)
+        path = self._directory / str(slot) / RECORD
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            message = f"{path} cannot be read: {error}"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy="remove it") from error
 
     def _write(self, record: Record) -> None:
         """Whole or not at all. Not synced: after a power cut the slots are empty, and are filled from the journal."""
@@ -154,20 +163,19 @@ class SocketEmulation:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(msgspec.json.encode(record))
             Path(fresh).replace(folder / RECORD)
+            self._known[record.slot] = record
         except OSError as error:
             message = f"slot {record.slot} cannot be filled: {error}"
             raise DpuError(Reason.UNAVAILABLE, message, remedy=f"look at the rights of {self._directory}") from error
 
     async def ask_back(self, slot: int) -> None:
-        await asyncio.to_thread(self._ask_back, slot)
-
-    def _ask_back(self, slot: int) -> None:
         record = self._record(slot)
         if record is not None and not record.leaving:
             self._write(msgspec.structs.replace(record, leaving=True))
 
     async def unplug(self, slot: int) -> None:
-        await asyncio.to_thread((self._directory / str(slot) / RECORD).unlink, missing_ok=True)
+        (self._directory / str(slot) / RECORD).unlink(missing_ok=True)
+        self._known.pop(slot, None)
 
 
 def _function(record: Record) -> FunctionSeen:

@@ -98,6 +98,8 @@ class Bdevs:
         self._process.nvmf.resized(name)
 
     def find(self, name: str) -> Bdev:
+        if name in self.all:
+            return self.all[name]
         for bdev in self.all.values():
             if name in (bdev.name, bdev.uuid, *bdev.aliases):
                 return bdev

@@ -124,9 +124,9 @@ class Initiator:
                 return found
         return None
 
-    def notice(self) -> None:
+    def notice(self, nqn: str = "") -> None:
         """States follow the targets'; what SPDK does by itself when one dies or returns."""
-        for controller in list(self.controllers.values()):
+        for controller in [each for each in self.controllers.values() if not nqn or each.subnqn == nqn]:
             for path in controller.paths:
                 target = self._process.fabric.listeners.get((path.trid["traddr"], path.trid["trsvcid"]))
                 there = target is not None and target.running and target.nvmf.has(controller.subnqn)
@@ -145,7 +145,7 @@ class Initiator:
         if name and name not in self.controllers:
             sign = 1 if self._process.release <= (26, 1) else -1
             raise RefusalError(sign * EINVAL, f"Controller {name} does not exist")
-        self.notice()
+        self.notice(self.controllers[name].subnqn if name else "")
         return [_told(each) for each in self.controllers.values() if not name or each.name == name]
 
     async def bdev_nvme_detach_controller(self, name: str, **path: str) -> bool:

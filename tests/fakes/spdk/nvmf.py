@@ -13,7 +13,6 @@ from tests.fakes.spdk.refusal import INTERNAL, PARAMS, RefusalError, bad_params
 if TYPE_CHECKING:
     from tests.fakes.spdk.process import FakeSpdk
 
-MOST_SUBSYSTEMS = 1024
 SERIAL, MODEL, NQN = 20, 40, 223
 DISCOVERY = "nqn.2014-08.org.nvmexpress.discovery"
 
@@ -60,8 +59,9 @@ class Nvmf:
 
     def resized(self, bdev: str) -> None:
         """Initiators hear of it within milliseconds."""
-        if self.shows(bdev):
-            self._process.tell_initiators()
+        for subsystem in self.subsystems.values():
+            if any(space.bdev == bdev for space in subsystem.spaces.values()):
+                self._process.tell_initiators(subsystem.nqn)
 
     def shows(self, bdev: str) -> bool:
         return any(space.bdev == bdev for each in self.subsystems.values() for space in each.spaces.values())
@@ -113,7 +113,7 @@ class Nvmf:
         if len(serial_number) > SERIAL or len(model_number) > MODEL:
             raise bad_params()
         bad = not re.match(r"nqn\.\d{4}-\d{2}\..+:.+", nqn) or len(nqn.encode()) > NQN or nqn == DISCOVERY
-        if bad or nqn in self.subsystems or len(self.subsystems) + 1 >= MOST_SUBSYSTEMS:
+        if bad or nqn in self.subsystems or len(self.subsystems) + 1 >= self._process.most_subsystems:
             raise RefusalError(INTERNAL, f"Unable to create subsystem {nqn}")
         self.subsystems[nqn] = Subsystem(nqn, serial_number, model_number, max_namespaces or 32, allow_any_host)
         await asyncio.sleep(0)
@@ -131,7 +131,7 @@ class Nvmf:
         for space in subsystem.spaces.values():
             if space.bdev in self._process.bdevs.all:
                 self._process.bdevs.all[space.bdev].claimed_by = ""
-        self._process.tell_initiators()
+        self._process.tell_initiators(nqn)
         return True
 
     def _subsystem(self, nqn: str) -> Subsystem:
@@ -159,7 +159,7 @@ class Nvmf:
         nguid = namespace.get("nguid") or uuid.UUID(bdev.uuid).hex
         bdev.claimed_by = nqn
         subsystem.spaces[nsid] = Space(nsid, bdev.name, nguid.upper(), unique)
-        self._process.tell_initiators()
+        self._process.tell_initiators(nqn)
         await asyncio.sleep(0)
         return int(nsid)
 
@@ -169,7 +169,7 @@ class Nvmf:
             raise bad_params()
         if space.bdev in self._process.bdevs.all:
             self._process.bdevs.all[space.bdev].claimed_by = ""
-        self._process.tell_initiators()
+        self._process.tell_initiators(nqn)
         await asyncio.sleep(0)
         return True
 

@@ -1,5 +1,6 @@
 """A fake SPDK process: everything volatile but what the fabric keeps."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ class FakeSpdk:
         tick_s: between two looks at its sockets; real ones take 0.004.
         attach_s: how long a connect to a remote target takes.
         without: methods that this build has not.
+        most_subsystems: as set at its start, the discovery subsystem among them.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class FakeSpdk:
         tick_s: float = 0.0,
         attach_s: float = 0.0,
         without: frozenset[str] = frozenset(),
+        most_subsystems: int = 1024,
     ) -> None:
         self.fabric = fabric or Fabric()
         self.release = release
@@ -53,8 +56,10 @@ class FakeSpdk:
         """Called before each method does its work: the place for faults of a test."""
         self.after: Callable[[str], None] = lambda _: None
         self._without = without
+        self.most_subsystems = most_subsystems
         self._socket = socket
         self._tick_s = tick_s
+        self._restarting = asyncio.Lock()
         self.fabric.initiators.append(self)
         self._reset()
 
@@ -98,8 +103,9 @@ class FakeSpdk:
                 del self.fabric.listeners[at]
 
     async def restart(self) -> None:
-        await self.kill()
-        await self.start()
+        async with self._restarting:
+            await self.kill()
+            await self.start()
 
     async def stop(self) -> None:
         self.running = False
@@ -111,11 +117,11 @@ class FakeSpdk:
         self.running = False
         raise DiedError
 
-    def tell_initiators(self) -> None:
+    def tell_initiators(self, nqn: str) -> None:
         """Other processes hear of changed namespaces within milliseconds."""
-        for process in {id(each): each for each in self.fabric.initiators}.values():
+        for process in self.fabric.initiators:
             if process.running:
-                process.initiator.notice()
+                process.initiator.notice(nqn)
 
     def secret(self, key: str) -> str:
         """What a key of the keyring says; read at each use."""
@@ -163,7 +169,7 @@ class FakeSpdk:
         return True
 
     def framework_get_config(self, name: str) -> list[dict[str, Any]]:
-        most = {"method": "nvmf_set_max_subsystems", "params": {"max_subsystems": 1024}}
+        most = {"method": "nvmf_set_max_subsystems", "params": {"max_subsystems": self.most_subsystems}}
         return [most] if name == "nvmf" else []
 
     def keyring_file_add_key(self, name: str, path: str) -> bool:

@@ -132,7 +132,7 @@ async def _histories(first: int, count: int, directory: Path) -> None:
             await _converged(dpu, stage)
             assert not dpu.core.ledger.attachments
         except BaseException as error:
-            error.add_note(f"in the history with seed {seed}")
+            error.add_note(f"in the history with seed {seed}: {dpu.core.audit.message()}")
             raise
         await stage.close(dpu)
         journal.unlink()
