@@ -1,12 +1,12 @@
 """Whole disks: whether they answer, and their write protection. Source: BLKROSET of linux/fs.h."""
 
-import asyncio
 import fcntl
 import mmap
 import os
 import struct
 
 from csi_plugin.node.model import Device
+from csi_plugin.node.threads import in_thread
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -28,7 +28,7 @@ class KernelDisks:
                 os.close(opened)
 
         try:
-            await asyncio.wait_for(asyncio.to_thread(read), READ_TIMEOUT_S)
+            await in_thread(f"read of {device.path}", read, READ_TIMEOUT_S)
         except (OSError, TimeoutError):
             return False
         return True
@@ -48,7 +48,7 @@ class KernelDisks:
                 os.close(opened)
 
         try:
-            await asyncio.wait_for(asyncio.to_thread(switch), CALL_TIMEOUT_S)
+            await in_thread(f"protection of {device.path}", switch, CALL_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             message = f"write protection of {device.name}: {str(error) or 'no answer'}"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether the disk answers") from error

@@ -1,11 +1,11 @@
 """ext4 and xfs, by their own tools; a disk that is not blank is never formatted."""
 
-import asyncio
 import os
 import re
 from pathlib import Path
 
 from csi_plugin.node.model import Device, FileSystem
+from csi_plugin.node.threads import in_thread
 from csi_plugin.node.tools import run
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -127,7 +127,7 @@ async def _read(device: Device) -> bytes:
         return first
 
     try:
-        return await asyncio.wait_for(asyncio.to_thread(read), PROBE_TIMEOUT_S)
+        return await in_thread(f"probe of {device.path}", read, PROBE_TIMEOUT_S)
     except (OSError, TimeoutError) as error:
         message = f"{device.name} cannot be read: {str(error) or 'no answer'}"
         raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether the disk answers") from error

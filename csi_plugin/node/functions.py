@@ -1,10 +1,10 @@
 """PCI functions and their kernel drivers. Source: sysfs-bus-pci, driver_override; vfio's groups."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from csi_plugin.node.model import HostDriver
+from csi_plugin.node.threads import in_thread
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -85,7 +85,7 @@ def _write(attribute: Path, words: str) -> None:
 
 async def _soon(act: Callable[[], None], what: str) -> None:
     try:
-        await asyncio.wait_for(asyncio.to_thread(act), BIND_TIMEOUT_S)
+        await in_thread(what, act, BIND_TIMEOUT_S)
     except (OSError, TimeoutError) as error:
         message = f"{what}: {str(error) or 'no answer'}"
         raise DpuError(Reason.UNAVAILABLE, message, remedy="see the kernel's log; the call may be repeated") from error

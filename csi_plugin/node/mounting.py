@@ -1,6 +1,5 @@
 """Mounts by system call. Source: mount(2), umount(2); each call runs in a thread, under a deadline."""
 
-import asyncio
 import contextlib
 import ctypes
 import errno
@@ -14,6 +13,7 @@ from csi_plugin.node import mountinfo
 from csi_plugin.node.model import AccessType, Device, FileSystem
 from csi_plugin.node.mountinfo import MountEntry
 from csi_plugin.node.protocols import Room, Usage
+from csi_plugin.node.threads import in_thread
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -88,7 +88,7 @@ class KernelMounts:
 
     async def usage(self, path: str) -> Usage:
         try:
-            found = await asyncio.wait_for(asyncio.to_thread(os.statvfs, path), LOOK_TIMEOUT_S)
+            found = await in_thread(f"usage of {path}", lambda: os.statvfs(path), LOOK_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             message = f"{path} does not say how full it is: {str(error) or 'no answer'}"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether its disk answers") from error
@@ -100,7 +100,7 @@ class KernelMounts:
 
     async def device_behind(self, path: str) -> str:
         try:
-            found = await asyncio.wait_for(asyncio.to_thread(os.stat, path), LOOK_TIMEOUT_S)
+            found = await in_thread(f"look at {path}", lambda: os.stat(path), LOOK_TIMEOUT_S)  # noqa: PTH116 (no await in it)
         except (OSError, TimeoutError):
             return ""
         kind = found.st_mode
@@ -172,7 +172,7 @@ def _disk_is_gone(number: str) -> bool:
 
 async def _fails(path: str) -> bool:
     try:
-        await asyncio.wait_for(asyncio.to_thread(os.statvfs, path), LOOK_TIMEOUT_S)
+        await in_thread(f"question to {path}", lambda: os.statvfs(path), LOOK_TIMEOUT_S)
     except TimeoutError:
         return True
     except OSError as error:
@@ -183,7 +183,7 @@ async def _fails(path: str) -> bool:
 async def _call(act: Callable[[], _T], what: str) -> _T:
     """Run a system call in a thread; one that hangs goes on there, and the next call looks what came of it."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(act), CALL_TIMEOUT_S)
+        return await in_thread(what, act, CALL_TIMEOUT_S)
     except TimeoutError as error:
         raise DpuError(
             Reason.DEADLINE, f"{what} is not done after {CALL_TIMEOUT_S:g} s", remedy="the call may be repeated"

@@ -14,6 +14,7 @@ from typing import TypeVar
 from csi_plugin.node import mountinfo
 from csi_plugin.node.discovery.uevents import listening, seconds_left
 from csi_plugin.node.model import Device, DiskIdentity
+from csi_plugin.node.threads import in_thread
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -215,7 +216,7 @@ def _detach(file: str) -> None:
 async def _thread(act: Callable[[], _T], what: str) -> _T:
     """The file's server may not answer, so no call is made on the event loop."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(act), CALL_TIMEOUT_S)
+        return await in_thread(what, act, CALL_TIMEOUT_S)
     except (OSError, TimeoutError) as error:
         message = f"{what}: {str(error) or 'no answer'}"
         raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether the disk's server runs") from error

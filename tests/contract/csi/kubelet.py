@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 
-from proto.csi.v1 import csi_pb2_grpc, identity_pb2
+from proto.csi.v1 import csi_pb2_grpc, identity_pb2, node_pb2
 from proto.pluginregistration.v1 import api_pb2, api_pb2_grpc
 
 LIMIT_S = 20.0
@@ -22,11 +22,13 @@ class FakeKubelet:
         directory: plugins_registry.
         refusal: the error to refuse with; empty to accept.
         known: plug-ins by name, as they stand registered.
+        nodes: ids that nodes told.
     """
 
     directory: Path
     refusal: str = ""
     known: dict[str, api_pb2.PluginInfo] = field(default_factory=dict)
+    nodes: list[str] = field(default_factory=list)
 
     async def scan(self) -> None:
         """What a start of kubelet does: every socket that lies there."""
@@ -41,11 +43,21 @@ class FakeKubelet:
                 plugin = await csi_pb2_grpc.IdentityStub(csi).GetPluginInfo(
                     identity_pb2.GetPluginInfoRequest(), timeout=LIMIT_S
                 )
+                await self._ask_for_the_node(csi)
             assert plugin.name == info.name
             status = api_pb2.RegistrationStatus(plugin_registered=not self.refusal, error=self.refusal)
             await stub.NotifyRegistrationStatus(status, timeout=LIMIT_S)
         if not self.refusal:
             self.known[info.name] = info
+
+    async def _ask_for_the_node(self, csi: grpc.aio.Channel) -> None:
+        """What becomes the CSINode object; without the service the plug-in is refused."""
+        try:
+            request = node_pb2.NodeGetInfoRequest()
+            self.nodes.append((await csi_pb2_grpc.NodeStub(csi).NodeGetInfo(request, timeout=LIMIT_S)).node_id)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
 
 
 @contextlib.asynccontextmanager

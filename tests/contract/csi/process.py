@@ -18,7 +18,10 @@ class Site:
     """The folders of one host."""
 
     root: Path
-    enabled: bool = True
+    enabled: bool | None = True
+    """What the settings say of registration; None says nothing."""
+    node: str = ""
+    """Name of the node; empty without that service."""
 
     @property
     def csi(self) -> Path:
@@ -38,7 +41,9 @@ class Site:
         path = self.root / "csi.toml"
         path.write_text(
             f'endpoint = "unix://{self.csi}"\ndrain_s = 1.0\n'
-            f'[registration]\nenabled = {str(self.enabled).lower()}\ndirectory = "{self.registry}"\n'
+            f'[registration]\ndirectory = "{self.registry}"\n'
+            + (f"enabled = {str(self.enabled).lower()}\n" if self.enabled is not None else "")
+            + (f'[node]\nname = "{self.node}"\nstate_dir = "{self.root / "state"}"\n' if self.node else "")
         )
         return path
 

@@ -51,6 +51,17 @@ async def test_kubelet_registers_the_plugin_and_only_then_it_is_ready(site: Site
     assert list(info.supported_versions) == ["1.0.0"]
 
 
+async def test_a_plugin_with_a_node_registers_by_itself_and_tells_kubelet_its_name(
+    tmp_path: Path, kubelet: FakeKubelet
+) -> None:
+    site = Site(tmp_path, enabled=None, node="host-1")
+    async with started(site):
+        await appears(site.registration)
+        await kubelet.scan()
+        assert await ready(site)
+    assert (list(kubelet.known), kubelet.nodes) == ([NAME], ["host-1"])
+
+
 async def test_sockets_are_for_root_alone_and_gone_after_the_end(site: Site) -> None:
     async with started(site) as running:
         await appears(site.registration)
