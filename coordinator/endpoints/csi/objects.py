@@ -208,7 +208,7 @@ class Objects:
         """Have objects go, and wait until they are gone; False when the time is over first."""
         left = list(objects)
         for meta in left:
-            if not meta.deleting:
+            if not meta.deleting and self._is(kind, meta):
                 await self._api.delete(kind, meta.name, self.namespace)
 
         def gone() -> bool | None:
