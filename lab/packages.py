@@ -11,6 +11,7 @@ from lab import apt, qemu, sanity
 
 NEEDED: dict[str, str] = {
     "busybox-static": "user space of the tiny image",
+    "containerd": "runs the containers whose CPUs and sizes a host daemon changes",
     "cpio": "packs the tiny image's initramfs",
     "curl": "the demo and people look at the API with it",
     "dosfstools": "makes the image's EFI system partition",
@@ -28,6 +29,7 @@ NEEDED: dict[str, str] = {
     "qemu-system-common": "the same; also has qemu-storage-daemon",
     "qemu-system-x86": "the same; the bare-metal host of the lab",
     "qemu-utils": "qemu-img: looks at volumes in tests",
+    "runc": "the same, by hand: a container is one call",
     "seabios": "firmware of the bare-metal host",
     "syslinux": "boot loader of the tiny image for SeaBIOS",
     "syslinux-common": "its master boot record",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpu_daemon.engine.core import Core, Slots
-from dpu_daemon.service.network_wire import from_event
+from dpu_daemon.service.event_wire import from_event
 from proto.dpu.v1 import host_pb2, host_pb2_grpc
 
 CPU_SAMPLE_S = 0.2

@@ -1,7 +1,6 @@
 """Ports, probes and events: wire to model, checked, and back."""
 
 from dpu_daemon.engine.port_reader import PortView
-from dpu_daemon.model.event import Event
 from dpu_daemon.model.port import PortSpec, PortState, ProbeResult
 from dpu_daemon.service.validation import (
     check_id,
@@ -12,7 +11,7 @@ from dpu_daemon.service.validation import (
     check_optional_id,
     check_vlan,
 )
-from proto.dpu.v1 import host_pb2, lifecycle_pb2, network_pb2
+from proto.dpu.v1 import lifecycle_pb2, network_pb2
 
 _STATES_OUT = {
     PortState.CONVERGING: network_pb2.PORT_STATE_CONVERGING,
@@ -77,17 +76,4 @@ def from_probe(result: ProbeResult, address: str) -> lifecycle_pb2.ProbeReport:
         answered=result.answered,
         round_trip_us=result.round_trip_us,
         message=message,
-    )
-
-
-def from_event(event: Event) -> host_pb2.Event:
-    """An event for the wire."""
-    return host_pb2.Event(
-        sequence=event.sequence,
-        unix_ms=event.unix_ms,
-        kind=event.kind.value,
-        id=event.subject,
-        reason=event.reason,
-        message=event.message,
-        warning=event.warning,
     )

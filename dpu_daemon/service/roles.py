@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
-from dpu_daemon.service.opi.admission import opi_methods
 from proto.errors import DpuError
 from proto.reasons import Reason
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 class Role(Enum):
@@ -28,7 +29,6 @@ _READ = frozenset({Role.COORDINATOR, Role.ADMIN})
 _ANYBODY_KNOWN = frozenset(Role)
 
 ROLES: Mapping[str, frozenset[Role]] = {
-    **{method: (_CONTROL if changes else _READ) | {Role.OPI} for method, changes in opi_methods()},
     "/dpu.v1.StorageService/Attach": _CONTROL,
     "/dpu.v1.StorageService/Detach": _CONTROL,
     "/dpu.v1.StorageService/GetAttachment": _READ,
@@ -77,6 +77,18 @@ ROLES: Mapping[str, frozenset[Role]] = {
 }
 
 
+OPI = "/opi_api."
+"""How paths of the OPI API begin."""
+
+
+@cache
+def opi_roles() -> Mapping[str, frozenset[Role]]:
+    """The same for the OPI API, which only a DPU serves: the others never load its messages."""
+    from dpu_daemon.service.opi.admission import opi_methods  # noqa: PLC0415
+
+    return {method: (_CONTROL if changes else _READ) | {Role.OPI} for method, changes in opi_methods()}
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who calls: the certificate's common name and role; `role` is None on a socket that needs no certificate."""
@@ -95,6 +107,10 @@ def peer_of(auth_context: Mapping[str, object]) -> Peer:
     Raises:
         DpuError: UNAUTHENTICATED when there is no certificate, or its organization is no role.
     """
+    # A daemon on a Unix socket sees no certificate; reading them costs 9 MB.
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
     chain = auth_context.get("x509_pem_cert")
     pem = chain[0] if isinstance(chain, list | tuple) and chain else None
     if not isinstance(pem, bytes):
@@ -108,7 +124,7 @@ def peer_of(auth_context: Mapping[str, object]) -> Peer:
         raise _nobody(f"certificate {name!r} has organization {organization!r}, which is no role") from error
 
 
-def _attribute(subject: x509.Name, oid: x509.ObjectIdentifier) -> str:
+def _attribute(subject: "x509.Name", oid: "x509.ObjectIdentifier") -> str:
     values = subject.get_attributes_for_oid(oid)
     return str(values[0].value) if values else ""
 
@@ -125,8 +141,10 @@ def admit(peer: Peer, method: str) -> None:
     Raises:
         DpuError: FORBIDDEN naming the roles that may; a method that is in no table is nobody's.
     """
-    allowed = ROLES.get(method, frozenset())
-    if peer.role is None or peer.role in allowed:
+    if peer.role is None:
+        return
+    allowed = (opi_roles() if method.startswith(OPI) else ROLES).get(method, frozenset())
+    if peer.role in allowed:
         return
     needed = " or ".join(sorted(role.value for role in allowed)) or "a method of this daemon"
     message = f"{peer.name} has role {peer.role.value}; {method} needs {needed}"

@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from dpu_daemon.daemon import Certificates
 from dpu_daemon.sections import TlsSection
-from dpu_daemon.service.roles import LOCAL, ROLES, Peer, Role, admit, peer_of
+from dpu_daemon.service.roles import LOCAL, ROLES, Peer, Role, admit, opi_roles, peer_of
 from lab.ca import Authority, Identity, KeyPair
 from lab.ca import Role as CertificateRole
 from proto.dpu.v1 import cpu_pb2, host_pb2, lifecycle_pb2, network_pb2, storage_pb2, target_pb2
@@ -177,7 +177,7 @@ def test_every_method_of_every_service_has_its_roles() -> None:
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.COORDINATOR])
 def test_only_the_coordinator_changes_anything(role: Role) -> None:
     reading = ("/Get", "/List", "/Stats", "/Watch", "/Check", "/ServerReflectionInfo")
-    for method in ROLES:
+    for method in (*ROLES, *opi_roles()):
         if role is Role.OPI and method.startswith("/opi_api.storage.v1."):
             admit(Peer("x", role), method)
         elif not any(word in method for word in reading):
