@@ -40,11 +40,17 @@ class Column(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A node of a cluster; `labels` are those of its Kubernetes node."""
+    """A node of a cluster.
+
+    Attributes:
+        labels: of its object and of its Kubernetes node.
+        closed: why nothing new may come; empty when it may.
+    """
 
     cluster: str
     node: NodeCpus
     labels: Mapping[str, str] = field(default_factory=dict)
+    closed: str = ""
 
     @property
     def key(self) -> str:
@@ -63,6 +69,7 @@ class Fleet:
         self._order: Numbers | None = None
         self._columns: Numbers = np.zeros((len(Column), _FIRST_ROWS), dtype=np.int64)
         self._alive: Rows = np.zeros(_FIRST_ROWS, dtype=np.bool_)
+        self._open: Rows = np.zeros(_FIRST_ROWS, dtype=np.bool_)
         self._by_label: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._by_cluster: defaultdict[str, set[int]] = defaultdict(set)
         self._by_application: defaultdict[str, dict[int, int]] = defaultdict(dict)
@@ -74,6 +81,10 @@ class Fleet:
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self._places.values())
+
+    def knows(self, key: str) -> bool:
+        """Whether there is a place of that key."""
+        return key in self._places
 
     def get(self, key: str) -> Place:
         """The place of that key.
@@ -99,6 +110,7 @@ class Fleet:
         self._places[place.key] = place
         self._columns[:, row] = _summary(place.node)
         self._alive[row] = True
+        self._open[row] = not place.closed
         self._by_cluster[place.cluster].add(row)
         for label in place.labels.items():
             self._by_label[label].add(row)
@@ -113,7 +125,7 @@ class Fleet:
         self._keys[row] = ""
         self._unused.append(row)
         self._order = None
-        self._alive[row] = False
+        self._alive[row] = self._open[row] = False
         self._by_cluster[place.cluster].discard(row)
         self._forget_labels(place, row)
         self._count_applications(place, None, row)
@@ -121,6 +133,10 @@ class Fleet:
     def alive(self) -> Rows:
         """Rows that hold a place: a copy to cut down."""
         return self._alive[: len(self._keys)].copy()
+
+    def open(self) -> Rows:
+        """Rows whose place takes new instances; not to be changed."""
+        return self._open[: len(self._keys)]
 
     def column(self, column: Column) -> Numbers:
         """One number of every row; not to be changed."""
@@ -172,6 +188,7 @@ class Fleet:
         if row == self._columns.shape[1]:
             self._columns = np.concatenate([self._columns, np.zeros_like(self._columns)], axis=1)
             self._alive = np.concatenate([self._alive, np.zeros_like(self._alive)])
+            self._open = np.concatenate([self._open, np.zeros_like(self._open)])
         return row
 
     def _forget_labels(self, place: Place, row: int) -> None:

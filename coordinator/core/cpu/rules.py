@@ -47,6 +47,22 @@ class PerApplication:
         return "; ".join(each.sentence for each in found if each.rule is Refused.PER_APPLICATION)
 
 
+class Open:
+    """Nodes that take new instances."""
+
+    name = "Open"
+
+    def keep(self, fleet: Fleet, wanted: Wanted) -> Rows:
+        """Rows that are not closed."""
+        del wanted
+        return fleet.open()
+
+    def why_not(self, place: Place, wanted: Wanted) -> str:
+        """Why it is closed."""
+        del wanted
+        return place.closed
+
+
 class Clusters:
     """Only the clusters asked for."""
 
@@ -133,7 +149,7 @@ def _free_share(fleet: Fleet) -> Scores:
     return share
 
 
-FILTERS: tuple[Filter, ...] = (Clusters(), Selector(), Capacity(), PerApplication())
+FILTERS: tuple[Filter, ...] = (Open(), Clusters(), Selector(), Capacity(), PerApplication())
 RANKERS: tuple[Ranker, ...] = (Pack(), Spread(), OwnMode())
 
 DEFAULT_PIPELINE = Pipeline("default", FILTERS, ((Pack(), 1.0),))
