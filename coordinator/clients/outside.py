@@ -17,6 +17,7 @@ from coordinator.clients.backends.rbd import RbdBackend
 from coordinator.clients.backends.settings import Csi, File, Lvol, NvmeOf, Rbd, Storage
 from coordinator.clients.channel import ClientTls, open_channel
 from coordinator.clients.dpu import GrpcDpu
+from coordinator.clients.host_cpus import GrpcHostCpus
 from coordinator.clients.ipmi import IpmiBmc
 from coordinator.clients.model import BmcEndpoint
 from coordinator.clients.protocols import Backend
@@ -53,6 +54,10 @@ class RealOutside:
             known = (where, GrpcDpu(name, self._channel(where)))
             self._dpus[name] = known
         return known[1]
+
+    def host_cpus(self, name: str, address: str, server_name: str) -> GrpcHostCpus:
+        """The daemon in mode host of a node."""
+        return GrpcHostCpus(name, self._channel((address, server_name)))
 
     def backend(self, name: str) -> Backend:
         if name not in self._settings:
