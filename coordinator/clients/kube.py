@@ -160,7 +160,21 @@ class KubeApi:
         try:
             await self._client.create(secret)
         except (httpx.HTTPError, ApiError) as error:
-            raise translate(error, f"Secret {namespace}/{name}") from error
+            told = translate(error, f"Secret {namespace}/{name}")
+            if not isinstance(told, DpuError) or told.reason is not Reason.NOT_FOUND:
+                raise told from error
+            await self._create_namespace(namespace)
+            await self.create_secret(namespace, name, data)
+
+    async def _create_namespace(self, name: str) -> None:
+        """Have a namespace of our own; an API server that is not a cluster's has none until somebody makes it."""
+        space: Any = core_v1.Namespace.from_dict({"metadata": {"name": name}})
+        try:
+            await self._client.create(space)
+        except (httpx.HTTPError, ApiError) as error:
+            told = translate(error, f"Namespace {name}")
+            if not isinstance(told, DpuError) or told.reason is not Reason.ALREADY_EXISTS:
+                raise told from error
 
     async def delete_secret(self, namespace: str, name: str) -> None:
         try:
