@@ -165,9 +165,7 @@ async def _cost(stage: SpdkStage, directory: str) -> None:
         before = _cpu_s(daemon.pid)
         await asyncio.sleep(30)
         idle = (_cpu_s(daemon.pid) - before) / 30
-        SAY.print(
-            f"a daemon with {REPLAYED} disks: {_rss_mib(daemon.pid):.0f} MiB resident, {idle * 100:.1f} % of a core idle"
-        )
+        SAY.print(f"a daemon with {REPLAYED} disks: {_rss_mib(daemon.pid):.0f} MiB, idle {idle * 100:.1f} % of a core")
         assert len(stage.spdk.nvmf.subsystems) == REPLAYED
     finally:
         daemon.terminate()

@@ -13,6 +13,9 @@ MOST_CONNECTIONS = 64
 LONGEST_REQUEST = {True: 256 * 1024, False: 32 * 1024}
 MOST_VALUES = {True: 8192, False: 1024}
 
+ACCEPTED_S = 0.02
+"""From an accepted connection to its first line of code here."""
+
 Handler = Callable[[str, Any], Awaitable[Any]]
 
 
@@ -57,8 +60,7 @@ class Wire:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
-        for _ in range(3):
-            await asyncio.sleep(0)  # connections that were just accepted end, too
+        await asyncio.sleep(ACCEPTED_S)  # connections that were just accepted end, too
         if not killed:
             self._path.unlink(missing_ok=True)
 
