@@ -18,7 +18,7 @@ from coordinator.endpoints.delegated import Delegated
 from coordinator.endpoints.health import Checks, metrics, readiness
 from coordinator.endpoints.replies import refused
 from coordinator.endpoints.service import BmApi
-from coordinator.endpoints.subresources import GROUP, RESOURCE, VERSION, Action, parse
+from coordinator.endpoints.subresources import GROUP, VERSION, Action, parse
 from proto.errors import DpuError
 
 
@@ -38,8 +38,8 @@ def bm_api_group(bm_api: BmApi) -> RouteGroup:
 
     resources = tuple(
         ExtraResource(
-            name=f"{RESOURCE}/{action.value}",
-            kind=discovery.KIND,
+            name=action.path,
+            kind=discovery.KINDS[action.resource],
             namespaced=True,
             verbs=tuple(discovery.verbs(action)),
             handler=act,

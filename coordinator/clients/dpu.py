@@ -10,6 +10,7 @@ from coordinator.clients.model import (
     DaemonInfo,
     DaemonUsage,
     Disk,
+    DiskCounters,
     DiskSpec,
     EventSubject,
     Port,
@@ -67,6 +68,11 @@ class GrpcDpu:
     async def set_qos(self, attachment_id: str, qos: Qos) -> Disk:
         request = storage_pb2.SetQosRequest(attachment_id=attachment_id, qos=qos_to(qos))
         return disk_from(await call(self._who, self._storage.SetQos(request, timeout=ACT_S)))
+
+    async def stats(self, attachment_id: str) -> DiskCounters:
+        request = storage_pb2.GetStatsRequest(attachment_id=attachment_id)
+        found = await call(self._who, self._storage.GetStats(request, timeout=LOOK_S))
+        return DiskCounters(**{name: getattr(found, name) for name in DiskCounters.__struct_fields__})
 
     async def put_credentials(self, secrets: StorageSecrets) -> None:
         await call(self._who, self._storage.PutCredentials(secrets_to(secrets), timeout=ACT_S))

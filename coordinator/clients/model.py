@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from coordinator.clients.storage import TargetAddress
 from coordinator.core.objects.storage import DiskProtocol, Qos
 
@@ -189,3 +191,18 @@ class BmcIdentity:
 
     vendor: str = ""
     system_uuid: str = ""
+
+
+class DiskCounters(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a disk has moved since it was connected; latencies are sums over all operations."""
+
+    read_ops: int = 0
+    read_bytes: int = 0
+    write_ops: int = 0
+    write_bytes: int = 0
+    flush_ops: int = 0
+    unmap_ops: int = 0
+    unmap_bytes: int = 0
+    failed_ops: int = 0
+    read_latency_us: int = 0
+    write_latency_us: int = 0

@@ -11,6 +11,7 @@ from coordinator.clients.model import (
     DaemonInfo,
     DaemonUsage,
     Disk,
+    DiskCounters,
     DiskSpec,
     Port,
     PortSpec,
@@ -112,6 +113,10 @@ class Dpu(Protocol):
     async def resize(self, attachment_id: str, size_bytes: int) -> Disk: ...
 
     async def set_qos(self, attachment_id: str, qos: Qos) -> Disk: ...
+
+    async def stats(self, attachment_id: str) -> DiskCounters:
+        """What a disk has moved; UNSUPPORTED where the DPU's block layer does not count."""
+        ...
 
     async def put_credentials(self, secrets: StorageSecrets) -> None: ...
 

@@ -62,9 +62,9 @@ class ConsoleProxy:
             DpuError: the request is no console request, or the BMC cannot be reached.
         """
         query = _query(request)
-        machine = await self._objects.machine(call.namespace, call.machine)
+        machine = await self._objects.machine(call.namespace, call.name)
         bmc = await console_of(self._objects, machine)
-        bound = log.bind(machine=call.machine, namespace=call.namespace, host=bmc.host, user=caller.name, **query)
+        bound = log.bind(machine=call.name, namespace=call.namespace, host=bmc.host, user=caller.name, **query)
         async with aiohttp.ClientSession() as session, await _dial(session, bmc, query) as upstream:
             client = web.WebSocketResponse(
                 protocols=(PROTOCOL,), heartbeat=HEARTBEAT_S, max_msg_size=FRAME_LIMIT_BYTES, compress=False

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from coordinator.endpoints.callers import Caller
 from coordinator.endpoints.objects import Object, Reviews
-from coordinator.endpoints.subresources import GROUP, RESOURCE, VERSION, Call
+from coordinator.endpoints.subresources import GROUP, VERSION, Call
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -124,10 +124,10 @@ def _question(caller: Caller, call: Call) -> Object:
         "resourceAttributes": {
             "group": GROUP,
             "version": VERSION,
-            "resource": RESOURCE,
+            "resource": call.action.resource,
             "subresource": call.action.value,
             "verb": call.verb,
             "namespace": call.namespace,
-            "name": call.machine,
+            "name": call.name,
         },
     }

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from coordinator.endpoints.subresources import GROUP, METHODS, RESOURCE, VERB_OF_METHOD, VERSION, Action
+from coordinator.endpoints.subresources import ATTACHMENTS, GROUP, METHODS, RESOURCE, VERB_OF_METHOD, VERSION, Action
 
-KIND = "BareMetalMachine"
+KINDS = {RESOURCE: "BareMetalMachine", ATTACHMENTS: "VolumeAttachment"}
 MACHINE_GROUP = "dpupool.io"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 GROUP_VERSION = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
@@ -23,12 +23,12 @@ def resource_list() -> dict[str, Any]:
         "groupVersion": f"{GROUP}/{VERSION}",
         "resources": [
             {
-                "name": f"{RESOURCE}/{action.value}",
+                "name": action.path,
                 "singularName": "",
                 "namespaced": True,
                 "group": MACHINE_GROUP,
                 "version": VERSION,
-                "kind": KIND,
+                "kind": KINDS[action.resource],
                 "verbs": verbs(action),
             }
             for action in Action
@@ -55,20 +55,26 @@ def group_list() -> dict[str, Any]:
 
 def aggregated_group() -> dict[str, Any]:
     """The group's entry in an ``APIGroupDiscoveryList``."""
-    response_kind = {"group": MACHINE_GROUP, "version": VERSION, "kind": KIND}
+    resources = [_aggregated_resource(resource, kind) for resource, kind in KINDS.items()]
+    version = {"version": VERSION, "freshness": "Current", "resources": resources}
+    return {"metadata": {"name": GROUP, "creationTimestamp": None}, "versions": [version]}
+
+
+def _aggregated_resource(resource: str, kind: str) -> dict[str, Any]:
+    response_kind = {"group": MACHINE_GROUP, "version": VERSION, "kind": kind}
     subresources = [
-        {"subresource": action.value, "responseKind": response_kind, "verbs": verbs(action)} for action in Action
+        {"subresource": action.value, "responseKind": response_kind, "verbs": verbs(action)}
+        for action in Action
+        if action.resource == resource
     ]
-    resource = {
-        "resource": RESOURCE,
+    return {
+        "resource": resource,
         "responseKind": response_kind,
         "scope": "Namespaced",
         "singularResource": "",
         "verbs": [],
         "subresources": subresources,
     }
-    version = {"version": VERSION, "freshness": "Current", "resources": [resource]}
-    return {"metadata": {"name": GROUP, "creationTimestamp": None}, "versions": [version]}
 
 
 def aggregated_list() -> dict[str, Any]:
@@ -89,11 +95,11 @@ def openapi_index() -> dict[str, Any]:
 
 def openapi_document() -> dict[str, Any]:
     """OpenAPI v3 of the group: one path for each action."""
-    root = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{RESOURCE}/{{name}}"
+    root = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}"
     return {
         "openapi": "3.0.0",
         "info": {"title": "dpupool bm-api", "version": VERSION},
-        "paths": {f"{root}/{action.value}": _operations(action) for action in Action},
+        "paths": {f"{root}/{action.resource}/{{name}}/{action.value}": _operations(action) for action in Action},
         "components": {"schemas": {}},
     }
 
@@ -102,7 +108,7 @@ def _operations(action: Action) -> dict[str, Any]:
     return {
         method.lower(): {
             "tags": [f"{GROUP}_{VERSION}"],
-            "operationId": f"{verb}{KIND}{action.value.capitalize()}",
+            "operationId": f"{verb}{KINDS[action.resource]}{action.value.capitalize()}",
             "responses": {"200": {"description": "OK"}},
         }
         for method in METHODS[action]

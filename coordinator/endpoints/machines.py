@@ -50,7 +50,7 @@ class MachineActions:
             action=call.action.value,
             verb=call.verb,
             namespace=call.namespace,
-            machine=call.machine,
+            machine=call.name,
             item=call.item or body.get("name", ""),
             user=caller.name,
         )
@@ -77,10 +77,10 @@ class MachineActions:
         )
         async for attempt in retrying:
             with attempt:
-                machine = await self._objects.machine(call.namespace, call.machine)
+                machine = await self._objects.machine(call.namespace, call.name)
                 patch = decide(machine)
                 if not patch:
                     return machine
                 version = {"metadata": {"resourceVersion": machine["metadata"]["resourceVersion"]}}
-                return await self._objects.patch_machine(call.namespace, call.machine, patch | version)
+                return await self._objects.patch_machine(call.namespace, call.name, patch | version)
         raise AssertionError("tenacity either returns or raises")

@@ -22,6 +22,12 @@ class Objects(Protocol):
     async def host(self, name: str) -> Object:
         """A BareMetalHost; NOT_FOUND when there is none."""
 
+    async def attachment(self, namespace: str, name: str) -> Object:
+        """A VolumeAttachment; NOT_FOUND when there is none."""
+
+    async def dpu(self, name: str) -> Object:
+        """A Dpu; NOT_FOUND when there is none."""
+
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret; NOT_FOUND when there is none."""
 
@@ -60,6 +66,14 @@ class ApiObjects:
     async def host(self, name: str) -> Object:
         """A BareMetalHost; NOT_FOUND when there is none."""
         return await self._api.get(Kind.HOST, name)
+
+    async def attachment(self, namespace: str, name: str) -> Object:
+        """A VolumeAttachment; NOT_FOUND when there is none."""
+        return await self._api.get(Kind.ATTACHMENT, name, namespace)
+
+    async def dpu(self, name: str) -> Object:
+        """A Dpu; NOT_FOUND when there is none."""
+        return await self._api.get(Kind.DPU, name)
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret; NOT_FOUND when there is none."""

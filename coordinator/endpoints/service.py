@@ -7,6 +7,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from coordinator.endpoints.attachments import AttachmentActions, Dpus
 from coordinator.endpoints.callers import Caller
 from coordinator.endpoints.console import ConsoleProxy
 from coordinator.endpoints.machines import MachineActions
@@ -23,13 +24,15 @@ log = structlog.get_logger()
 
 
 class BmApi:
-    """The subresources of machines, for callers who are known and allowed.
+    """The subresources of machines and attachments, for callers who are known and allowed.
 
     Args:
         objects: the API, as the coordinator itself.
+        dpus: asked for what a disk has moved.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, dpus: Dpus) -> None:
+        self._attachments = AttachmentActions(objects, dpus)
         self._machines = MachineActions(objects)
         self._consoles = ConsoleProxy(objects)
 
@@ -43,6 +46,8 @@ class BmApi:
         try:
             if call.action is Action.CONSOLE:
                 reply: web.StreamResponse = await self._consoles.serve(request, call, caller)
+            elif call.action is Action.STATS:
+                reply = as_json(await self._attachments.stats(call))
             else:
                 body = await _body(request)
                 reply = as_json(await self._machines.perform(call, body, caller))
@@ -51,7 +56,7 @@ class BmApi:
             log.info(
                 "call refused",
                 action=call.action.value,
-                machine=call.machine,
+                name=call.name,
                 namespace=call.namespace,
                 user=caller.name,
                 reason=error.reason.value,

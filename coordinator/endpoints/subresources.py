@@ -9,10 +9,11 @@ from proto.reasons import Reason
 GROUP = "subresources.dpupool.io"
 VERSION = "v1alpha1"
 RESOURCE = "baremetalmachines"
+ATTACHMENTS = "volumeattachments"
 
 
 class Action(Enum):
-    """A subresource of a machine."""
+    """A subresource: of a machine, or of an attachment."""
 
     CONSOLE = "console"
     START = "start"
@@ -20,6 +21,17 @@ class Action(Enum):
     RESTART = "restart"
     DISKS = "disks"
     NICS = "nics"
+    STATS = "stats"
+
+    @property
+    def resource(self) -> str:
+        """Plural of what it is a subresource of."""
+        return ATTACHMENTS if self is Action.STATS else RESOURCE
+
+    @property
+    def path(self) -> str:
+        """Resource and subresource, as authorization rules name them."""
+        return f"{self.resource}/{self.value}"
 
 
 VERB_OF_METHOD = {"GET": "get", "PUT": "update", "POST": "create", "DELETE": "delete"}
@@ -30,6 +42,7 @@ METHODS: dict[Action, tuple[str, ...]] = {
     Action.RESTART: ("PUT", "POST"),
     Action.DISKS: ("POST", "DELETE"),
     Action.NICS: ("POST", "DELETE"),
+    Action.STATS: ("GET",),
 }
 NAMED_ON_DELETE = (Action.DISKS, Action.NICS)
 
@@ -40,15 +53,15 @@ class Call:
 
     Attributes:
         method: HTTP method.
-        namespace: namespace of the machine.
-        machine: name of the machine.
+        namespace: namespace of the machine or attachment.
+        name: its name.
         action: what to do.
         item: disk or NIC to remove; empty for other actions.
     """
 
     method: str
     namespace: str
-    machine: str
+    name: str
     action: Action
     item: str = ""
 
@@ -60,7 +73,7 @@ class Call:
     @property
     def resource(self) -> str:
         """Resource and subresource, as authorization rules name them."""
-        return f"{RESOURCE}/{self.action.value}"
+        return self.action.path
 
 
 def parse(method: str, path: str) -> Call:
@@ -75,12 +88,10 @@ def parse(method: str, path: str) -> Call:
     """
     parts = [part for part in path.split("/") if part]
     match parts:
-        case ["apis", group, version, "namespaces", namespace, resource, machine, word, *rest] if (
-            group,
-            version,
-            resource,
-        ) == (GROUP, VERSION, RESOURCE) and len(rest) <= 1:
-            action = _action(word)
+        case ["apis", group, version, "namespaces", namespace, resource, name, word, *rest] if (
+            (group, version) == (GROUP, VERSION) and resource in {RESOURCE, ATTACHMENTS} and len(rest) <= 1
+        ):
+            action = _action(resource, word)
         case _:
             raise _no_such_path(path)
     if method not in METHODS[action]:
@@ -90,15 +101,16 @@ def parse(method: str, path: str) -> Call:
     removes = method == "DELETE" and action in NAMED_ON_DELETE
     if removes != bool(rest):
         raise _no_such_path(path)
-    return Call(method, namespace, machine, action, rest[0] if rest else "")
+    return Call(method, namespace, name, action, rest[0] if rest else "")
 
 
-def _action(word: str) -> Action:
-    try:
-        return Action(word)
-    except ValueError:
-        known = ", ".join(action.value for action in Action)
-        raise DpuError(Reason.NOT_FOUND, f"machines have no {word!r}", remedy=f"use one of: {known}") from None
+def _action(resource: str, word: str) -> Action:
+    known = [action for action in Action if action.resource == resource]
+    found = next((action for action in known if action.value == word), None)
+    if found is None:
+        names = ", ".join(action.value for action in known)
+        raise DpuError(Reason.NOT_FOUND, f"{resource} have no {word!r}", remedy=f"use one of: {names}")
+    return found
 
 
 def _no_such_path(path: str) -> DpuError:

@@ -9,6 +9,7 @@ from coordinator.clients.model import (
     DaemonInfo,
     DaemonUsage,
     Disk,
+    DiskCounters,
     DiskSpec,
     LinkState,
     Port,
@@ -115,6 +116,11 @@ class FakeDpu:
             replace(disk, size_bytes=size_bytes),
         )
         return self.disks[attachment_id][1]
+
+    async def stats(self, attachment_id: str) -> DiskCounters:
+        await self._reach()
+        self._disk(attachment_id)
+        return DiskCounters(read_ops=3, read_bytes=4096)
 
     async def set_qos(self, attachment_id: str, qos: Qos) -> Disk:
         await self._reach()

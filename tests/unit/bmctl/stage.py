@@ -18,6 +18,7 @@ from coordinator.endpoints.objects import ApiObjects, Object
 from coordinator.endpoints.service import BmApi
 from coordinator.extensions import bm_api_group
 from tests.fakes.api import COORDINATOR_TOKEN, RunningApi, running_api
+from tests.unit.coordinator.endpoints.fakes import FakeDpus
 
 MACHINES = "/apis/dpupool.io/v1alpha1/namespaces/default/baremetalmachines"
 
@@ -37,6 +38,12 @@ class LateObjects:
 
     async def host(self, name: str) -> Object:
         return await self._objects().host(name)
+
+    async def attachment(self, namespace: str, name: str) -> Object:
+        return await self._objects().attachment(namespace, name)
+
+    async def dpu(self, name: str) -> Object:
+        return await self._objects().dpu(name)
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         return await self._objects().secret(namespace, name)
@@ -113,7 +120,7 @@ class Stage:
 def a_stage(folder: Path) -> Iterator[Stage]:
     """The server, until the block ends."""
     objects = LateObjects()
-    with _quiet(), running_api(folder, extra=[bm_api_group(BmApi(objects))]) as api:
+    with _quiet(), running_api(folder, extra=[bm_api_group(BmApi(objects, FakeDpus()))]) as api:
         objects.kubeconfig = api.write_kubeconfig(folder / "coordinator.yaml", {"token": COORDINATOR_TOKEN})
         try:
             yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(folder), "NO_COLOR": "1"})

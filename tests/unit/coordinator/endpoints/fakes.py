@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
+from coordinator.clients.model import DiskCounters
 from coordinator.endpoints.objects import Object
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -38,6 +39,7 @@ class FakeObjects:
         self.stored = machine or a_machine()
         self.bmc: Object = {"address": address, "credentialsSecretRef": {"namespace": "infra", "name": "bmc"}}
         self.secrets: dict[str, dict[str, bytes]] = {"bmc": {"username": b"root", "password": b"calvin\n"}}
+        self.attachments: dict[str, Object] = {}
         self.rivals = 0
         self.patches: list[Object] = []
 
@@ -61,6 +63,14 @@ class FakeObjects:
     async def host(self, name: str) -> Object:
         assert name == "host-1"
         return {"metadata": {"name": name}, "spec": {"bmc": self.bmc}}
+
+    async def attachment(self, namespace: str, name: str) -> Object:
+        if name not in self.attachments:
+            raise DpuError(Reason.NOT_FOUND, f"there is no attachment {namespace}/{name}")
+        return self.attachments[name]
+
+    async def dpu(self, name: str) -> Object:
+        return {"metadata": {"name": name, "uid": "d", "resourceVersion": "1"}, "spec": {"address": "10.0.0.1:5000"}}
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         assert namespace == "infra"
@@ -123,3 +133,22 @@ async def a_bmc() -> AsyncIterator[FakeBmc]:
     async with serving(app) as server:
         bmc.url = f"redfish+http://127.0.0.1:{server.port}/redfish/v1/Systems/1"
         yield bmc
+
+
+class FakeDpus:
+    """DPUs that counted one read of 4 KiB."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.error: DpuError | None = None
+
+    def dpu(self, name: str, address: str, server_name: str) -> "FakeDpus":
+        del server_name
+        self.asked.append((name, address))
+        return self
+
+    async def stats(self, attachment_id: str) -> DiskCounters:
+        assert attachment_id
+        if self.error is not None:
+            raise self.error
+        return DiskCounters(read_ops=1, read_bytes=4096)

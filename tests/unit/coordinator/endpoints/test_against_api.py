@@ -28,7 +28,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.api import COORDINATOR_TOKEN, VIEWER_TOKEN, RunningApi, running_api
 from tests.unit.coordinator.endpoints.certificates import Authority
-from tests.unit.coordinator.endpoints.fakes import FakeObjects
+from tests.unit.coordinator.endpoints.fakes import FakeDpus, FakeObjects
 
 STOP = Call("PUT", "default", "bm-01", Action.STOP)
 OPERATORS = Binding((Rule(("update",), (GROUP,), ("baremetalmachines/stop",)),), groups=("ops",))
@@ -91,7 +91,7 @@ async def test_behind_an_aggregator_the_rules_of_the_api_server_decide(tmp_path:
             url = f"https://127.0.0.1:{listener.getsockname()[1]}"
             path = f"/apis/{GROUP}/v1alpha1/namespaces/default/baremetalmachines/bm-01/stop"
             async with (
-                aggregated_server(cluster, BmApi(objects), Checks(), listener, pair, pair),
+                aggregated_server(cluster, BmApi(objects, FakeDpus()), Checks(), listener, pair, pair),
                 aiohttp.ClientSession(url) as session,
             ):
                 for groups, expected in (("others", 403), ("ops", 200)):

@@ -13,7 +13,7 @@ from coordinator.endpoints.health import Checks
 from coordinator.endpoints.service import BmApi
 from coordinator.endpoints.subresources import GROUP, Action
 from tests.unit.coordinator.endpoints.certificates import Authority
-from tests.unit.coordinator.endpoints.fakes import FakeObjects
+from tests.unit.coordinator.endpoints.fakes import FakeDpus, FakeObjects
 from tests.unit.coordinator.endpoints.test_delegated import FakeReviews
 
 ROOT = f"/apis/{GROUP}/v1alpha1"
@@ -64,7 +64,7 @@ async def behind(folder: Path) -> AsyncIterator[Behind]:
     objects, config_maps, checks = FakeObjects(), FakeConfigMaps(), Checks()
     gate = Gate(config_maps, Delegated(FakeReviews()), tls)
     await gate.refresh()
-    server = TestServer(application(BmApi(objects), gate, checks), scheme="https")
+    server = TestServer(application(BmApi(objects, FakeDpus()), gate, checks), scheme="https")
     await server.start_server(ssl=tls)
     try:
         found = Behind(server, folder)
@@ -106,7 +106,7 @@ async def test_discovery_is_open_and_tells_every_action(tmp_path: Path) -> None:
             status, body = await api.ask("GET", path)
             assert status == 200
         status, body = await api.ask("GET", ROOT)
-        assert all(f'"baremetalmachines/{action.value}"' in body for action in Action)
+        assert all(f'"{action.path}"' in body for action in Action)
         status, body = await api.ask("GET", "/apis", {"Accept": AGGREGATED})
         assert '"APIGroupDiscoveryList"' in body
 

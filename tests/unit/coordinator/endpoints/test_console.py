@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from coordinator.endpoints.callers import Caller
 from coordinator.endpoints.service import BmApi
 from coordinator.endpoints.subresources import GROUP, parse
-from tests.unit.coordinator.endpoints.fakes import PROTOCOL, FakeObjects, a_bmc, a_machine, serving
+from tests.unit.coordinator.endpoints.fakes import PROTOCOL, FakeDpus, FakeObjects, a_bmc, a_machine, serving
 
 PATH = f"/apis/{GROUP}/v1alpha1/namespaces/default/baremetalmachines/bm-01/console"
 
@@ -37,7 +37,7 @@ class Door:
 
 @asynccontextmanager
 async def a_door(objects: FakeObjects) -> AsyncIterator[Door]:
-    bm_api = BmApi(objects)
+    bm_api = BmApi(objects, FakeDpus())
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return await bm_api.handle(request, parse(request.method, request.path), Caller("ada"))

@@ -18,7 +18,7 @@ ROOT = f"/apis/{GROUP}/v1alpha1/namespaces/default/baremetalmachines/bm-01"
 )
 def test_a_path_names_a_machine_and_an_action(method: str, rest: str, action: Action, verb: str) -> None:
     call = parse(method, f"{ROOT}/{rest}")
-    assert (call.namespace, call.machine, call.action, call.verb) == ("default", "bm-01", action, verb)
+    assert (call.namespace, call.name, call.action, call.verb) == ("default", "bm-01", action, verb)
 
 
 def test_a_removal_names_the_disk() -> None:
