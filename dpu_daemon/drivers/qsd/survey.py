@@ -37,7 +37,8 @@ class Survey:
         self._files = files
         self._nodes = nodes
         self._exports = exports
-        self._merging = merging
+        above = {each.handle for layer in merging for each in chains.standing_on(layer, nodes)}
+        self._merging = above | {layer.handle for layer in merging}
         self._stats = files.layers()
         self._users = chains.users(nodes)
 
@@ -71,7 +72,7 @@ class Survey:
             size_bytes=self._size_bytes(layer),
             allocated_bytes=self._allocated_bytes(layer),
             users=self._users[str(self._files.path(layer.name))],
-            merging=layer in self._merging,
+            merging=layer.handle in self._merging,  # two merges of one chain exclude each other: the second waits
         )
 
     def _size_bytes(self, layer: Layer) -> int:
