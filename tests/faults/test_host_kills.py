@@ -1,0 +1,117 @@
+"""The host's daemon as a process on the kernel's own groups: SIGKILL before each write of one change."""
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import grpc
+import pytest
+
+from dpu_daemon.model.cgroup import Knob, QosClass
+from dpu_daemon.plan.cpusets import Binding, WantedCpus, plan_cpusets
+from proto.cpuset import parse
+from proto.dpu.v1 import cpu_pb2, cpu_pb2_grpc
+from tests.real.host_rig import MIB, PARENTS, Groups, HostDaemon, wait_for
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for control groups"),
+]
+DB = f"{PARENTS[QosClass.BURSTABLE]}/poddb/main"
+WEB = f"{PARENTS[QosClass.BURSTABLE]}/podweb/main"
+MOST_WRITES = 40
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="dp-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def groups() -> Iterator[Groups]:
+    made = Groups()
+    try:
+        for path in (DB, WEB):
+            made.make(path.rpartition("/")[0])
+            made.make(path)
+        yield made
+    finally:
+        made.remove("")
+
+
+def _bindings(generation: int, *, bound: bool) -> cpu_pb2.SetBindingsRequest:
+    """CPU 1 is the instance's own and 0 everybody else's; or both are everybody's."""
+    own, allowed, shared = ("1", "1", "0") if bound else ("", "0-1", "0-1")
+    bindings = [cpu_pb2.Binding(pod_uid="db", container_id="main", own=own, allowed=allowed)]
+    return cpu_pb2.SetBindingsRequest(generation=generation, shared=shared, bindings=bindings)
+
+
+def _change(stub: cpu_pb2_grpc.CpuServiceStub, *, even: bool, number: int) -> None:
+    """Bind or free the instance, and resize the pod beside it, as one change."""
+    size = cpu_pb2.ContainerSize(
+        container_id="main",
+        cpu_request_milli=200 if even else 100,
+        cpu_limit_milli=700 if even else 500,
+        memory_request_bytes=MIB,
+        memory_limit_bytes=(128 if even else 64) * MIB,
+    )
+    pod = cpu_pb2.PodSize(pod_uid="web", containers=[size])
+    request = cpu_pb2.ResizePodsRequest(request_id=f"r-{number}", pods=[pod], bindings=_bindings(number, bound=even))
+    stub.ResizePods(request, timeout=30)
+
+
+def _is_as_the_ledger_says(stub: cpu_pb2_grpc.CpuServiceStub, groups: Groups) -> bool:
+    told = stub.GetCpus(cpu_pb2.GetCpusRequest(), timeout=10)
+    bound = told.bindings[0].binding
+    wanted = WantedCpus(
+        shared=parse(told.shared), bindings={DB: Binding(own=parse(bound.own), allowed=parse(bound.allowed))}
+    )
+    return told.bindings[0].state == cpu_pb2.BINDING_STATE_BOUND and not plan_cpusets(groups.tree.look(), wanted)
+
+
+def _sizes(groups: Groups) -> tuple[int, int, int]:
+    return (
+        groups.tree.value(WEB, Knob.MEMORY),
+        groups.tree.value(WEB, Knob.CPU_QUOTA),
+        groups.tree.value(WEB.rpartition("/")[0], Knob.MEMORY),
+    )
+
+
+def test_sigkill_before_each_write_of_a_change_leaves_groups_that_a_restart_makes_as_the_ledger_says(
+    directory: Path, groups: Groups
+) -> None:
+    """Each run begins where the last one ended, so that every change really writes."""
+    mortal = HostDaemon(directory, groups.above, program=("tests.fakes.host_process",))
+    with mortal.running("0"), mortal.stub() as stub:
+        stub.SetBindings(_bindings(1, bound=True), timeout=30)
+        _change(stub, even=False, number=2)
+    killed = 0
+    for point in range(1, MOST_WRITES):
+        even, number = point % 2 == 1, point + 2
+        with mortal.running(str(point)) as process, mortal.stub() as stub:
+            with suppress(grpc.RpcError):
+                _change(stub, even=even, number=number)
+            died = process.poll() is not None or _dies(process)
+        if not died:
+            break
+        assert process.returncode == -signal.SIGKILL
+        killed += 1
+        with mortal.running("0"), mortal.stub() as stub:
+            wait_for(lambda stub=stub: _is_as_the_ledger_says(stub, groups), "groups are as the ledger says")  # type: ignore[misc]
+            memory = (128 if even else 64) * MIB
+            wanted = (memory, 700 if even else 500, memory)
+            wait_for(lambda wanted=wanted: _sizes(groups) == wanted, f"sizes are {wanted}")  # type: ignore[misc]
+    assert killed >= 8, mortal.log()[-2000:]
+
+
+def _dies(process: object) -> bool:
+    """Whether it ends by itself within a moment."""
+    with suppress(TimeoutError):
+        wait_for(lambda: process.poll() is not None, "it dies", 1.0)  # type: ignore[attr-defined]
+        return True
+    return False
