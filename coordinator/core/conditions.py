@@ -27,6 +27,11 @@ class Aspect(Enum):
     DPU_ONLINE = "DpuOnline"
     DPU_CLEAR = "DpuClear"
     ATTACHED_SPEC = "SpecApplied"
+    HOST_REACHABLE = "HostReachable"
+    BINDINGS_HOLD = "BindingsHold"
+    HOST_CLEAN = "HostClean"
+    IO_QUEUES_ACCEPTED = "IoQueuesAccepted"
+    PROCESSED = "Processed"
 
 
 def with_condition(
