@@ -105,6 +105,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     )
     server = DaemonServer(about, engine, metrics, certificates.identity if certificates else None)
     metrics.observe(engine.core, engine.slots, engine.census)
+    _observe_host(engine, metrics)
     await server.start(config.listen)
     stop_metrics = _serve_metrics(config, path, metrics)
     await engine.core.start()
@@ -158,6 +159,14 @@ def _serve_metrics(config: Config, path: Path, metrics: Metrics) -> Callable[[],
         return lambda: None
     where = endpoint(config.metrics.listen, "metrics.listen", path)
     return metrics.serve(where.host, where.port)
+
+
+def _observe_host(engine: "Engine", metrics: Metrics) -> None:
+    from dpu_daemon.engine.host import HostEngine  # noqa: PLC0415
+    from dpu_daemon.service.cpu_metrics import HostCollector  # noqa: PLC0415
+
+    if isinstance(engine, HostEngine):
+        metrics.registry.register(HostCollector(engine))
 
 
 async def _beat(engine: "Engine") -> None:

@@ -67,7 +67,8 @@ class HostCpus:
         self._ledger = ledger
         self._operations = operations
         self._driver = driver
-        self._warned: frozenset[str] = frozenset()
+        self.warned: frozenset[str] = frozenset()
+        """What keeps bindings from holding, as of the last audit."""
         self._guard(ledger.bindings)
 
     async def view(self) -> HostView:
@@ -196,8 +197,8 @@ class HostCpus:
     async def _warn(self) -> None:
         """Tell, once, what keeps bindings from holding on this host."""
         now = frozenset(self._driver.warnings())
-        fresh = sorted(now - self._warned)
-        self._warned = now
+        fresh = sorted(now - self.warned)
+        self.warned = now
         if fresh:
             events = [
                 Said(kind=EventKind.CPU, subject=THE_HOST, reason="Warning", message=sentence, warning=True)

@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import structlog
+
 from dpu_daemon.engine.host_protocols import GroupDriver, Sampler
 from dpu_daemon.model.usage import Report
 from dpu_daemon.plan.reports import Reporter
+from dpu_daemon.plan.usage_totals import UsageTotals
+
+_log = structlog.get_logger("dpu_daemon.usage")
 
 PERIOD_S = 1.0
 LAZY_PERIOD_S = 10.0
@@ -30,6 +35,10 @@ class UsageMonitor:
         self._sampler = sampler
         self._clock = clock
         self._reporter = Reporter()
+        self.totals = UsageTotals()
+        """Sums for metrics."""
+        self.last = Report(sequence=0, unix_ms=0)
+        """The report of the last sample."""
         self._fresh = asyncio.Condition()
         self._readers = 0
         self._woken = asyncio.Event()
@@ -70,14 +79,13 @@ class UsageMonitor:
         finally:
             self._readers -= 1
 
-    def latest(self) -> Report:
-        """Everything as of the last sample, for metrics."""
-        return self._reporter.full()
-
     async def _run(self) -> None:
         while True:
             began = self._clock()
-            await self.sample()
+            try:
+                await self.sample()
+            except OSError as error:
+                _log.warning(f"groups cannot be sampled: {error}")
             period = PERIOD_S if self._readers else LAZY_PERIOD_S
             self._woken.clear()
             await self._pause(max(0.0, began + period - self._clock()))
@@ -87,7 +95,8 @@ class UsageMonitor:
         if self._stale:
             self._stale -= 1
             self._sampler.follow(await self._driver.look())
-        self._reporter.take(self._sampler.sample(), self._sampler.names())
+        self.last = self._reporter.take(self._sampler.sample(), self._sampler.names())
+        self.totals.take(self.last)
         async with self._fresh:
             self._fresh.notify_all()
 
