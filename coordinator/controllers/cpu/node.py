@@ -125,7 +125,7 @@ class NodeController:
         found = self._context.caches.nodes.get(name)
         if found is None:
             return
-        bound = self._bound(report)
+        bound = self._bound(found, report)
         queues, condition = judge_queues(self._context, found, report, self._ledger)
         conditions = self._conditions(found, report, bound)
         if condition is not None:
@@ -151,11 +151,11 @@ class NodeController:
         fresh = before and now - moment(before) < timedelta(seconds=SEEN_REFRESH_S)
         return before if fresh else second(now)
 
-    def _bound(self, report: HostReport) -> list[BoundContainer]:
+    def _bound(self, found: CpuNode, report: HostReport) -> list[BoundContainer]:
         """Bindings with the placements that they are of; news is told on."""
         pods = {}
-        for placement in self._context.caches.placements.all():
-            pod = self._context.clusters.pod_of(placement) if placement.spec.binding else None
+        for placement in self._context.caches.placements.by("node", found.place_key):
+            pod = self._context.clusters.pod_of(placement)
             if pod is not None:
                 pods[pod["metadata"]["uid"]] = placement.metadata.key
         bound = []

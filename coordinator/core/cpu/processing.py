@@ -43,13 +43,10 @@ def state_of(item: ProcessItem, raw: Mapping[str, Any] | None) -> ItemState:
     phase = str(status.get("phase", ""))
     ready = next((one for one in status.get("conditions", ()) if one.get("type") == "Ready"), None)
     told = f": {ready['message']}" if ready and ready.get("message") else ""
-    if phase == "Failed":
-        return ItemState(item, Progress.FAILED, f"{what} failed{told}")
-    if raw["metadata"].get("deletionTimestamp"):
-        return ItemState(item, Progress.FAILED, f"{what} is being deleted")
-    if ready is not None and ready.get("status") == "True":
-        return ItemState(item, Progress.READY, f"{what} is ready")
-    if ready is None and (phase in _GOOD or (item.kind in _PLAIN and not phase)):
+    if phase == "Failed" or raw["metadata"].get("deletionTimestamp"):
+        return ItemState(item, Progress.FAILED, f"{what} {'failed' if phase == 'Failed' else 'is being deleted'}{told}")
+    plain = phase in _GOOD or (item.kind in _PLAIN and not phase)
+    if ready.get("status") == "True" if ready is not None else plain:
         return ItemState(item, Progress.READY, f"{what} is ready")
     return ItemState(item, Progress.WAITING, f"{what} is {phase or 'not ready'}{told}")
 
