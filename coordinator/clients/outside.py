@@ -22,6 +22,7 @@ from coordinator.clients.ipmi import IpmiBmc
 from coordinator.clients.model import BmcEndpoint
 from coordinator.clients.protocols import Backend
 from coordinator.clients.redfish import RedfishBmc
+from coordinator.clients.usage import GrpcUsage
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -58,6 +59,10 @@ class RealOutside:
     def host_cpus(self, name: str, address: str, server_name: str) -> GrpcHostCpus:
         """The daemon in mode host of a node."""
         return GrpcHostCpus(name, self._channel((address, server_name)))
+
+    def usage(self, name: str, address: str, server_name: str) -> GrpcUsage:
+        """What the containers of a node use, as its daemon tells it."""
+        return GrpcUsage(name, self._channel((address, server_name)))
 
     def backend(self, name: str) -> Backend:
         if name not in self._settings:
