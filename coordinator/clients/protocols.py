@@ -72,8 +72,16 @@ class Api(Protocol):
 
     async def patch_status(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json: ...
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
-        """Ask for an object to go; absent is good."""
+    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
+        """Ask for an object to go; absent is good.
+
+        Args:
+            kind, name, namespace: of the object.
+            uid: of the very object that is meant; empty for whichever has the name by then.
+
+        Raises:
+            DpuError: CONFLICT; the name is another object's by now.
+        """
         ...
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:

@@ -56,7 +56,9 @@ class Changes:
             case Amend():
                 await self._amend(machine, change)
             case Delete():
-                await self._context.api.delete(change.kind, change.name, meta.namespace)
+                found = self._context.caches.by_kind[change.kind].get(f"{meta.namespace}/{change.name}")
+                uid = found.metadata.uid if found is not None else ""
+                await self._context.api.delete(change.kind, change.name, meta.namespace, uid=uid)
             case Finalizer():
                 await self._context.set_finalizer(Kind.MACHINE, meta, FINALIZER, present=change.present)
 

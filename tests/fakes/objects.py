@@ -101,12 +101,14 @@ class MemoryApi:
         wanted = {"metadata": {"resourceVersion": version}} if version else {}
         return self._patch((kind, namespace, name), wanted | {"status": body["status"]})
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
+    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         await asyncio.sleep(0)
         place = (kind, namespace, name)
         found = self.objects.get(place)
         if found is None:
             return
+        if uid and uid != found["metadata"]["uid"]:
+            raise DpuError(Reason.CONFLICT, f"{kind.value} {name}: UID in precondition: {uid}")
         if not found["metadata"].get("finalizers"):
             self._remove(place, found)
         elif "deletionTimestamp" not in found["metadata"]:

@@ -45,7 +45,7 @@ class Writes(Protocol):
 
     async def patch(self, kind: Kind, name: str, body: Json, namespace: str = "") -> Json: ...
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None: ...
+    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None: ...
 
 
 class Tell(Protocol):
@@ -209,12 +209,20 @@ class Objects:
         left = list(objects)
         for meta in left:
             if not meta.deleting and self._is(kind, meta):
-                await self._api.delete(kind, meta.name, self.namespace)
+                await self._ask_to_go(kind, meta)
 
         def gone() -> bool | None:
             return not any(self._is(kind, meta) for meta in left) or None
 
         return bool(await self.until(kind, [meta.name for meta in left], gone, deadline))
+
+    async def _ask_to_go(self, kind: Kind, meta: Metadata) -> None:
+        """A name that is another object's by now is left alone: a late unpublish must not end a newer publish."""
+        try:
+            await self._api.delete(kind, meta.name, self.namespace, uid=meta.uid)
+        except DpuError as error:
+            if error.reason is not Reason.CONFLICT:
+                raise
 
     async def take_back(self, kind: Kind, objects: Iterable[Metadata], deadline: Deadline, why: DpuError) -> None:
         """Remove what cannot become what it was made for, so that the final error `why` may be told.

@@ -119,6 +119,15 @@ async def test_an_object_goes_with_its_last_finalizer(api: Api) -> None:
     assert await reason(api.get(Kind.NETWORK, "lan")) is Reason.NOT_FOUND
 
 
+async def test_a_late_deletion_does_not_end_another_object_of_that_name(api: Api) -> None:
+    older = await network(api)
+    await api.delete(Kind.NETWORK, "lan", uid=older["metadata"]["uid"])
+    newer = await network(api)
+    assert await reason(api.delete(Kind.NETWORK, "lan", uid=older["metadata"]["uid"])) is Reason.CONFLICT
+    assert (await api.get(Kind.NETWORK, "lan"))["metadata"]["uid"] == newer["metadata"]["uid"]
+    await api.delete(Kind.NETWORK, "none", uid=older["metadata"]["uid"])
+
+
 async def test_deleting_what_is_not_there_is_good(api: Api) -> None:
     await api.delete(Kind.NETWORK, "none")
     await api.delete(Kind.VOLUME, "none", "default")

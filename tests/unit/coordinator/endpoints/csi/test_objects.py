@@ -157,6 +157,18 @@ async def test_a_newer_object_of_the_same_name_is_not_the_one_that_was_to_go(rig
     assert (Kind.VOLUME, NS, "a") in rig.api.objects
 
 
+async def test_a_newer_object_that_the_watch_has_not_told_of_yet_stays(rig: Rig) -> None:
+    await rig.objects.create(Kind.VOLUME, volume("a"))
+    old = rig.meta("a")
+    await rig.api.delete(Kind.VOLUME, "a", NS)
+    newer = await rig.api.create(Kind.VOLUME, volume("a"))
+    removing = asyncio.create_task(rig.objects.remove(Kind.VOLUME, [old], Deadline.after(5)))
+    await asyncio.sleep(0.01)
+    await rig.tell_all()
+    assert await removing
+    assert rig.api.objects[(Kind.VOLUME, NS, "a")]["metadata"]["uid"] == newer["metadata"]["uid"]
+
+
 async def test_what_is_not_taken_back_in_time_keeps_the_error_open(rig: Rig) -> None:
     await rig.objects.create(Kind.VOLUME, volume("a"))
     why = DpuError(Reason.STORAGE_FULL, "no space", remedy="add disks")
