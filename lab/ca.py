@@ -34,6 +34,7 @@ class Role(enum.Enum):
     VIEWER = "dpupool:viewer"
     JOINER = "dpupool:joiner"
     AUTOSCALER = "dpupool:autoscaler"
+    OPI = "dpupool:opi"
 
 
 @dataclass(frozen=True)
