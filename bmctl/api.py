@@ -14,6 +14,7 @@ from proto.reasons import Reason
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 WRITE = {"fieldManager": "bmctl", "fieldValidation": "Strict"}
 
 
@@ -79,6 +80,16 @@ class Api:
         query = WRITE | {"force": str(force).lower()}
         path = kind.path(self.place(obj), name_of(obj))
         return self.transport.ask("PATCH", path, body=obj, query=query, content_type=APPLY)
+
+    def merge(self, kind: Kind, name: str, patch: Object, namespace: str | None = None) -> Object:
+        """Change the fields of an object that a patch names and leave the others (JSON merge patch); None removes."""
+        path = kind.path(namespace or self.namespace, name)
+        return self.transport.ask("PATCH", path, body=patch, query=WRITE, content_type=MERGE)
+
+    def ask_about(self, kind: Kind, name: str, word: str) -> Object:
+        """Read a subresource of bm-api, such as an attachment's ``stats``."""
+        root = f"/apis/{SUBRESOURCES_GROUP}/{VERSION}/namespaces/{self.namespace}"
+        return self.transport.ask("GET", f"{root}/{kind.plural}/{name}/{word}")
 
     def delete(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         """Ask for an object's deletion; finalizers may keep it for a while."""

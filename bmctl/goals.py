@@ -1,6 +1,6 @@
 """What --wait waits for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bmctl import kinds
@@ -16,6 +16,7 @@ READY_PHASES: dict[Kind, frozenset[str]] = {
     kinds.VOLUME: frozenset({"Available", "Bound"}),
     kinds.ATTACHMENT: frozenset({"Attached"}),
     kinds.IMAGE: frozenset({"Ready"}),
+    kinds.SNAPSHOT: frozenset({"Ready"}),
 }
 SETTLED = frozenset({"Running", "Stopped", FAILED_PHASE})
 GIVEN = frozenset({"attached", "forwarding"})
@@ -112,6 +113,33 @@ def taken(machine: str, field: str, item: str) -> Goal:
         return obj is None or (_acted_on(obj) and _entry(obj, field, item) is None)
 
     return Goal(f"{machine} is without {item}", reached)
+
+
+def shown(attachment: str) -> Goal:
+    """The host has the disk; a refusal that will not mend by itself ends the wait."""
+    phases = READY_PHASES[kinds.ATTACHMENT]
+    return Goal(f"{attachment} is attached", lambda obj: _acted_on(obj) and _phase(obj) in phases, strict=True)
+
+
+def grown(name: str, size_bytes: int) -> Goal:
+    """The volume, or the disk that shows it, has at least this size."""
+
+    def reached(obj: Object | None) -> bool:
+        return obj is not None and int(dig(obj, "status.sizeBytes") or 0) >= size_bytes
+
+    return Goal(f"{name} has its new size", reached, strict=True)
+
+
+def limited(name: str, limits: Mapping[str, int]) -> Goal:
+    """The DPU has set these limits, by field of spec.qos, and no others; without a DPU there is nothing to set."""
+
+    def reached(obj: Object | None) -> bool:
+        if obj is None:
+            return True
+        found = dig(obj, "status.qos") or {}
+        return {field: value for field, value in found.items() if value} == dict(limits)
+
+    return Goal(f"{name} has its new limits", reached, strict=True)
 
 
 def settled(obj: Object | None) -> bool:

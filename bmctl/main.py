@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "console": ("bmctl.commands.console:console", "Open a machine's serial console."),
     "disk": ("bmctl.commands.disk:disk", "Attach and detach data disks of a running machine."),
     "nic": ("bmctl.commands.nic:nic", "Attach and detach NICs of a running machine."),
+    "volume": ("bmctl.commands.volume:volume", "Volumes: list, create, clone, snapshot, attach, grow, limit, explain."),
     "pool": ("bmctl.commands.pool:pool", "Pools of servers: who has them, what the autoscaler would do, and what-if."),
     "kubeconfig": ("bmctl.commands.kubeconfig:kubeconfig", "Print or merge the credentials in use."),
     "lab": ("lab.cli:lab", "The whole system on this one machine."),
