@@ -90,6 +90,26 @@ class Csi(Section, frozen=True, kw_only=True):
     pools: dict[str, tuple[str, ...]] = {}
 
 
+class Cpu(Section, frozen=True, kw_only=True):
+    """Placement of instances on CPUs.
+
+    Attributes:
+        listen: of the gRPC service, ``ADDRESS:PORT``, over mutual TLS (O=dpupool:scheduler); not served when empty.
+        tls_cert, tls_key, client_ca: for it; those of [api] when absent.
+        clusters: kubeconfig files of further clusters, by name; ``default`` is the one of the API itself.
+        poll_s: between looks at a host that answers.
+        parallel_hosts: calls to hosts at a time.
+    """
+
+    listen: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    client_ca: str = ""
+    clusters: dict[str, str] = {}
+    poll_s: float = 30.0
+    parallel_hosts: int = 16
+
+
 class Timing(Section, frozen=True, kw_only=True):
     """Seconds; see coordinator.controllers.context.Timing and coordinator.core.machine.deadlines."""
 
@@ -116,6 +136,7 @@ class Config(Section, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     autoscaler: Autoscaler = Autoscaler()
     csi: Csi = Csi()
+    cpu: Cpu = Cpu()
     pools: Pools = Pools()
     timing: Timing = Timing()
     state: str = ""
@@ -141,6 +162,7 @@ def load(path: Path) -> Config:
 def _check(found: Config, path: Path) -> None:
     _check_autoscaler(found, path)
     _check_csi(found, path)
+    _check_cpu(found, path)
     _check_pools(found, path)
     if found.api.kubeconfig:
         return
@@ -195,6 +217,28 @@ def _check_csi(found: Config, path: Path) -> None:
             field="csi.backend" if asked.backend in unknown else "csi.pools",
             remedy=f"use one of {', '.join(sorted(found.storage))}",
         )
+
+
+def _check_cpu(found: Config, path: Path) -> None:
+    asked = found.cpu
+    if "default" in asked.clusters:
+        raise DpuError(
+            Reason.INVALID,
+            f"{path}: cpu.clusters.default is the cluster of the API itself",
+            field="cpu.clusters",
+            remedy="give the further cluster another name",
+        )
+    if asked.poll_s <= 0 or asked.parallel_hosts < 1:
+        field = "cpu.poll_s" if asked.poll_s <= 0 else "cpu.parallel_hosts"
+        raise DpuError(Reason.INVALID, f"{path}: {field} is too small", field=field, remedy="write at least 1")
+    for key in ("tls_cert", "tls_key", "client_ca") if asked.listen else ():
+        if not getattr(asked, key) and not getattr(found.api, key):
+            raise DpuError(
+                Reason.INVALID,
+                f"{path}: cpu.{key} is missing",
+                field=f"cpu.{key}",
+                remedy=f"write it, or api.{key}, or leave cpu.listen empty",
+            )
 
 
 def _check_pools(found: Config, path: Path) -> None:

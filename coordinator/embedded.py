@@ -18,6 +18,7 @@ from coordinator.api.rules import Authorizer
 from coordinator.api.server import ApiServer, Auth, tls_context
 from coordinator.api.store import Store
 from coordinator.api.users import AUTHENTICATED, Authenticator, TokenFileError, UserInfo, read_tokens
+from coordinator.api.writes import Writes
 from coordinator.clients.kube import Door
 from coordinator.config import Api, split_listen
 from coordinator.notify import inherited
@@ -52,6 +53,11 @@ class Embedded:
             self._folder.cleanup()
             raise DpuError(Reason.INVALID, f"the API cannot be served: {error}", remedy="correct [api]") from error
         self._server = ApiServer(store, customs, Auth(Authenticator(users), Authorizer()), extra)
+
+    @property
+    def writes(self) -> Writes:
+        """The server's own way to write, for this process."""
+        return self._server.writes
 
     async def start(self) -> None:
         """Listen.

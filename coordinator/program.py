@@ -22,14 +22,19 @@ from coordinator.clients.kube import KubeApi
 from coordinator.clients.outside import RealOutside
 from coordinator.config import Config
 from coordinator.controllers.context import Caches, Context, Timing
+from coordinator.controllers.cpu.context import Store
+from coordinator.controllers.cpu.wiring import CpuControllers
 from coordinator.controllers.events import Recorder
 from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.pool.loop import PoolLoop
 from coordinator.controllers.pool.records import Records
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
+from coordinator.cpu_program import cpu_controllers, serve_placement
+from coordinator.direct import DirectApi
 from coordinator.embedded import Embedded
 from coordinator.endpoints.autoscaler.server import AutoscalerServers, ServerTls
+from coordinator.endpoints.cpu.calls import PlacementCalls
 from coordinator.endpoints.csi.server import CsiServer, CsiServices, CsiSettings, Surroundings
 from coordinator.endpoints.csi.sockets import socket_path
 from coordinator.endpoints.csi.volumes import Place
@@ -38,6 +43,7 @@ from coordinator.endpoints.objects import ApiObjects
 from coordinator.endpoints.service import BmApi
 from coordinator.extensions import aggregated_server, bm_api_group, operation_paths
 from coordinator.notify import notify, watchdog_pause_s
+from coordinator.placement_routes import placement_group
 
 log = structlog.get_logger(__name__)
 
@@ -62,34 +68,45 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         outside = _outside(settings)
         parts.push_async_callback(outside.close)
         bm_api = BmApi(objects, outside)
-        api = await _api(settings, (bm_api_group(bm_api), operation_paths(checks), *extra), parts)
+        placement = PlacementCalls()
+        groups = (bm_api_group(bm_api), placement_group(placement), operation_paths(checks), *extra)
+        api, door = await _api(settings, groups, parts)
         objects.connect(api)
         parts.push_async_callback(bm_api.close)
         context = _context(settings, api, outside)
-        controllers = Controllers(context, ControllerMetrics(REGISTRY))
+        metrics = ControllerMetrics(REGISTRY)
+        controllers = Controllers(context, metrics)
+        cpus = await cpu_controllers(settings, api, door, outside, context.events, metrics, _now, parts)
+        placement.connect(cpus.scheduler)
         checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
         await _serve_autoscaler(settings, api, parts)
+        await serve_placement(settings, placement, parts)
         await _serve_csi(settings.csi, api, context, controllers, parts)
         pools = _pools(settings, api)
-        serving = asyncio.create_task(_serve(controllers, pools), name="controllers")
+        serving = asyncio.create_task(_serve(controllers, pools, cpus), name="controllers")
         parts.push_async_callback(_end, serving)
         await _announce(controllers, serving, stop)
         notify("STOPPING=1", "STATUS=draining")
         log.info("draining")
 
 
-async def _api(settings: Config, extra: Iterable[RouteGroup], parts: contextlib.AsyncExitStack) -> KubeApi:
+async def _api(
+    settings: Config, extra: Iterable[RouteGroup], parts: contextlib.AsyncExitStack
+) -> tuple[KubeApi, Store]:
+    """A client of the API, and the shortest way to its placements."""
+    door: Store
     if settings.api.kubeconfig:
-        api = KubeApi.by_kubeconfig(settings.api.kubeconfig)
+        api = door = KubeApi.by_kubeconfig(settings.api.kubeconfig)
     else:
         embedded = Embedded(settings.api, settings.state, extra)
         parts.push_async_callback(embedded.close)
         await embedded.start()
         api = KubeApi.by_door(embedded.door)
+        door = DirectApi(embedded.writes, api)
     parts.push_async_callback(api.close)
-    return api
+    return api, door
 
 
 async def _serve_behind(settings: config.Api, bm_api: BmApi, checks: Checks, parts: contextlib.AsyncExitStack) -> None:
@@ -140,10 +157,11 @@ def _pools(settings: Config, api: KubeApi) -> PoolLoop:
     return PoolLoop(api, settings.pools.loop(identity), clock=_now, monotonic=time.monotonic, records=records)
 
 
-async def _serve(controllers: Controllers, pools: PoolLoop) -> None:
+async def _serve(controllers: Controllers, pools: PoolLoop, cpus: CpuControllers) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(controllers.run(), name="controllers")
         tasks.create_task(pools.run(), name="pools")
+        tasks.create_task(cpus.run(), name="cpus")
 
 
 def _serve_metrics(listen: str, parts: contextlib.AsyncExitStack) -> None:
