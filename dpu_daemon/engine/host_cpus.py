@@ -1,5 +1,6 @@
 """CPUs and sizes of a host's pods: what is wanted is journalled, then the kernel's groups follow."""
 
+import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,9 +50,10 @@ class HostView:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a resize wrote."""
+    """What a resize wrote, and how long that took, from the first write to the last read back."""
 
     writes: tuple[Write, ...]
+    took_us: int = 0
 
 
 class HostCpus:
@@ -127,6 +129,7 @@ class HostCpus:
             records = (asked,) if bindings is None else (asked, bindings)
             await self._ledger.commit(Change(put=records, drop=self._outworn()))
             self._guard(before, bindings or before)
+            began = time.perf_counter()
             try:
                 await apply_writes(self._driver, writes)
             except DpuError:
@@ -134,9 +137,10 @@ class HostCpus:
                 if bindings is not None:
                     await self._restore(before)
                 raise
+            took_us = int((time.perf_counter() - began) * 1_000_000)
             self._guard(bindings or before)
             await self._settle(asked)
-            return Written(tuple(writes))
+            return Written(tuple(writes), took_us)
 
         return await self._operations.run(LOCK, LaneName.PUT_UP, work, deadline, what="the host's CPUs")
 

@@ -143,10 +143,12 @@ class Runc:
     Args:
         folder: for the root file system, bundles and runc's state.
         groups: where their groups are made.
+        pivot: False where the root is a ramdisk, which cannot be left by pivot_root.
     """
 
-    def __init__(self, folder: Path, groups: Groups) -> None:
+    def __init__(self, folder: Path, groups: Groups, *, pivot: bool = True) -> None:
         self._folder, self._groups = folder, groups
+        self._start = ("run", "-d") if pivot else ("run", "-d", "--no-pivot")
         self._names: list[str] = []
         self.rootfs = make_rootfs(folder / "rootfs")
 
@@ -166,7 +168,7 @@ class Runc:
         bundle.mkdir()
         (bundle / "config.json").write_text(json.dumps(self._spec(path, script, cpu, memory)))
         pid_file = bundle / "pid"
-        self.call("run", "-d", "--bundle", str(bundle), "--pid-file", str(pid_file), name)
+        self.call(*self._start, "--bundle", str(bundle), "--pid-file", str(pid_file), name)
         self._names.append(name)
         return Container(pod, name, int(pid_file.read_text()), path)
 
@@ -191,11 +193,6 @@ class Runc:
             return subprocess.run(
                 argv, check=True, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=60
             ).returncode
-
-    def exec(self, name: str, *words: str) -> int:
-        """Exit code of a command in a running container."""
-        argv = ["runc", "--root", str(self._folder / "state"), "exec", name, *words]
-        return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60).returncode
 
     def _spec(self, path: str, script: str, cpu: int, memory: int) -> dict[str, object]:
         resources: dict[str, object] = {}
@@ -241,7 +238,7 @@ above = "{above}"
 [runtime]
 socket = "{runtime}"
 [times]
-audit_s = 2.0
+audit_s = {audit_s}
 drain_s = 5.0
 """
 
@@ -254,15 +251,22 @@ class HostDaemon:
         above: directory of its groups.
         runtime: socket of the CRI.
         program: module that runs it, and further words.
+        audit_s: 10 is what is shipped.
     """
 
     def __init__(
-        self, folder: Path, above: str, *, runtime: str = "", program: tuple[str, ...] = ("dpu_daemon.main", "--config")
+        self,
+        folder: Path,
+        above: str,
+        *,
+        runtime: str = "",
+        program: tuple[str, ...] = ("dpu_daemon.main", "--config"),
+        audit_s: float = 2.0,
     ) -> None:
         self.folder = folder
         self._program = program
         self.config = folder / "host.toml"
-        self.config.write_text(SETTINGS.format(folder=folder, above=above, runtime=runtime))
+        self.config.write_text(SETTINGS.format(folder=folder, above=above, runtime=runtime, audit_s=audit_s))
         self.address = f"unix:{folder}/d.sock"
 
     @contextmanager
