@@ -83,7 +83,7 @@ class Detacher:
             return
         others = {one.metadata.uid: one for one in self._context.caches.attachments.by("volume", volume.metadata.key)}
         holder = next_holder(volume, attachment, others)
-        if holder is None and volume.status.handle:
+        if holder is None and volume.status.handle and self._is_there(attachment, volume.spec.backend):
             await self._unexport(volume, self._dpu_name(attachment), generation)
         ours = volume.status.attachment_ref
         if ours is None or ours.uid != attachment.metadata.uid:
@@ -92,6 +92,14 @@ class Detacher:
         if newest is not None:
             status = msgspec.structs.replace(newest.status, attachment_ref=holder)
             await self._context.write_status(Kind.VOLUME, newest, status)
+
+    def _is_there(self, attachment: Attachment, backend: str) -> bool:
+        """Whether a backend can be asked; the next export there, if ever, has a newer generation than this one."""
+        if backend in self._context.outside.backends():
+            return True
+        says = f"backend {backend} is not configured: what it exports stays until it is asked for this volume again"
+        self._context.events.tell(Kind.ATTACHMENT, attachment.metadata, "ExportLeft", says, warning=True)
+        return False
 
     async def _unexport(self, volume: Volume, dpu: str, generation: int) -> None:
         backend = self._context.outside.backend(volume.spec.backend)

@@ -123,7 +123,8 @@ class SnapshotController:
     async def _delete(self, snapshot: Snapshot, plan: SnapshotPlan) -> None:
         volume = self._context.caches.volumes.get(f"{snapshot.metadata.namespace}/{snapshot.spec.volume_ref.name}")
         name = snapshot.status.backend or (volume.spec.backend if volume else "")
-        if name:
+        known = name in self._context.outside.backends()
+        if known or snapshot.cut or snapshot.status.backend:
             backend = self._context.outside.backend(name)
             handle = snapshot.status.handle or await self._lost(snapshot, backend)
             if handle:

@@ -91,12 +91,35 @@ class VolumeController:
         self._context.events.tell(Kind.VOLUME, volume.metadata, "Resized", plan.why)
 
     async def _delete(self, volume: Volume, plan: VolumePlan) -> None:
+        if volume.spec.backend not in self._context.outside.backends():
+            await self._leave(volume)
+            return
         backend = self._backend(volume)
         handle = volume.status.handle or await self._lost(volume, backend)
         if handle:
             check_deletion(volume, (await backend.traits()).abilities)
             await self._report(volume, VolumePhase.DELETING, "Deleting", plan.why)
             await backend.delete_volume(handle, erase=plan.step is VolumeStep.SHRED)
+        await self._forget(volume)
+
+    async def _leave(self, volume: Volume) -> None:
+        """Let a volume go whose backend nobody can ask any more; not one of which it has bytes.
+
+        Raises:
+            DpuError: NOT_FOUND.
+        """
+        name = volume.spec.backend
+        if volume.status.handle or volume.status.request is not None:
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"storage backend {name} is not configured, and has the bytes of this volume",
+                field="spec.backend",
+                remedy=f"configure [storage.{name}] again, or write spec.deletionPolicy Retain to leave them there",
+            )
+        says = (
+            f"backend {name} is not configured and nothing tells that it made anything (by name {volume.metadata.uid})"
+        )
+        self._context.events.tell(Kind.VOLUME, volume.metadata, "Forgotten", says, warning=True)
         await self._forget(volume)
 
     async def _lost(self, volume: Volume, backend: Backend) -> str:
