@@ -233,6 +233,30 @@ class KubeApi:
         if await self._has_pod(name, namespace):
             raise DpuError(Reason.UNSUPPORTED, "the API server has no evictions", field="pod", remedy="delete the pod")
 
+    async def resize_pod(self, name: str, namespace: str, body: Json) -> Json:
+        """Change requests and limits of a running pod through its ``resize`` subresource.
+
+        Args:
+            name, namespace: of the pod.
+            body: strategic merge patch of its spec.
+
+        Raises:
+            DpuError: UNSUPPORTED, the server has no such subresource; NOT_FOUND, no such pod; what it refuses.
+        """
+        pod: Any = core_v1.PodResize
+        try:
+            made: Json = await self._client.patch(pod, name, body, namespace=namespace, patch_type=PatchType.STRATEGIC)
+        except (httpx.HTTPError, ApiError) as error:
+            told = translate(error, f"resize of pod {namespace}/{name}")
+            absent = isinstance(error, ApiError) and error.status.code in {404, 405}
+            if not absent or not await self._has_pod(name, namespace):
+                raise told from error
+        else:
+            return _as_json(made)
+        raise DpuError(
+            Reason.UNSUPPORTED, "the API server has no pods/resize", field="pod", remedy="use Kubernetes 1.33 or later"
+        )
+
     async def _has_pod(self, name: str, namespace: str) -> bool:
         try:
             await self.get(Foreign.POD, name, namespace)
@@ -281,6 +305,11 @@ def _from_status(status: Status, what: str) -> DpuError | Expired:
     causes = (status.details.causes or []) if status.details else []
     path = causes[0].field or "" if causes else ""
     return DpuError(reason, f"{what}: {status.message or status.reason}", field=path)
+
+
+def _as_json(found: Any) -> Json:
+    """An object that lightkube has made a class of, as JSON again."""
+    return dict(found) if isinstance(found, dict) else dict(found.to_dict())
 
 
 def _values(found: core_v1.Secret) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from coordinator.clients.backends.settings import Csi, File, Lvol, NvmeOf, Rbd, 
 from coordinator.clients.channel import ClientTls, open_channel
 from coordinator.clients.dpu import GrpcDpu
 from coordinator.clients.host_cpus import GrpcHostCpus
+from coordinator.clients.host_sizes import GrpcHostSizes
 from coordinator.clients.ipmi import IpmiBmc
 from coordinator.clients.model import BmcEndpoint
 from coordinator.clients.protocols import Backend
@@ -59,6 +60,10 @@ class RealOutside:
     def host_cpus(self, name: str, address: str, server_name: str) -> GrpcHostCpus:
         """The daemon in mode host of a node."""
         return GrpcHostCpus(name, self._channel((address, server_name)))
+
+    def host_sizes(self, name: str, address: str, server_name: str) -> GrpcHostSizes:
+        """The same daemon, for sizes of its pods."""
+        return GrpcHostSizes(name, self._channel((address, server_name)))
 
     def usage(self, name: str, address: str, server_name: str) -> GrpcUsage:
         """What the containers of a node use, as its daemon tells it."""

@@ -60,6 +60,19 @@ class Clusters:
             return None
         return found if (found.get("spec") or {}).get("nodeName") in {None, "", node} else None
 
+    def pod(self, cluster: str, key: str) -> Json | None:
+        """A pod by ``namespace/name``."""
+        mirror = self._pods.get(cluster)
+        return mirror.get(key) if mirror else None
+
+    def pods(self) -> list[tuple[str, Json]]:
+        """Every pod with its cluster, in no order."""
+        return [(name, pod) for name, mirror in self._pods.items() for pod in mirror.all()]
+
+    def absorb(self, cluster: str, pod: Json) -> None:
+        """Take in the answer of a write, so that who has written also reads it."""
+        self._pods[cluster].absorb(pod)
+
     async def annotate(self, cluster: str, kind: Foreign, found: Json, wanted: Mapping[str, str]) -> bool:
         """Have an object carry exactly these annotations of ours; whether it had to be written.
 

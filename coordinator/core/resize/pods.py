@@ -65,11 +65,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResizeWish:
-    """What somebody wants of a pod; `changes` by container."""
+    """What somebody wants of a pod; `changes` by container, `since` the sample that asks for it, seconds since 1970."""
 
     id: str
     changes: Mapping[str, Change]
     by: str = ""
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,8 @@ def wish_of(pod: Json) -> ResizeWish | None:
             str(name): Change(cpu_milli=_milli(one.get("cpu")), memory_bytes=_whole(one.get("memory")))
             for name, one in dict(table["containers"]).items()
         }
-        wish = ResizeWish(id=str(table["id"]), changes=changes, by=str(table.get("by", "")))
+        since = float(table.get("since", 0.0))
+        wish = ResizeWish(id=str(table["id"]), changes=changes, by=str(table.get("by", "")), since=since)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unreadable(WISH) from error
     if not wish.id or not wish.changes:
@@ -199,7 +201,8 @@ def wish_text(wish: ResizeWish) -> str:
         cpu = {} if change.cpu_milli is None else {"cpu": f"{change.cpu_milli}m"}
         memory = {} if change.memory_bytes is None else {"memory": str(change.memory_bytes)}
         containers[name] = cpu | memory
-    return _text({"id": wish.id, "containers": containers, "by": wish.by})
+    since = {"since": wish.since} if wish.since else {}
+    return _text({"id": wish.id, "containers": containers, "by": wish.by} | since)
 
 
 def answer_of(pod: Json) -> Answer | None:
