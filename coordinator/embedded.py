@@ -21,9 +21,9 @@ from coordinator.api.users import AUTHENTICATED, Authenticator, TokenFileError, 
 from coordinator.api.writes import Writes
 from coordinator.clients.kube import Door
 from coordinator.config import Api, split_listen
-from coordinator.notify import inherited
 from proto.errors import DpuError
 from proto.reasons import Reason
+from proto.supervision import inherited
 
 log = structlog.get_logger(__name__)
 

@@ -42,8 +42,8 @@ from coordinator.endpoints.health import Checks
 from coordinator.endpoints.objects import ApiObjects
 from coordinator.endpoints.service import BmApi
 from coordinator.extensions import aggregated_server, bm_api_group, operation_paths
-from coordinator.notify import notify, watchdog_pause_s
 from coordinator.placement_routes import placement_group
+from proto.supervision import notify, watchdog_pause_s
 
 log = structlog.get_logger(__name__)
 

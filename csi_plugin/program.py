@@ -20,7 +20,6 @@ from csi_plugin.node.host import Host
 from csi_plugin.node.mounting import KernelMounts
 from csi_plugin.node.records import Records
 from csi_plugin.node.service import NodeIdentity, NodeService
-from csi_plugin.notify import notify
 from csi_plugin.readiness import Part, Readiness, Standing
 from csi_plugin.registration import RegistrationService, Verdict
 from csi_plugin.sockets import UnixServer, claim
@@ -28,6 +27,7 @@ from proto.csi.v1 import csi_pb2_grpc
 from proto.errors import DpuError
 from proto.pluginregistration.v1 import api_pb2_grpc
 from proto.reasons import Reason
+from proto.supervision import notify
 
 LOOK_S = 1.0
 """Between two looks at the sockets. A look is two lstat calls; a watch would be lost with the folder it watches."""

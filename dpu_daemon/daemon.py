@@ -15,11 +15,11 @@ from dpu_daemon.config import Config, DpuConfig, StorageConfig, endpoint
 from dpu_daemon.config_host import HostConfig
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.journal import Journal
-from dpu_daemon.notify import notify, watchdog_pause_s
 from dpu_daemon.sections import TlsSection
 from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.server import DaemonServer, Identity
+from proto.supervision import notify, watchdog_pause_s
 
 if TYPE_CHECKING:
     from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine

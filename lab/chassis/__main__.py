@@ -12,8 +12,8 @@ import structlog
 
 from lab.chassis.application import Chassis
 from lab.chassis.config import ChassisConfig, read_config
-from lab.notify import notify, watchdog_interval_s
 from proto.errors import DpuError
+from proto.supervision import notify, watchdog_pause_s
 
 EXIT_CONFIG = 78  # EX_CONFIG: a restart will not help
 
@@ -61,7 +61,7 @@ async def run(config: ChassisConfig) -> None:
 
 async def beat() -> None:
     """Tell the supervisor's watchdog that this loop still turns."""
-    interval_s = watchdog_interval_s()
+    interval_s = watchdog_pause_s()
     while interval_s is not None:
         with contextlib.suppress(OSError):  # a supervisor that is gone does not watch
             notify("WATCHDOG=1")

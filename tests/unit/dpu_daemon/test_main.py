@@ -15,10 +15,10 @@ from dpu_daemon.config import DpuConfig, StorageConfig, load
 from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.main import EXIT_CONFIG, EXIT_CORRUPT, EXIT_MISSING, log_to_stderr, main
-from dpu_daemon.notify import notify, watchdog_pause_s
 from dpu_daemon.parts.dpu import dpu_drivers
 from dpu_daemon.parts.storage import target_driver
 from lab.ca import Authority, Identity, Role
+from proto.supervision import notify, watchdog_pause_s
 from tests.unit.dpu_daemon.things import DISK
 
 

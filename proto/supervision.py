@@ -1,6 +1,6 @@
-"""Readiness, status and watchdog messages to whoever started the coordinator, in systemd's protocol.
+"""What a program and its supervisor say to each other, in systemd's protocol: readiness, watchdog, sockets.
 
-Source: sd_notify(3), sd_listen_fds(3). One datagram per message.
+Source: sd_notify(3), sd_listen_fds(3). One datagram per message; nothing happens when nobody listens.
 """
 
 import os
@@ -10,7 +10,7 @@ FIRST_FD = 3
 
 
 def notify(*fields: str) -> bool:
-    """Send fields such as ``READY=1``; False when nobody listens: a coordinator may be started by hand."""
+    """Send fields such as ``READY=1``; False when nobody listens: a program may be started by hand."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False
@@ -26,7 +26,7 @@ def notify(*fields: str) -> bool:
 
 
 def watchdog_pause_s() -> float | None:
-    """Seconds between two ``WATCHDOG=1``: a third of what is allowed; None without a watchdog."""
+    """Seconds between two ``WATCHDOG=1``: a third of what is allowed, so that one may be late; None without one."""
     allowed = os.environ.get("WATCHDOG_USEC", "")
     owner = os.environ.get("WATCHDOG_PID", "")
     if not allowed.isdigit() or int(allowed) == 0 or owner not in {"", str(os.getpid())}:
