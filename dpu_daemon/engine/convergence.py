@@ -1,7 +1,8 @@
 """Convergence: look, decide, act, look again, until nothing is left to do or the same step fails."""
 
+import asyncio
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 import structlog
 
@@ -61,9 +62,10 @@ async def converge(ledger: Ledger, job: Job[S]) -> Settled[S]:
             UNAVAILABLE when looks and acts never come to rest.
     """
     failure: _Failure | None = None
+    last = Change()
     why = ""
     for number in range(ROUNDS):
-        seen = await within(LOOK_S, job.look(), f"look at {job.subject}")
+        seen = await _look(ledger, job, last)
         plan = job.decide(seen)
         if plan.hopeless:
             raise DpuError(Reason.DATA_LOSS, plan.why, remedy="restore it from a snapshot or a backup")
@@ -73,7 +75,8 @@ async def converge(ledger: Ledger, job: Job[S]) -> Settled[S]:
             raise failure.error
         why = plan.why
         _log.info(why, id=job.subject, steps=[step.says() for step in plan.steps])
-        failure = await _run(ledger, job, plan)
+        failure, last = await _run(ledger, job, plan)
+    await ledger.commit(last)
     raise failure.error if failure else _restless(why)
 
 
@@ -81,8 +84,24 @@ def _restless(why: str) -> DpuError:
     return DpuError(Reason.UNAVAILABLE, f"{why}; it does not come to rest", remedy="see the driver's other side")
 
 
-async def _run(ledger: Ledger, job: Job[S], plan: Plan) -> _Failure | None:
-    """Run the steps until one fails; each is journalled before it begins, and ended together with the next's begin."""
+async def _look(ledger: Ledger, job: Job[S], last: Change) -> S:
+    """Look while the end of the last step is journalled; both have ended when this returns."""
+    looking = within(LOOK_S, job.look(), f"look at {job.subject}")
+    if last == Change():
+        return await looking
+    seen, written = await asyncio.gather(looking, ledger.commit(last), return_exceptions=True)
+    for each in (written, seen):
+        if isinstance(each, BaseException):
+            raise each
+    return cast("S", seen)
+
+
+async def _run(ledger: Ledger, job: Job[S], plan: Plan) -> tuple[_Failure | None, Change]:
+    """Run the steps until one fails; each is journalled before it begins, and ended together with the next's begin.
+
+    Returns:
+        The failure, and the end of the last step, which is still to be journalled.
+    """
     ended: StepEnded | None = None
     records: tuple[Record, ...] = ()
     for step in plan.steps:
@@ -92,9 +111,8 @@ async def _run(ledger: Ledger, job: Job[S], plan: Plan) -> _Failure | None:
             records = await within(step.deadline_s, job.apply(step), step.says())
         except DpuError as error:
             sentence = f"{step.says()}: {error}"
-            await ledger.commit(Change(ended=StepEnded(number=number, state=StepState.FAILED, sentence=sentence)))
             _log.warning(sentence, id=job.subject, reason=error.reason.value)
-            return _Failure(step.says(), error)
+            failed = StepEnded(number=number, state=StepState.FAILED, sentence=sentence)
+            return _Failure(step.says(), error), Change(ended=failed)
         ended = StepEnded(number=number, state=StepState.DONE)
-    await ledger.commit(Change(ended=ended, put=records))
-    return None
+    return None, Change(ended=ended, put=records)

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ KEPT_FENCES = 100_000
 BUSY_S = 1.0
 """How long a daemon that is just ending may still hold the file."""
 _FULL_CODES = frozenset({sqlite3.SQLITE_FULL})
+_WHOLE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+_PART = ("SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,25 @@ class Journal:
             events = tuple(self._write_events(db, change))
         return Committed(step, events)
 
+    def commit_all(self, changes: Sequence[Change]) -> list[Committed | DpuError]:
+        """Make several changes true with one sync of the disk, each whole or not at all; outcomes in their order.
+
+        Raises:
+            DpuError: STORAGE_FULL, CORRUPT or UNAVAILABLE; none of them was made.
+        """
+        if len(changes) == 1:
+            return [self.commit(changes[0])]
+        outcomes: list[Committed | DpuError] = []
+        with self._transaction():
+            for change in changes:
+                try:
+                    outcomes.append(self.commit(change))
+                except DpuError as error:
+                    if not self._db.in_transaction:  # SQLite gave the whole transaction up
+                        raise
+                    outcomes.append(error)
+        return outcomes
+
     def _write_steps(self, db: sqlite3.Connection, change: Change) -> int:
         if change.ended is not None:
             ended = change.ended
@@ -220,14 +241,17 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, or a part of the one that is open, which can fail alone."""
+        begin, end, undo = _PART if self._db.in_transaction else _WHOLE
         with self._typed():
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(begin)
             try:
                 yield self._db
-                self._db.execute("COMMIT")
+                self._db.execute(end)
             except BaseException:
                 if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                    for statement in undo:
+                        self._db.execute(statement)
                 raise
 
     @contextmanager

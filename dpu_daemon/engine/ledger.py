@@ -1,4 +1,7 @@
-"""The ledger: the journal read whole into memory, and written through, one change at a time."""
+"""The ledger: the journal read whole into memory, and written through.
+
+Changes that come while the disk syncs earlier ones are written together: one sync serves them all.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -47,6 +50,8 @@ class Ledger:
         self.bindings: HostBindings | None = None
         """What the host's CPUs are for; None while nobody has said."""
         self._fences: dict[tuple[FenceScope, str], Fence] = {}
+        self._waiting: list[tuple[Change, asyncio.Future[Committed]]] = []
+        self._writing: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
         self._log = structlog.get_logger("dpu_daemon.ledger")
         self.last_event = 0
@@ -164,10 +169,35 @@ class Ledger:
         Raises:
             DpuError: STORAGE_FULL, CORRUPT, CONFLICT or UNAVAILABLE; nothing has changed.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._commit(change)))
+        waiter: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(_seen)
+        self._waiting.append((change, waiter))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        return await asyncio.shield(waiter)
 
-    async def _commit(self, change: Change) -> Committed:
-        committed = await self._off_loop(lambda: self._journal.commit(change))
+    async def _write(self) -> None:
+        """Write what waits, and what comes meanwhile, until nothing does."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            changes = [change for change, _ in batch]
+            writing = asyncio.ensure_future(self._off_loop(lambda changes=changes: self._journal.commit_all(changes)))  # type: ignore[misc]
+            await asyncio.wait({writing})
+            failure = writing.exception()
+            outcomes = [failure] * len(batch) if failure is not None else writing.result()
+            last_event = self.last_event
+            for (change, waiter), outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Committed):
+                    self._show(change, outcome)
+                    waiter.set_result(outcome)
+                else:
+                    waiter.set_exception(outcome)
+            if self.last_event > last_event:
+                async with self._news:
+                    self._news.notify_all()
+
+    def _show(self, change: Change, committed: Committed) -> None:
+        """A durable change becomes visible."""
         for kind, key in change.drop:
             self._forget(kind, key)
         for record in change.put:
@@ -176,10 +206,7 @@ class Ledger:
             self._fences[(fence.scope, fence.subject)] = fence
         if committed.events:
             self._tell(committed.events)
-            async with self._news:
-                self.last_event = max(self.last_event, committed.events[-1].sequence)
-                self._news.notify_all()
-        return committed
+            self.last_event = max(self.last_event, committed.events[-1].sequence)
 
     def _tell(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -214,5 +241,13 @@ class Ledger:
 
     async def close(self) -> None:
         """Let go of the journal after what is being written."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
         await self._off_loop(self._journal.close)
         self._writer.shutdown(wait=False)
+
+
+def _seen(waiter: "asyncio.Future[Committed]") -> None:
+    """A caller that left early leaves no warning behind."""
+    if not waiter.cancelled():
+        waiter.exception()

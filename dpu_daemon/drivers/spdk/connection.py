@@ -54,6 +54,7 @@ class SpdkConnection:
         self.longest_request = longest_request
         self._pending: dict[int, tuple[str, asyncio.Future[msgspec.Raw]]] = {}
         self._next_id = 0
+        self._unsent: list[bytes] = []
         self._why = ""
         self.sent = 0
         self._task = asyncio.create_task(self._read(), name=f"read {PEER}")
@@ -81,7 +82,7 @@ class SpdkConnection:
         answer: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self._pending[number] = (method, answer)
         self.sent += 1
-        self._writer.write(body)
+        self._send(body)
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
@@ -90,6 +91,17 @@ class SpdkConnection:
             raise DpuError(Reason.DEADLINE, sentence, remedy="the call may be repeated") from error
         finally:
             self._pending.pop(number, None)
+
+    def _send(self, body: bytes) -> None:
+        """Requests of one turn of the event loop go out in one piece, so that SPDK finds all of them at one look."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(body)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not self._writer.is_closing():
+            self._writer.write(b"".join(unsent))
 
     def process_id(self) -> int:
         """Of the process at the other end."""

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -41,7 +42,7 @@ class Emulation(Protocol):
         """Makes a slot ready for a front that is about to listen; nothing listens there now."""
         ...
 
-    async def look(self) -> dict[int, FunctionSeen]: ...
+    async def look(self) -> Mapping[int, FunctionSeen]: ...
 
     async def plug(self, function: FunctionSeen, *, front_socket: str) -> None: ...
 
@@ -66,6 +67,18 @@ class Record(msgspec.Struct, frozen=True):
     leaving: bool = False
 
 
+_Stamp = tuple[int, int]
+"""Inode and time of change: each record that is written is a file of its own."""
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 class SocketEmulation:
     """An Emulation of sockets in a directory.
 
@@ -77,7 +90,9 @@ class SocketEmulation:
     def __init__(self, *, directory: Path, slots: int) -> None:
         self._directory = directory
         self._slots = slots
-        self._known: dict[int, Record] = {}
+        self._stamps: dict[int, _Stamp] = {}
+        self._functions: dict[int, FunctionSeen] = {}
+        self._changed: set[int] = set()
         self._read_at = float("-inf")
         longest = len(str(directory / str(slots) / "cntrl"))
         if longest > LONGEST_SOCKET_PATH:
@@ -105,20 +120,44 @@ class SocketEmulation:
         if cntrl.is_socket():
             cntrl.unlink(missing_ok=True)
 
-    async def look(self) -> dict[int, FunctionSeen]:
+    async def look(self) -> Mapping[int, FunctionSeen]:
+        """A live view: what is plugged and unplugged later shows in it, too."""
         now = asyncio.get_running_loop().time()
         if now - self._read_at > READ_AGAIN_S:
-            self._known = {record.slot: record for record in await asyncio.to_thread(self._records)}
             self._read_at = now
-        return {slot: _function(record) for slot, record in self._known.items()}
+            self._changed.clear()
+            self._take(*await asyncio.to_thread(self._read, dict(self._stamps)))
+        return MappingProxyType(self._functions)
 
-    def _records(self) -> list[Record]:
+    def _take(self, there: Mapping[int, "_Stamp"], news: Mapping[int, FunctionSeen]) -> None:
+        """What was read; slots that changed meanwhile are known better than that."""
+        for slot in [slot for slot in self._functions if slot not in there and slot not in self._changed]:
+            self._forget(slot)
+        for slot, function in news.items():
+            if slot not in self._changed:
+                self._stamps[slot], self._functions[slot] = there[slot], function
+
+    def _read(self, stamps: Mapping[int, "_Stamp"]) -> tuple[dict[int, "_Stamp"], dict[int, FunctionSeen]]:
+        """Stamps of all records, and the records that are not those read before."""
+        there: dict[int, _Stamp] = {}
+        news: dict[int, FunctionSeen] = {}
         try:
-            paths = sorted(self._directory.glob(f"*/{RECORD}"))
-            return [msgspec.json.decode(path.read_bytes(), type=Record) for path in paths]
+            for slot in range(self._slots):
+                path = self._directory / str(slot) / RECORD
+                stamp = _stamp(path)
+                if stamp is None:
+                    continue
+                there[slot] = stamp
+                if stamps.get(slot) != stamp:
+                    news[slot] = _function(msgspec.json.decode(path.read_bytes(), type=Record))
         except (OSError, msgspec.DecodeError) as error:
             message = f"functions in {self._directory} cannot be read: {error}"
             raise DpuError(Reason.UNAVAILABLE, message, remedy=f"remove a {RECORD} that is damaged") from error
+        return there, news
+
+    def _forget(self, slot: int) -> None:
+        self._stamps.pop(slot, None)
+        self._functions.pop(slot, None)
 
     async def plug(self, function: FunctionSeen, *, front_socket: str) -> None:
         """Publishes what is in the slot.
@@ -163,7 +202,9 @@ class SocketEmulation:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(msgspec.json.encode(record))
             Path(fresh).replace(folder / RECORD)
-            self._known[record.slot] = record
+            self._changed.add(record.slot)
+            self._stamps.pop(record.slot, None)
+            self._functions[record.slot] = _function(record)
         except OSError as error:
             message = f"slot {record.slot} cannot be filled: {error}"
             raise DpuError(Reason.UNAVAILABLE, message, remedy=f"look at the rights of {self._directory}") from error
@@ -175,7 +216,8 @@ class SocketEmulation:
 
     async def unplug(self, slot: int) -> None:
         (self._directory / str(slot) / RECORD).unlink(missing_ok=True)
-        self._known.pop(slot, None)
+        self._changed.add(slot)
+        self._forget(slot)
 
 
 def _function(record: Record) -> FunctionSeen:

@@ -55,6 +55,7 @@ class Bdevs:
     def __init__(self, process: "FakeSpdk") -> None:
         self._process = process
         self.all: dict[str, Bdev] = {}
+        self.uuids: set[str] = set()
         self.pending: dict[str, tuple[str, dict[str, Any]]] = {}
         """Crypto bdevs whose base is not there, by their base."""
 
@@ -62,10 +63,10 @@ class Bdevs:
         """Register; a taken name or UUID is refused."""
         if not bdev.name:
             raise by_errno(EINVAL)
-        taken = {other.uuid for other in self.all.values()}
-        if bdev.name in self.all or bdev.uuid in taken:
+        if bdev.name in self.all or bdev.uuid in self.uuids:
             raise by_errno(EEXIST)
         self.all[bdev.name] = bdev
+        self.uuids.add(bdev.uuid)
         self._process.events.say("bdev_register", bdev.name)
         if bdev.name in self.pending:
             name, params = self.pending.pop(bdev.name)
@@ -80,6 +81,7 @@ class Bdevs:
         bdev = self.all.pop(name, None)
         if bdev is None:
             return
+        self.uuids.discard(bdev.uuid)
         if bdev.base in self.all:
             self.all[bdev.base].claimed_by = ""
         self._process.nvmf.lose(name)

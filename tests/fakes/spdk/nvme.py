@@ -112,7 +112,7 @@ class Initiator:
             if known is not None:
                 if known.num_blocks != num_blocks:
                     self._process.bdevs.resize(name, num_blocks)
-            elif all(bdev.uuid != unique for bdev in self._process.bdevs.all.values()):
+            elif unique not in self._process.bdevs.uuids:
                 detail = {"trid": controller.paths[0].trid, "ns_data": {"id": nsid}}
                 self._process.bdevs.add(Bdev(name, "nvme", block_size, num_blocks, unique, detail=detail))
                 controller.bdevs.append(name)

@@ -75,6 +75,7 @@ class FakeSpdk:
         self.bdevs = Bdevs(self)
         self.initiator = Initiator(self)
         self._methods = self._collect()
+        self._takes = {name: inspect.signature(call).parameters for name, call in self._methods.items()}
         newer = self.release >= NEWER
         self.wire = Wire(self._socket, self.answer, tick_s=self._tick_s, newer=newer)
 
@@ -137,7 +138,7 @@ class FakeSpdk:
         if not self.initialised and method not in BEFORE_INIT:
             raise RefusalError(WRONG_STATE, "Method may only be called after framework is initialized")
         call = self._methods[method]
-        takes = inspect.signature(call).parameters
+        takes = self._takes[method]
         if not takes and params is not None:
             raise RefusalError(PARAMS, f"{method} requires no parameters")
         if not any(each.kind is each.VAR_KEYWORD for each in takes.values()) and set(params or {}) - set(takes):

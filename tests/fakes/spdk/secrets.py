@@ -1,5 +1,6 @@
 """Encryption keys and events of a fake SPDK."""
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.spdk.refusal import RefusalError, bad_params
@@ -47,11 +48,11 @@ class Events:
     """Notifications: a ring, from 0 at each start, polled only."""
 
     def __init__(self) -> None:
-        self._ring: list[dict[str, Any]] = []
+        self._ring: deque[dict[str, Any]] = deque(maxlen=RING)
         self._next = 0
 
     def say(self, kind: str, ctx: str) -> None:
-        self._ring = [*self._ring, {"type": kind, "ctx": ctx[:127], "id": self._next}][-RING:]
+        self._ring.append({"type": kind, "ctx": ctx[:127], "id": self._next})
         self._next += 1
 
     def notify_get_types(self) -> list[str]:

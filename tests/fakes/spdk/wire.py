@@ -87,8 +87,8 @@ class Wire:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         decoder, text = json.JSONDecoder(), ""
         while chunk := await reader.read(1 << 20):
-            text += chunk.decode()
             await self._until_next_look()
+            text += (chunk + await _buffered(reader)).decode()
             while text := text.lstrip():
                 try:
                     request, end = decoder.raw_decode(text)
@@ -142,6 +142,15 @@ class Wire:
         except DiedError:
             return None
         return None if number is None else {**head, "id": number, "result": result}
+
+
+async def _buffered(reader: asyncio.StreamReader) -> bytes:
+    """What has come since, without waiting."""
+    try:
+        async with asyncio.timeout(0):
+            return await reader.read(1 << 20)
+    except TimeoutError:
+        return b""
 
 
 def _values(request: Any) -> int:

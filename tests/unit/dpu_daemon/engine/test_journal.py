@@ -8,7 +8,7 @@ import pytest
 
 from dpu_daemon.engine import journal as journal_module
 from dpu_daemon.engine.change import Change, Said, StepBegun, StepEnded, StepState
-from dpu_daemon.engine.journal import Journal
+from dpu_daemon.engine.journal import Committed, Journal
 from dpu_daemon.engine.rows import Record, RecordKind, id_of
 from dpu_daemon.engine.schema import MIGRATIONS
 from dpu_daemon.model.disk import Qos, SeedFile
@@ -207,3 +207,38 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         Journal(tmp_path / "missing" / "journal.db")
     assert refused.value.reason is Reason.UNAVAILABLE
     assert refused.value.field == "journal"
+
+
+def test_changes_written_together_fail_one_by_one(path: Path) -> None:
+    journal = Journal(path)
+    taken = replace(DISK, attachment_id="att-2")
+    free = replace(DISK, attachment_id="att-3", slot=DISK.slot + 1)
+    first, second, third = journal.commit_all(
+        (Change(put=(DISK,)), Change(put=(taken,), events=(said("Made"),)), Change(put=(free,)))
+    )
+    assert isinstance(first, Committed)
+    assert isinstance(second, DpuError)
+    assert second.reason is Reason.CONFLICT
+    assert isinstance(third, Committed)
+    assert set(journal.read().records) == {DISK, free}
+    assert not journal.events_since(0, 10)
+    journal.close()
+
+
+def test_changes_written_together_are_lost_together_when_the_writer_dies(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path)
+    whole, calls = journal.commit, list[Change]()
+
+    def dying(change: Change) -> Committed:
+        calls.append(change)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(change)
+
+    monkeypatch.setattr(journal, "commit", dying)
+    with pytest.raises(KeyboardInterrupt):
+        journal.commit_all((Change(put=(DISK,)), Change(fences=(FENCE,))))
+    assert not journal.read().records
+    journal.close()
