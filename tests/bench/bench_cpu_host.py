@@ -156,9 +156,7 @@ def _watch(stub: cpu_pb2_grpc.CpuServiceStub, pid: int) -> None:
     stream.cancel()
     reader.join()
     tell(f"{changed[0]} groups watched every second, {changed[-1]} of them changing: {100 * spent:.2f} % of a core")
-    tell(
-        f"{_rss_mib(pid):.1f} MiB resident; a full report has {sizes[0]} bytes, a delta {sorted(sizes)[len(sizes) // 2]}"
-    )
+    tell(f"{_rss_mib(pid):.1f} MiB resident; full report {sizes[0]} bytes, delta {sorted(sizes)[len(sizes) // 2]}")
 
 
 def _newcomers(groups: Groups, stub: cpu_pb2_grpc.CpuServiceStub) -> None:

@@ -36,10 +36,11 @@ class FakeGroups:
     """
 
     def __init__(self, cpus: str = "0-7") -> None:
-        self._online = parse(cpus)
+        self.online_cpus = parse(cpus)
         self.groups: dict[str, Group] = {}
         self.container_names: dict[tuple[str, str], str] = {}
         self.runtime_answered = True
+        self.told: tuple[str, ...] = ()
         self.for_newcomers: Mask = 0
         self.refuse: set[tuple[str, Knob]] = set()
         self.kill_after: int | None = None
@@ -80,7 +81,7 @@ class FakeGroups:
         self._alarm(f"group of pod {pod} went")
 
     def _put(self, group: Group) -> None:
-        cpuset = self.groups[group.parent].cpuset if group.parent else self._online
+        cpuset = self.groups[group.parent].cpuset if group.parent else self.online_cpus
         self.groups[group.path] = replace(group, cpuset=cpuset, effective=cpuset)
 
     async def start(self, lost: Lost) -> None:
@@ -94,19 +95,19 @@ class FakeGroups:
         return "fake groups"
 
     def online(self) -> Mask:
-        return self._online
+        return self.online_cpus
 
     def places(self) -> list[CpuPlace]:
         return [
             CpuPlace(cpu=cpu, core=cpu // 2, uncore_cache=0, numa_node=0, socket=0, online=True)
-            for cpu in members(self._online)
+            for cpu in members(self.online_cpus)
         ]
 
     def memory_bytes(self) -> int:
         return 8 << 30
 
     def warnings(self) -> tuple[str, ...]:
-        return ()
+        return self.told
 
     async def look(self) -> Hierarchy:
         return Hierarchy(groups=dict(self.groups))

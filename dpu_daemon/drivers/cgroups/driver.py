@@ -120,6 +120,8 @@ class KernelGroups:
             found.append(f"{len(lacking)} groups lack controllers, first {path}: {why}; their pods are not bound")
         if self._runtime is not None and self._runtime.trouble():
             found.append(f"{self._runtime.trouble()}; containers that come now are found by id alone")
+        if self._watch.trouble:
+            found.append(self._watch.trouble)
         return tuple(found)
 
 

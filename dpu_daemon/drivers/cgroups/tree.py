@@ -120,7 +120,17 @@ class CgroupTree:
         if write.knob is Knob.MEMORY and self.version is CgroupVersion.V1:
             self._set_memory_v1(write, directory)
             return
-        self._put(directory / file.name, file.spell(write.value), write)
+        value = write.value
+        if write.knob is Knob.CPUSET and not value:
+            value = self._inherited(write.path)
+        self._put(directory / file.name, file.spell(value), write)
+
+    def _inherited(self, path: str) -> Mask:
+        """What a group without a set of its own runs on; the kernel takes no empty one while tasks are there."""
+        try:
+            return self._number(path.rpartition("/")[0], EFFECTIVE_CPUS[self.version])
+        except FileNotFoundError:
+            return 0
 
     def confine(self, path: str, mask: Mask) -> bool:
         """Take all CPUs but those of `mask` from a group that just came; whether the kernel took it.

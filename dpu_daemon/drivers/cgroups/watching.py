@@ -5,6 +5,7 @@ right, but it looks at every group first; so the watch itself writes the one fil
 to know nothing of the others for that: a newcomer only ever loses CPUs.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from asyncinotify import Inotify
@@ -17,6 +18,7 @@ from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.cgroup import Layer
 from proto.cpuset import Mask
 
+AGAIN_S = 1.0
 _EVENTS = Watch.CREATE | Watch.DELETE | Watch.ONLYDIR
 
 
@@ -35,38 +37,49 @@ class GroupWatch:
     Attributes:
         tree: whose.
         shared: CPUs for newcomers; 0 leaves them alone.
+        trouble: why some groups are not watched, in a sentence; the audit finds those that come there.
     """
 
     tree: CgroupTree
     shared: Mask = 0
+    trouble: str = ""
     _places: dict[Watched, _Place] = field(default_factory=dict)
 
     async def run(self, lost: Lost) -> None:
         """Watch for ever; tells `lost`, without a word, that groups came or went."""
-        with Inotify() as inotify:
-            self._places.clear()
-            self._add_home(inotify)
-            lost("groups of pods are watched")
-            async for event in inotify:
-                if event.mask & Watch.Q_OVERFLOW:
-                    self._places.clear()
-                    self._add_home(inotify)
-                    lost("more groups came and went than could be followed")
-                    continue
-                if event.mask & Watch.IGNORED or event.watch is None:
-                    if event.watch is not None:
-                        self._places.pop(event.watch, None)
-                    continue
-                if event.mask & Watch.ISDIR and event.mask & Watch.CREATE:
+        home = self.tree.directory("")
+        while True:
+            while not home.is_dir():  # noqa: ASYNC110  (the kernel tells nothing of a directory that is not there)
+                await asyncio.sleep(AGAIN_S)
+            with Inotify() as inotify:
+                self._add_home(inotify)
+                lost("groups of pods are watched")
+                await self._follow(inotify, lost)
+            lost("groups of pods are not watched: their directory went away, or too much happened")
+
+    async def _follow(self, inotify: Inotify, lost: Lost) -> None:
+        """Until the directory above all pods goes away, or events were lost."""
+        async for event in inotify:
+            if event.mask & Watch.Q_OVERFLOW or event.watch is None:
+                return
+            if event.mask & Watch.IGNORED:
+                place = self._places.pop(event.watch, None)
+                if place is not None and not place.path:
+                    return
+                continue
+            if event.mask & Watch.ISDIR:
+                if event.mask & Watch.CREATE:
                     self._came(inotify, event.watch, str(event.name))
-                if event.mask & Watch.ISDIR:
-                    lost("")
+                lost("")
 
     def _add_home(self, inotify: Inotify) -> None:
         """Watch the directory above all pods, where kubelet's root comes, and everything that is there already."""
-        home = self.tree.directory("")
-        if home.is_dir():
-            self._places[inotify.add_watch(home, _EVENTS)] = _Place("", None)
+        self._places.clear()
+        self.trouble = ""
+        try:
+            self._places[inotify.add_watch(self.tree.directory(""), _EVENTS)] = _Place("", None)
+        except OSError as error:
+            self.trouble = f"groups cannot be watched: {error.strerror}; see fs.inotify.max_user_watches"
         driver = self.tree.names()
         if driver is not None:
             self._add(inotify, _Place(root_name(driver), None), fresh=False)
@@ -95,6 +108,9 @@ class GroupWatch:
             self._places[inotify.add_watch(directory, _EVENTS)] = place
             below = [entry.name for entry in directory.iterdir() if entry.is_dir()]
         except FileNotFoundError:
+            return
+        except OSError as error:
+            self.trouble = f"{place.path} cannot be watched: {error.strerror}; see fs.inotify.max_user_watches"
             return
         for name in below:
             named = read_name(driver, name, place.named) if driver else None

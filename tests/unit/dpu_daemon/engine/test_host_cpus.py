@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.model.binding import BoundTo, ContainerName, ContainerSize, HostBindings, PodSize, SizeChange
 from dpu_daemon.model.cgroup import Knob, QosClass
+from dpu_daemon.model.event import Event
 from proto.cpuset import parse, show
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -243,3 +244,61 @@ async def test_a_daemon_killed_before_any_write_finds_its_way_back(host: Host) -
         await host.resize(size("r9", "db", 256, cpu=700), bindings(2, "1,7", db="2-6"))
 
     assert await killed_at_every_write(host, change, check) >= 8
+
+
+async def test_containers_that_come_during_a_change_get_only_what_is_shared_before_and_after_it(host: Host) -> None:
+    await host.bind(bindings(1, "1-5", db="6-7"))
+    assert host.groups.for_newcomers == parse("1-5")
+    path = host.groups.run("db", "main")
+    host.groups.refuse = {(f"{path}/main-id", Knob.CPUSET)}
+    with pytest.raises(DpuError):
+        await host.bind(bindings(2, "1,4-7", db="2-3"))
+    assert host.groups.for_newcomers == parse("1-5")
+    await host.ledger.close()
+    await host.restart()
+    assert host.groups.for_newcomers == parse("1-5")
+
+
+async def test_while_the_runtime_never_answered_bound_containers_stay_where_they_are(host: Host) -> None:
+    host.groups.run("db", "main")
+    host.groups.run("web", "main2")
+    await host.bind(bindings(1, "1,4-7", db="2-3"))
+    host.groups.container_names.clear()
+    host.groups.runtime_answered = False
+    await host.ledger.close()
+    await host.restart()
+    assert await host.repair() == []
+    assert host.cpus_of("main") == "2-3"
+    host.groups.runtime_answered = True
+    await host.repair()
+    assert host.cpus_of("main") == "1,4-7"
+
+
+async def test_an_instance_whose_cpus_go_offline_runs_on_the_shared_ones_until_they_are_back(host: Host) -> None:
+    host.groups.run("db", "main")
+    await host.bind(bindings(1, "1,4-7", db="2-3"))
+    host.groups.online_cpus = parse("0-1,3-7")
+    await host.repair()
+    assert host.cpus_of("main") == "3"
+    host.groups.online_cpus = parse("0-1,4-7")
+    await host.repair()
+    assert host.cpus_of("main") == "1,4-7"
+    host.groups.online_cpus = parse("0-7")
+    await host.repair()
+    assert host.cpus_of("main") == "2-3"
+
+
+async def test_a_warning_of_the_host_is_told_once(host: Host) -> None:
+    host.groups.told = ("kubelet's CPU manager policy is static",)
+    await host.repair()
+    await host.repair()
+    events = [event async for event in _events(host)]
+    assert [event.message for event in events if event.reason == "Warning"] == list(host.groups.told)
+    assert host.cpus.warned == set(host.groups.told)
+
+
+async def _events(host: Host) -> AsyncIterator[Event]:
+    async for event in host.ledger.events(0):
+        yield event
+        if event.sequence == host.ledger.last_event:
+            return

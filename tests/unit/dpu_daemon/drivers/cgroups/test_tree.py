@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dpu_daemon.drivers.cgroups.tree import CgroupTree, check_controllers
+from dpu_daemon.drivers.cgroups.tree import CgroupTree, check_controllers, enable_controllers
 from dpu_daemon.model.cgroup import UNLIMITED, CgroupVersion, Knob, Layer, QosClass, Write, settable
 from proto.cpuset import parse
 from proto.errors import DpuError
@@ -94,3 +94,47 @@ def test_a_host_without_pods_shows_none(tmp_path: Path) -> None:
 
 def test_the_cpus_that_are_online_are_told(tree: CgroupTree) -> None:
     assert tree.online() == parse("0-7")
+
+
+def test_controllers_are_turned_on_from_the_top_down(mount: Path) -> None:
+    group = mount / POD
+    for step in (mount, *group.parents):
+        if step.is_relative_to(mount):
+            (step / "cgroup.subtree_control").write_text("cpuset cpu memory\n" if step == mount else "\n")
+    assert enable_controllers(mount, group) == ""
+    assert (mount / "cgroup.subtree_control").read_text() == "cpuset cpu memory\n"
+    assert (group.parent / "cgroup.subtree_control").read_text() == "+cpuset +cpu +memory"
+
+
+def test_a_group_without_its_controller_is_told_and_left_out(tree: CgroupTree, mount: Path) -> None:
+    (mount / LEAF / "cpuset.cpus").unlink()
+    (mount / LEAF / "cgroup.procs").touch()
+    assert LEAF not in tree.look().groups
+    assert tree.lacking == {LEAF: "groups.enable is off"}
+    enabling = CgroupTree(mount, online=mount / "online", enable=True)
+    assert LEAF not in enabling.look().groups
+    assert "cgroup.subtree_control does not take cpuset, cpu, memory" in enabling.lacking[LEAF]
+
+
+def test_a_newcomer_loses_what_is_not_shared_and_nothing_else(tree: CgroupTree, mount: Path) -> None:
+    assert tree.confine(LEAF, parse("2-7"))
+    assert (mount / LEAF / "cpuset.cpus").read_text() == "2-3"
+    assert not tree.confine(LEAF, parse("2-7"))
+    assert not tree.confine(LEAF, parse("5"))
+    assert not tree.confine("kubepods.slice/gone", parse("5"))
+    (mount / LEAF / "cpuset.cpus").write_text("\n")
+    assert tree.confine(LEAF, parse("1"))
+    assert (mount / LEAF / "cpuset.cpus").read_text() == "1"
+
+
+def test_pods_have_no_more_cpus_than_the_group_above_them(mount: Path) -> None:
+    (mount / "kubelet.slice").mkdir()
+    above = CgroupTree(mount, above="kubelet.slice", online=mount / "online")
+    assert above.online() == parse("0-7")
+    (mount / "kubelet.slice" / "cpuset.cpus.effective").write_text("0-3\n")
+    assert above.online() == parse("0-3")
+
+
+def test_an_empty_set_becomes_what_the_group_would_inherit(tree: CgroupTree, mount: Path) -> None:
+    tree.write(write(Knob.CPUSET, 0))
+    assert (mount / LEAF / "cpuset.cpus").read_text() == "0-3"
