@@ -7,6 +7,7 @@ from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.network import Network, Subnet
 from coordinator.core.objects.pool import Pool
+from coordinator.core.objects.resize import ResizePolicy
 from coordinator.core.objects.storage import Attachment, Image, Snapshot, Volume
 
 
@@ -26,6 +27,7 @@ class Kind(Enum):
     CPU_NODE = "CpuNode"
     CPU_PLACEMENT = "CpuPlacement"
     PLACEMENT_POLICY = "PlacementPolicy"
+    RESIZE_POLICY = "ResizePolicy"
 
     @property
     def plural(self) -> str:
@@ -36,8 +38,17 @@ class Kind(Enum):
     @property
     def namespaced(self) -> bool:
         """Whether its objects live in namespaces."""
-        return self in {Kind.MACHINE, Kind.VOLUME, Kind.SNAPSHOT, Kind.ATTACHMENT, Kind.CPU_PLACEMENT}
+        return self in _NAMESPACED
 
+
+_NAMESPACED = {
+    Kind.MACHINE,
+    Kind.VOLUME,
+    Kind.SNAPSHOT,
+    Kind.ATTACHMENT,
+    Kind.CPU_PLACEMENT,
+    Kind.RESIZE_POLICY,
+}
 
 Typed = (
     Machine
@@ -53,6 +64,7 @@ Typed = (
     | CpuNode
     | Placement
     | Policy
+    | ResizePolicy
 )
 
 TYPES: dict[Kind, type[Typed]] = {
@@ -69,4 +81,5 @@ TYPES: dict[Kind, type[Typed]] = {
     Kind.CPU_NODE: CpuNode,
     Kind.CPU_PLACEMENT: Placement,
     Kind.PLACEMENT_POLICY: Policy,
+    Kind.RESIZE_POLICY: ResizePolicy,
 }
