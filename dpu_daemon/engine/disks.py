@@ -1,7 +1,8 @@
 """Disks of the host: attach, detach, resize, limits, statistics."""
 
-from collections.abc import Callable, Hashable
-from dataclasses import replace
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -10,13 +11,13 @@ from dpu_daemon.engine.convergence import LOOK_S, converge
 from dpu_daemon.engine.deadline import Deadline, within
 from dpu_daemon.engine.disk_job import DiskDrivers, DiskJob
 from dpu_daemon.engine.disk_reader import DiskReader, DiskView, existing_disk
-from dpu_daemon.engine.intent import AskedDisk, intended_disk, refuse_late, refuse_other_disk
+from dpu_daemon.engine.intent import AskedDisk, Others, intended_disk, refuse_late, refuse_other_disk
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.opi.intents import held_slots, refuse_connected
 from dpu_daemon.engine.rows import RecordKind
-from dpu_daemon.model.disk import Attachment, AttachmentSpec, Qos, SeedFile
+from dpu_daemon.model.disk import Attachment, AttachmentSpec, FunctionSeen, Qos, SeedFile
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.fence import Fence, FenceScope, raised
 from dpu_daemon.model.identity import HandleKind, handle_for, is_disk_handle
@@ -36,6 +37,23 @@ def disk_key(attachment_id: str, kind: HandleKind = HandleKind.DISK) -> Hashable
     return ("disk", handle_for(kind, attachment_id, ()))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asking:
+    """Somebody who waits for a slot."""
+
+    asked: AskedDisk
+    functions: Mapping[int, FunctionSeen]
+    chosen: "asyncio.Future[Attachment]"
+
+    def foreign(self, others: Others) -> set[int]:
+        """Slots with functions that are not ours."""
+        return {
+            slot
+            for slot, function in self.functions.items()
+            if function.handle not in others.handles and not is_disk_handle(function.handle)
+        }
+
+
 class Disks:
     """All attachments of this DPU.
 
@@ -50,6 +68,7 @@ class Disks:
         self._operations = operations
         self._drivers = drivers
         self.reader = DiskReader(ledger, drivers)
+        self._asking: list[_Asking] = []
         self._refused_slots: set[int] = set()
         """Where the bus still held what a guest did not let go of; tried again when no other slot is free."""
 
@@ -95,22 +114,50 @@ class Disks:
             refuse_late(self._ledger.fence(FenceScope.VOLUME, volume), asked.generation, f"volume {volume}")
 
     async def _intend(self, asked: AskedDisk) -> Attachment:
+        """Choose and journal a new attachment; those that come while others are journalled are chosen together."""
         functions = await within(LOOK_S, self._drivers.bus.look_disks(), "look at the host's bus")
-        foreign = {slot for slot, function in functions.items() if not is_disk_handle(function.handle)}
+        asking = _Asking(asked, functions, asyncio.get_running_loop().create_future())
+        self._asking.append(asking)
         async with self._ledger.allocation:
-            refuse_connected(self._ledger, asked.spec.source)
-            record = self._chosen(asked, foreign | self._refused_slots | held_slots(self._ledger))
-            said = self._said(
-                record, "Attaching", f"{_named(record)} gets slot {record.slot}, serial {record.spec.serial}"
-            )
-            await self._ledger.commit(Change(put=(record,), fences=self._fences(record, closed=False), events=(said,)))
-        return record
+            if not asking.chosen.done():
+                await self._choose()
+        return asking.chosen.result()
 
-    def _chosen(self, asked: AskedDisk, foreign: set[int]) -> Attachment:
+    async def _choose(self) -> None:
+        """Records for all who ask, in one transaction, while nobody else allocates."""
+        others = Others(self._ledger.attachments.values())
+        held = held_slots(self._ledger)
+        batch, self._asking = self._asking, []
+        commits: list[Awaitable[object]] = []
+        chosen: list[tuple[_Asking, Attachment]] = []
+        for asking in batch:
+            try:
+                refuse_connected(self._ledger, asking.asked.spec.source)
+                record = self._chosen(asking.asked, others, asking.foreign(others) | self._refused_slots | held)
+            except DpuError as error:
+                asking.chosen.set_exception(error)
+                continue
+            others.add(record)
+            chosen.append((asking, record))
+            what = f"{_named(record)} gets slot {record.slot}, serial {record.spec.serial}"
+            change = Change(
+                put=(record,),
+                fences=self._fences(record, closed=False),
+                events=(self._said(record, "Attaching", what),),
+            )
+            commits.append(self._ledger.commit(change))
+        outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        for (asking, record), outcome in zip(chosen, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                asking.chosen.set_exception(outcome)
+            else:
+                asking.chosen.set_result(record)
+
+    def _chosen(self, asked: AskedDisk, others: Others, foreign: set[int]) -> Attachment:
         try:
             return intended_disk(
                 asked,
-                tuple(self._ledger.attachments.values()),
+                others,
                 slots=self._drivers.bus.disk_slots(),
                 foreign_slots=foreign,
                 limits=self._drivers.block.limits(),

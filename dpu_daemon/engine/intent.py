@@ -30,9 +30,42 @@ def refuse_late(fence: Fence, generation: int, what: str) -> None:
         raise DpuError(Reason.STALE_GENERATION, message, field="generation", remedy="ask with a higher generation")
 
 
+class Others:
+    """The attachments of a DPU by what only one of them can have.
+
+    Args:
+        records: all of them.
+    """
+
+    def __init__(self, records: Iterable[Attachment] = ()) -> None:
+        self.handles: set[str] = set()
+        self.slots: set[int] = set()
+        self.by_volume: dict[str, Attachment] = {}
+        self.by_serial: dict[str, Attachment] = {}
+        self.by_nguid: dict[str, Attachment] = {}
+        self.by_boot_order: dict[int, Attachment] = {}
+        for record in records:
+            self.add(record)
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    def add(self, record: Attachment) -> None:
+        """One more."""
+        spec = record.spec
+        self.handles.add(record.handle)
+        self.slots.add(record.slot)
+        self.by_serial[spec.serial] = record
+        self.by_nguid[spec.nguid] = record
+        if spec.volume_id:
+            self.by_volume[spec.volume_id] = record
+        if spec.boot_order:
+            self.by_boot_order[spec.boot_order] = record
+
+
 def intended_disk(
     asked: AskedDisk,
-    others: Collection[Attachment],
+    others: Others,
     *,
     slots: int,
     foreign_slots: Collection[int],
@@ -52,7 +85,7 @@ def intended_disk(
     Raises:
         DpuError: ALREADY_EXISTS or IN_USE naming the field that another one has taken, EXHAUSTED naming the limit.
     """
-    handle = handle_for(asked.kind, asked.attachment_id, {other.handle for other in others})
+    handle = handle_for(asked.kind, asked.attachment_id, others.handles)
     spec = replace(
         asked.spec,
         serial=asked.spec.serial or serial_for(handle),
@@ -64,7 +97,7 @@ def intended_disk(
         if len(others) >= most:
             message = f"this DPU has {len(others)} disks, as many as its {name} allow"
             raise DpuError(Reason.EXHAUSTED, message, field="attachment_id", remedy=f"detach a disk, or raise: {name}")
-    taken = {other.slot for other in others} | set(foreign_slots)
+    taken = others.slots.union(foreign_slots)
     slot = free_slot(slots, taken, boots=spec.boot_order > 0)
     if slot is None:
         message = f"all {slots} disk slots of this DPU's host are taken"
@@ -74,18 +107,17 @@ def intended_disk(
     )
 
 
-def _refuse_taken(spec: AttachmentSpec, others: Collection[Attachment]) -> None:
-    for other in others:
-        name, has = other.attachment_id, other.spec
-        if spec.volume_id and has.volume_id == spec.volume_id:
-            message = f"volume {spec.volume_id} is attached here as {name}"
-            raise DpuError(Reason.IN_USE, message, field="spec.volume_id", remedy=f"detach {name} first")
-        if has.serial == spec.serial:
-            raise _taken("spec.serial", f"serial {spec.serial}", other)
-        if has.nguid == spec.nguid:
-            raise _taken("spec.nguid", f"NGUID {spec.nguid}", other)
-        if spec.boot_order and has.boot_order == spec.boot_order:
-            raise _taken("spec.boot_order", f"boot order {spec.boot_order}", other)
+def _refuse_taken(spec: AttachmentSpec, others: Others) -> None:
+    if spec.volume_id in others.by_volume:
+        name = others.by_volume[spec.volume_id].attachment_id
+        message = f"volume {spec.volume_id} is attached here as {name}"
+        raise DpuError(Reason.IN_USE, message, field="spec.volume_id", remedy=f"detach {name} first")
+    if spec.serial in others.by_serial:
+        raise _taken("spec.serial", f"serial {spec.serial}", others.by_serial[spec.serial])
+    if spec.nguid in others.by_nguid:
+        raise _taken("spec.nguid", f"NGUID {spec.nguid}", others.by_nguid[spec.nguid])
+    if spec.boot_order in others.by_boot_order:
+        raise _taken("spec.boot_order", f"boot order {spec.boot_order}", others.by_boot_order[spec.boot_order])
 
 
 def _taken(field: str, what: str, other: Attachment) -> DpuError:

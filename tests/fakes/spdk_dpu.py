@@ -60,6 +60,10 @@ class SpdkStage:
         await self.spdk.stop()
         await self.target.stop()
 
+    def faults(self) -> list[str]:
+        """Calls that one of the fakes left without an answer, since its last start."""
+        return [*self.target.wire.faults, *self.spdk.wire.faults]
+
     async def serve(self, name: str, size_bytes: int = 4 * MIB) -> TargetAddress:
         """A volume of the target."""
         nqn = f"nqn.2025-01.io.dpupool:vol:{name}"

@@ -42,6 +42,8 @@ class Wire:
         self.looks = 0
         """Ticks at which there was something to read: an upper bound of what one client's round trips can be."""
         self._last_look = -1
+        self.faults: list[str] = []
+        """Calls that this fake could not answer: bugs of the fake."""
 
     async def start(self) -> None:
         """Listens; a socket that a killed process left is taken over."""
@@ -52,6 +54,12 @@ class Wire:
         """Ends all connections; a killed process leaves its socket file."""
         server, self._server = self._server, None
         if server is not None:
+            # One that was accepted in this very turn of the loop would be forgotten by a closed server, neither served
+            # nor ended: its client would wait for nothing.
+            for listening in server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             server.close()
         for writer in tuple(self._writers):
             transport: Any = writer.transport
@@ -141,6 +149,9 @@ class Wire:
             return {**head, "id": number, "error": {"code": PARAMS, "message": "Invalid parameters"}}
         except DiedError:
             return None
+        except Exception as error:
+            self.faults.append(f"{request['method']}: {error!r}")
+            raise
         return None if number is None else {**head, "id": number, "result": result}
 
 

@@ -131,8 +131,9 @@ async def _histories(first: int, count: int, directory: Path) -> None:
                 await dpu.disks.detach(f"att-{volume}", 9, Deadline.after(20), force=True)
             await _converged(dpu, stage)
             assert not dpu.core.ledger.attachments
+            assert not stage.faults()
         except BaseException as error:
-            error.add_note(f"in the history with seed {seed}: {dpu.core.audit.message()}")
+            error.add_note(f"in the history with seed {seed}: {dpu.core.audit.message()}; {stage.faults()}")
             raise
         await stage.close(dpu)
         journal.unlink()
