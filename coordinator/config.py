@@ -110,6 +110,16 @@ class Cpu(Section, frozen=True, kw_only=True):
     parallel_hosts: int = 16
 
 
+class Resize(Section, frozen=True, kw_only=True):
+    """Scaling of running pods.
+
+    Attributes:
+        prometheus: address of the server that policies with queries ask, such as ``http://prometheus:9090``.
+    """
+
+    prometheus: str = ""
+
+
 class Timing(Section, frozen=True, kw_only=True):
     """Seconds; see coordinator.controllers.context.Timing and coordinator.core.machine.deadlines."""
 
@@ -137,6 +147,7 @@ class Config(Section, frozen=True, kw_only=True):
     autoscaler: Autoscaler = Autoscaler()
     csi: Csi = Csi()
     cpu: Cpu = Cpu()
+    resize: Resize = Resize()
     pools: Pools = Pools()
     timing: Timing = Timing()
     state: str = ""

@@ -28,6 +28,8 @@ from coordinator.controllers.events import Recorder
 from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.pool.loop import PoolLoop
 from coordinator.controllers.pool.records import Records
+from coordinator.controllers.storage_metrics import StorageMetrics
+from coordinator.controllers.resize.wiring import ResizeControllers
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.cpu_program import cpu_controllers, serve_placement
@@ -76,8 +78,10 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         context = _context(settings, api, outside)
         metrics = ControllerMetrics(REGISTRY)
         controllers = Controllers(context, metrics)
+        REGISTRY.register(StorageMetrics(context.caches, settings.storage, _now))
         cpus = await cpu_controllers(settings, api, door, outside, context.events, metrics, _now, parts)
         placement.connect(cpus.scheduler)
+        resizes = resize_controllers(settings, api, cpus, outside, metrics, REGISTRY)
         checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
@@ -85,7 +89,7 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         await serve_placement(settings, placement, parts)
         await _serve_csi(settings.csi, api, context, controllers, parts)
         pools = _pools(settings, api)
-        serving = asyncio.create_task(_serve(controllers, pools, cpus), name="controllers")
+        serving = asyncio.create_task(_serve(controllers, pools, cpus, resizes), name="controllers")
         parts.push_async_callback(_end, serving)
         await _announce(controllers, serving, stop)
         notify("STOPPING=1", "STATUS=draining")
@@ -157,11 +161,12 @@ def _pools(settings: Config, api: KubeApi) -> PoolLoop:
     return PoolLoop(api, settings.pools.loop(identity), clock=_now, monotonic=time.monotonic, records=records)
 
 
-async def _serve(controllers: Controllers, pools: PoolLoop, cpus: CpuControllers) -> None:
+async def _serve(controllers: Controllers, pools: PoolLoop, cpus: CpuControllers, resizes: ResizeControllers) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(controllers.run(), name="controllers")
         tasks.create_task(pools.run(), name="pools")
         tasks.create_task(cpus.run(), name="cpus")
+        tasks.create_task(resizes.run(), name="resizes")
 
 
 def _serve_metrics(listen: str, parts: contextlib.AsyncExitStack) -> None:

@@ -88,6 +88,10 @@ class Clusters:
         (self._nodes if kind is Foreign.NODE else self._pods)[cluster].absorb(answer)
         return True
 
+    def apis(self) -> dict[str, ClusterApi]:
+        """The APIs of all clusters."""
+        return dict(self._apis)
+
     def api(self, cluster: str) -> ClusterApi:
         """The API of a cluster.
 
