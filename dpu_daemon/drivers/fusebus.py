@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from dpu_daemon.drivers import mountpoints
+from dpu_daemon.drivers.host_process import HostProcess
 from dpu_daemon.drivers.qsd.graph import exports_in, nodes_in
 from dpu_daemon.drivers.qsd.nbd import UnixAddress, greets
-from dpu_daemon.drivers.qsd.session import QmpSession, RefusedError
+from dpu_daemon.drivers.qsd.session import COMMAND_TIMEOUT_S, QmpSession, RefusedError
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import DiskProtocol, FunctionSeen
 from dpu_daemon.model.port import NicSeen
@@ -31,6 +32,7 @@ RECONNECT_DELAY_S = 3600
 """As the lab's host: a disk waits for its DPU as long as it takes, and does not fail."""
 OPEN_TIMEOUT_S = 5
 GREETING_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 8.0
 GONE_TIMEOUT_S = 8.0
 ASK_AGAIN_S = 0.05
@@ -65,6 +67,7 @@ class FuseBus:
         self._session = QmpSession(qmp)
         self._nbd_socket = nbd_socket
         self._count = slots
+        self._host = HostProcess()
 
     async def start(self, lost: Lost) -> None:
         with _files(self._directory):
@@ -74,6 +77,7 @@ class FuseBus:
 
     async def stop(self) -> None:
         await self._session.stop()
+        self._host.forget()
 
     def version(self) -> str:
         version = self._session.version()
@@ -91,8 +95,18 @@ class FuseBus:
         return protocol is DiskProtocol.VIRTIO_BLK
 
     async def look_disks(self) -> Mapping[int, FunctionSeen]:
-        """Disks that are really there; a record alone, left by a killed host, is none."""
-        live = await self._live()
+        """Disks that are really there; a record alone, left by a killed host, is none.
+
+        While a request waits for a disk that the DPU does not serve, the host's daemon answers nobody: FUSE requests
+        are served in its main loop. Its files are there as long as it lives; who doubts that never puts the disk back.
+        """
+        try:
+            live = await self._live(timeout_s=ANSWER_TIMEOUT_S)
+            self._host.remember(self._session.peer())
+        except DpuError:
+            if not self._host.lives():
+                raise
+            live = self._shown()
         return {record.slot: _seen(record) for record in self._records() if record.handle in live}
 
     async def look_nics(self) -> Mapping[int, NicSeen]:
@@ -192,11 +206,15 @@ class FuseBus:
             message = f"slot {function.slot} is not one of {self._count}"
             raise DpuError(Reason.INVALID, message, field="slot", remedy="raise bus.slots")
 
-    async def _live(self) -> set[str]:
-        """Handles of the disks whose file leads to the host's daemon."""
-        exports = exports_in(await self._session.execute("query-block-exports"))
+    def _shown(self) -> set[str]:
+        """Handles of the disks whose file is mounted."""
         mounted = mountpoints.mounted_below(self._directory)
-        shown = {record.handle for record in self._records() if self._directory / record.serial in mounted}
+        return {record.handle for record in self._records() if self._directory / record.serial in mounted}
+
+    async def _live(self, *, timeout_s: float = COMMAND_TIMEOUT_S) -> set[str]:
+        """Handles of the disks whose file leads to the host's daemon."""
+        exports = exports_in(await self._session.execute("query-block-exports", timeout_s=timeout_s))
+        shown = self._shown()
         return {name for name, export in exports.items() if name in shown and not export.closing}
 
     async def _show(self, record: _Record) -> None:

@@ -28,11 +28,14 @@ async def host(rig: CsiRig) -> Host:
 async def test_a_volume_survives_the_death_of_the_dpus_storage(rig: CsiRig, host: Host) -> None:
     await rig.create(VOLUME, SIZES["ext4"])
     target = await asyncio.to_thread(use, host.node, await rig.attach(VOLUME, host), "ext4")
+    await host.bus.look_disks()
     before = await asyncio.to_thread(write, target / "before")
     rig.dpu.kill()
     writing = asyncio.create_task(asyncio.to_thread(write, target / "during"))
     await asyncio.sleep(0.5)
     assert not writing.done()
+    # Who puts disks back looks at the bus first, while the host's daemon waits for them and answers nobody.
+    assert {seen.handle for seen in (await asyncio.wait_for(host.bus.look_disks(), 10)).values()} == {VOLUME}
     rig.dpu.start()
     await rig.hear("again")
     await rig.connect(VOLUME)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -81,6 +82,7 @@ class QmpSession:
         self._path = path
         self._keeper: Keeper[_QmpConnection] = Keeper(PEER, REMEDY, self._dial)
         self._version = ""
+        self._peer = 0
 
     async def start(self, lost: Callable[[str], None]) -> None:
         await self._keeper.start(lost)
@@ -91,6 +93,10 @@ class QmpSession:
     def version(self) -> str:
         """``qsd 10.0.2``, or empty before the first contact."""
         return self._version
+
+    def peer(self) -> int:
+        """Process id of the daemon that was spoken to last; 0 before the first contact."""
+        return self._peer
 
     async def execute(
         self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = COMMAND_TIMEOUT_S
@@ -151,6 +157,8 @@ class QmpSession:
         except BaseException:
             wire.close()
             raise
+        credentials = wire.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        self._peer = struct.unpack("3i", credentials)[0]
         if client.greeting is not None:
             number: Any = client.greeting.QMP.version["qemu"]
             self._version = f"qsd {number['major']}.{number['minor']}.{number['micro']}"
