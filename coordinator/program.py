@@ -28,8 +28,8 @@ from coordinator.controllers.events import Recorder
 from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.pool.loop import PoolLoop
 from coordinator.controllers.pool.records import Records
-from coordinator.controllers.storage_metrics import StorageMetrics
 from coordinator.controllers.resize.wiring import ResizeControllers
+from coordinator.controllers.storage_metrics import StorageMetrics
 from coordinator.controllers.wiring import Controllers
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.cpu_program import cpu_controllers, serve_placement
@@ -45,6 +45,7 @@ from coordinator.endpoints.objects import ApiObjects
 from coordinator.endpoints.service import BmApi
 from coordinator.extensions import aggregated_server, bm_api_group, operation_paths
 from coordinator.placement_routes import placement_group
+from coordinator.resize_program import resize_controllers
 from proto.supervision import notify, watchdog_pause_s
 
 log = structlog.get_logger(__name__)
