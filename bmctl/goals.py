@@ -43,8 +43,9 @@ class Goal:
         if obj is None or not self.final or not observed(obj):
             return None
         if _phase(obj) == FAILED_PHASE:
-            ready_reason = next((one.get("reason") for one in conditions(obj) if one.get("type") == "Ready"), "")
-            message = str(dig(obj, "status.message") or "it failed without saying why")
+            ready: Object = next((one for one in conditions(obj) if one.get("type") == "Ready"), {})
+            ready_reason = ready.get("reason", "")
+            message = str(dig(obj, "status.message") or ready.get("message") or "it failed without saying why")
             return DpuError(_reason(str(ready_reason)) or Reason.INTERNAL, f"{name_of(obj)} failed: {message}")
         if not self.strict:
             return None

@@ -43,7 +43,9 @@ def _making(around: Surroundings) -> Iterator[str]:
     if around.backend_trouble():
         yield f"see whether storage backend {around.backend} runs, and whether the coordinator reaches it"
     elif not reason:
-        yield "wait a moment: no controller has looked at it yet; if that lasts, see whether the coordinator runs"
+        asked = bool(dig(volume, "metadata.finalizers"))
+        doing = f"backend {around.backend} is being asked for it" if asked else "no controller has looked at it yet"
+        yield f"wait some seconds: {doing}; if that lasts, see whether the coordinator runs"
     elif dig(volume, "status.phase") == "Failed":
         yield "correct what the sentence above names: delete it and make it anew, or `bmctl apply` a spec that can be"
     elif usable and not is_ready(volume) and reason not in {WAITING, DELETING}:
@@ -64,7 +66,7 @@ def _source(around: Surroundings) -> Iterator[str]:
 
 def _disk(around: Surroundings, disk: Disk) -> Iterator[str]:
     attachment = disk.attachment
-    name, host = name_of(attachment), str(dig(attachment, "spec.hostRef.name"))
+    name, host, volume = name_of(attachment), str(dig(attachment, "spec.hostRef.name")), name_of(around.volume)
     if disk.host is None:
         yield f"create BareMetalHost {host}, or take attachment {name} away: `bmctl delete attachment {name}`"
         return
@@ -76,6 +78,9 @@ def _disk(around: Surroundings, disk: Disk) -> Iterator[str]:
         yield f"attachment {holder} has the volume: detach that one first, or attach all of them --read-only"
     elif own and own != fence:
         yield f"attachment {name} has generation {own} of {fence}: it was fenced off; delete it and attach anew"
+    elif not is_ready(attachment) and disk.dpu is not None and ready_words(attachment)[0] not in {"", WAITING}:
+        away = f"`bmctl volume detach {volume} {host}` takes it away"
+        yield f"mend what the sentence of attachment {name} names, and it goes on; {away}"
     if is_ready(attachment):
         yield from _whole_disk(around.volume, attachment, host)
 

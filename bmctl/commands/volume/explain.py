@@ -111,7 +111,7 @@ def _disk(around: Surroundings, disk: Disk) -> Iterator[Text]:
         line = _pair("dpu", f"{name_of(disk.dpu)}  ").append_text(_state(disk.dpu))
         yield line.append(_unless_ready(disk.dpu))
     own, fence = int(dig(one, "status.generation") or 0), int(dig(around.volume, "status.attachGeneration") or 0)
-    verdict = "not given yet" if not own else f"generation {own} of {fence}" + ("" if own == fence else ", fenced off")
+    verdict = f"generation {own} of {fence}" + ("" if own == fence else ", fenced off") if own else "not used yet"
     yield _pair("fence", verdict)
     serial, slot = dig(one, "status.serial"), dig(one, "status.slot")
     if serial:

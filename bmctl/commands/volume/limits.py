@@ -1,5 +1,6 @@
 """Limits of disks on the command line: options, what they change, and how they are told."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -12,6 +13,8 @@ from proto.reasons import Reason
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Limits = dict[str, int]
+
+NUMBER = re.compile(rf"(?P<digits>[0-9]{{1,18}})(?P<suffix>{'|'.join(SUFFIX)}|)")
 
 OPTIONS = {
     "iops": ("iops", "Operations a second, reads and writes together."),
@@ -36,25 +39,20 @@ WORDS = {
 }
 
 
-class Rate(click.ParamType[int]):
-    """A whole number, 0 or more, with an optional suffix such as k or Mi."""
-
-    name = "rate"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number that was written; wrong usage when it is none."""
-        text = str(value)
-        digits = text.rstrip("".join(set("".join(SUFFIX))))
-        suffix = text[len(digits) :]
-        if digits.isascii() and digits.isdigit() and (not suffix or suffix in SUFFIX):
-            return int(digits) * SUFFIX.get(suffix, 1)
-        return self.fail(f"{text!r} is not a number such as 500, 2k or 200Mi; 0 is unlimited", param, ctx)
+def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
+    """A whole number, 0 or more, with an optional suffix such as k or Mi; wrong usage when it is none."""
+    if text is None:
+        return None
+    found = NUMBER.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is not a number such as 500, 2k or 200Mi; 0 is unlimited")
+    return int(found["digits"]) * SUFFIX.get(found["suffix"], 1)
 
 
 def limiting(command: Command) -> Command:
     """Give a command an option for each limit; they arrive as keywords, None where not given."""
     for option, (_, text) in reversed(OPTIONS.items()):
-        command = click.option(f"--{option}", type=Rate(), metavar="N", help=f"{text} 0 is unlimited.")(command)
+        command = click.option(f"--{option}", callback=_rate, metavar="N", help=f"{text} 0 is unlimited.")(command)
     return command
 
 
