@@ -9,6 +9,7 @@ from coordinator.clients.protocols import Backend
 from coordinator.clients.storage import StorageSecrets, Traits
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
+from coordinator.controllers.storage_metrics import CREDENTIALS
 from coordinator.core.objects.fleet import Dpu
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import SecretRef
@@ -69,6 +70,7 @@ class Credentials:
             made = _set(credentials, kept if traits.tls else without_tls(kept))
             await asyncio.gather(backend.put_credentials(made), self._context.dpu(dpu).put_credentials(made))
         self._brought[credentials] = dpu.status.instance_id
+        CREDENTIALS.labels(name).inc()
         return credentials
 
     def doubt(self, credentials: str) -> bool:
