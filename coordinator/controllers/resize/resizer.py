@@ -39,7 +39,14 @@ from proto.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
-PASSING = {Reason.UNAVAILABLE, Reason.DEADLINE, Reason.INTERNAL, Reason.CONFLICT, Reason.STALE_GENERATION}
+PASSING = {
+    Reason.UNAVAILABLE,
+    Reason.DEADLINE,
+    Reason.INTERNAL,
+    Reason.CONFLICT,
+    Reason.STALE_GENERATION,
+    Reason.IN_FLIGHT,
+}
 """Failures after which the same may succeed a little later."""
 
 
@@ -234,7 +241,7 @@ class Resizer:
         begun = answer_of(pod) if begun is None else begun
         begun = begun if begun is not None and begun.id == wish.id else None
         late = begun is not None and self._context.time() - begun.at > self._context.deadline_s
-        if (error.reason in PASSING or error.wire.retry) and not late:
+        if error.reason in PASSING and not late:
             if begun is None:
                 await self._say(key, pod, wish, Phase.WAITING, str(error), None)
             return Again(after_s=self._context.settle_s)

@@ -155,10 +155,12 @@ class SoldInstances:
                 return
 
     async def _forget_before(self, name: str) -> None:
-        found = self._scheduler.get(name)
-        if BEFORE in found.metadata.annotations:
+        """The host has taken it; a placement that is changed meanwhile is looked at again."""
+        for left in reversed(range(TRIES)):
+            found = self._scheduler.get(name)
             body: Json = {"metadata": {"annotations": {BEFORE: None}}}
-            await self._context.cpu.amend(Kind.CPU_PLACEMENT, found.metadata, body)
+            if BEFORE not in found.metadata.annotations or await self._amended(found, body, last=not left):
+                return
 
 
 def _instance_size(found: Placement, after: Mapping[str, Size]) -> tuple[int, int]:

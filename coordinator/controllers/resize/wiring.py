@@ -58,6 +58,7 @@ class ResizeControllers:
         *,
         prometheus: str = "",
     ) -> None:
+        self.scheduler = ledger[0]
         self.policies: Cache[ResizePolicy] = Cache(Kind.RESIZE_POLICY)
         self._informer = Informer(api, self.policies)
         measured = ResizeMetrics(metrics[1])
