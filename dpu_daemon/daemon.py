@@ -13,6 +13,7 @@ import structlog
 
 from dpu_daemon.config import Config, DpuConfig, StorageConfig, endpoint
 from dpu_daemon.config_host import HostConfig
+from dpu_daemon.drivers.keeper import LOST as CONNECTIONS_LOST
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.sections import TlsSection
@@ -96,6 +97,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     journal = Journal(config.journal)
     engine = await _engine(config, journal, parts or Parts())
     metrics = Metrics()
+    metrics.registry.register(CONNECTIONS_LOST)
     about = About(
         name=config.name,
         version=metadata.version("dpupool"),

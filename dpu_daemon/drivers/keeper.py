@@ -6,11 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 import structlog
+from prometheus_client import Counter
 
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 LOG = structlog.get_logger(__name__)
+
+LOST = Counter(
+    "dpupool_daemon_connections_lost", "Connections to other processes that have ended.", ["peer"], registry=None
+)
+"""Of this process; the daemon puts it among its metrics."""
 
 FIRST_PAUSE_S = 0.05
 """A restarted daemon is back in some 15 ms; the first tries may be quick."""
@@ -100,6 +106,7 @@ class Keeper(Generic[C]):
     async def _watch(self, connection: C, lost: Callable[[str], None]) -> None:
         why = await connection.closed()
         await self._drop(why)
+        LOST.labels(self._peer).inc()
         LOG.warning("connection lost", peer=self._peer, why=why)
         lost(f"{self._peer} went away: {why}")
 

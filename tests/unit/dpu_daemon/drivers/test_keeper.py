@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from dpu_daemon.drivers import keeper as keeper_module
-from dpu_daemon.drivers.keeper import Keeper
+from dpu_daemon.drivers.keeper import LOST, Keeper
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -74,6 +74,19 @@ async def test_an_end_is_told_with_its_reason_and_the_connection_closed_and_made
     assert await exchange.hear() == "the peer is reachable again"
     assert exchange.lines[0].closes == 1
     assert exchange.keeper.connection() is exchange.lines[1]
+    await exchange.keeper.stop()
+
+
+async def test_only_connections_that_were_lost_are_counted(exchange: Exchange) -> None:
+    lost = LOST.labels("the peer")
+    before = lost._value.get()
+    exchange.faults = [FileNotFoundError("no socket")]
+    await exchange.keeper.start(exchange.said.put_nowait)
+    assert await exchange.hear() == "the peer is reachable again"
+    assert lost._value.get() == before
+    exchange.lines[0].end.set_result("killed")
+    assert await exchange.hear() == "the peer went away: killed"
+    assert lost._value.get() == before + 1
     await exchange.keeper.stop()
 
 
