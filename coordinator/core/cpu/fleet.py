@@ -19,6 +19,7 @@ from proto.reasons import Reason
 
 Numbers = NDArray[np.int64]
 Rows = NDArray[np.bool_]
+Shares = NDArray[np.float64]
 
 _FIRST_ROWS = 16
 
@@ -70,6 +71,7 @@ class Fleet:
         self._columns: Numbers = np.zeros((len(Column), _FIRST_ROWS), dtype=np.int64)
         self._alive: Rows = np.zeros(_FIRST_ROWS, dtype=np.bool_)
         self._open: Rows = np.zeros(_FIRST_ROWS, dtype=np.bool_)
+        self._free_share: Shares = np.zeros(_FIRST_ROWS, dtype=np.float64)
         self._by_label: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._by_cluster: defaultdict[str, set[int]] = defaultdict(set)
         self._by_application: defaultdict[str, dict[int, int]] = defaultdict(dict)
@@ -108,7 +110,9 @@ class Fleet:
             self._forget_labels(self._places[place.key], row)
         old = self._places.get(place.key)
         self._places[place.key] = place
-        self._columns[:, row] = _summary(place.node)
+        summary = _summary(place.node)
+        self._columns[:, row] = summary
+        self._free_share[row] = _share(summary)
         self._alive[row] = True
         self._open[row] = not place.closed
         self._by_cluster[place.cluster].add(row)
@@ -137,6 +141,10 @@ class Fleet:
     def open(self) -> Rows:
         """Rows whose place takes new instances; not to be changed."""
         return self._open[: len(self._keys)]
+
+    def free_share(self) -> Shares:
+        """How empty the place of each row is, 0 to 1, by CPUs and memory alike; not to be changed."""
+        return self._free_share[: len(self._keys)]
 
     def column(self, column: Column) -> Numbers:
         """One number of every row; not to be changed."""
@@ -188,6 +196,7 @@ class Fleet:
         if row == self._columns.shape[1]:
             self._columns = np.concatenate([self._columns, np.zeros_like(self._columns)], axis=1)
             self._alive = np.concatenate([self._alive, np.zeros_like(self._alive)])
+            self._free_share = np.concatenate([self._free_share, np.zeros_like(self._free_share)])
             self._open = np.concatenate([self._open, np.zeros_like(self._open)])
         return row
 
@@ -206,19 +215,23 @@ class Fleet:
             self._by_application[application][row] = count
 
 
-def _summary(node: NodeCpus) -> Numbers:
+def _summary(node: NodeCpus) -> list[int]:
     left = room(node.limits, node.sold)
     exclusive = sum(held.instance.cpus for held in node.holdings.values() if held.alone)
-    return np.array(
-        [
-            node.limits.sellable_cpus,
-            node.shared_pool.bit_count(),
-            left.exclusive_cpus,
-            left.shared_cpus,
-            node.limits.memory_bytes,
-            left.memory_bytes,
-            exclusive,
-            sum(instance.cpus for instance in node.sold) - exclusive,
-        ],
-        dtype=np.int64,
-    )
+    return [
+        node.limits.sellable_cpus,
+        node.shared_pool.bit_count(),
+        left.exclusive_cpus,
+        left.shared_cpus,
+        node.limits.memory_bytes,
+        left.memory_bytes,
+        exclusive,
+        sum(instance.cpus for instance in node.sold) - exclusive,
+    ]
+
+
+def _share(summary: list[int]) -> float:
+    sold = summary[Column.EXCLUSIVE_SOLD] + summary[Column.SHARED_SOLD] / 2
+    cpus = 1 - sold / max(summary[Column.SELLABLE_CPUS], 1)
+    memory = summary[Column.FREE_MEMORY] / max(summary[Column.MEMORY], 1)
+    return (min(max(cpus, 0.0), 1.0) + memory) / 2

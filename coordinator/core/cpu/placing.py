@@ -101,12 +101,13 @@ def choose(fleet: Fleet, wanted: Wanted, pipeline: Pipeline) -> Decision:
     Raises:
         DpuError: EXHAUSTED, saying how many nodes each filter ruled out.
     """
-    left, ruled_out = _filtered(fleet, wanted, pipeline)
-    candidates = int(left.sum())
-    scores = _scores(fleet, wanted, pipeline)
-    scores[~left] = -np.inf
+    left = fleet.alive()
+    for each in pipeline.filters:
+        left &= each.keep(fleet, wanted)
+    candidates = left_over = int(np.count_nonzero(left))
+    scores = np.where(left, _scores(fleet, wanted, pipeline), -np.inf)
     refused = 0
-    while left.any():
+    while left_over:
         best = fleet.first_of(scores == scores.max())
         place = fleet.at(best)
         try:
@@ -114,12 +115,12 @@ def choose(fleet: Fleet, wanted: Wanted, pipeline: Pipeline) -> Decision:
         except DpuError as error:
             if error.reason is not Reason.EXHAUSTED:
                 raise
-            refused += 1
-            left[best], scores[best] = False, -np.inf
+            refused, left_over = refused + 1, left_over - 1
+            scores[best] = -np.inf
             continue
         why = f"best of {candidates - refused} nodes that take it, of {len(fleet)}, by pipeline {pipeline.name}"
         return Decision(place=place, node=node, why=why)
-    ruled_out["CPUs"] = refused
+    ruled_out = {**_ruled_out(fleet, wanted, pipeline), "CPUs": refused}
     counts = ", ".join(f"{name} rules out {count}" for name, count in ruled_out.items() if count)
     raise DpuError(
         Reason.EXHAUSTED,
@@ -141,13 +142,14 @@ def explain(fleet: Fleet, wanted: Wanted, pipeline: Pipeline) -> list[Explained]
     return sorted(told, key=lambda each: (bool(each.reasons), -each.score, each.key))
 
 
-def _filtered(fleet: Fleet, wanted: Wanted, pipeline: Pipeline) -> tuple[Rows, dict[str, int]]:
+def _ruled_out(fleet: Fleet, wanted: Wanted, pipeline: Pipeline) -> dict[str, int]:
+    """How many nodes each filter rules out of those that the ones before it left."""
     left, ruled_out = fleet.alive(), {}
     for each in pipeline.filters:
-        before = int(left.sum())
+        before = int(np.count_nonzero(left))
         left &= each.keep(fleet, wanted)
-        ruled_out[each.name] = before - int(left.sum())
-    return left, ruled_out
+        ruled_out[each.name] = before - int(np.count_nonzero(left))
+    return ruled_out
 
 
 def _scores(fleet: Fleet, wanted: Wanted, pipeline: Pipeline) -> Scores:

@@ -112,7 +112,7 @@ class Pack:
     def score(self, fleet: Fleet, wanted: Wanted) -> Scores:
         """The share of its CPUs that is sold."""
         del wanted
-        return 1 - _free_share(fleet)
+        return 1 - fleet.free_share()
 
 
 class Spread:
@@ -123,7 +123,7 @@ class Spread:
     def score(self, fleet: Fleet, wanted: Wanted) -> Scores:
         """The share of its CPUs that is free."""
         del wanted
-        return _free_share(fleet)
+        return fleet.free_share()
 
 
 class OwnMode:
@@ -138,15 +138,6 @@ class OwnMode:
         own = fleet.column(Column.SHARED_ROOM if shared else Column.EXCLUSIVE_ROOM)
         alone: Scores = ((other == 0) & (own > 0)).astype(np.float64)
         return alone
-
-
-def _free_share(fleet: Fleet) -> Scores:
-    sellable = np.maximum(fleet.column(Column.SELLABLE_CPUS), 1)
-    sold = fleet.column(Column.EXCLUSIVE_SOLD) + fleet.column(Column.SHARED_SOLD) / 2
-    cpus = np.clip(1 - sold / sellable, 0, 1)
-    memory = fleet.column(Column.FREE_MEMORY) / np.maximum(fleet.column(Column.MEMORY), 1)
-    share: Scores = (cpus + memory) / 2
-    return share
 
 
 FILTERS: tuple[Filter, ...] = (Open(), Clusters(), Selector(), Capacity(), PerApplication())
