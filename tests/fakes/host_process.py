@@ -1,6 +1,7 @@
 """A host's daemon in a process of its own, on real groups, that dies by SIGKILL just before its Nth write.
 
-python -m tests.fakes.host_process CONFIG KILL_AT
+python -m tests.fakes.host_process CONFIG: N is read from the file `kill-at` beside the settings when the next write
+comes, and counted from there.
 """
 
 import asyncio
@@ -19,13 +20,17 @@ from dpu_daemon.model.cgroup import Write
 
 
 class MortalGroups(KernelGroups):
-    """The kernel's groups; 0 never kills."""
+    """The kernel's groups, until the count is down."""
 
-    def __init__(self, tree: CgroupTree, kill_at: int) -> None:
+    def __init__(self, tree: CgroupTree, order: Path) -> None:
         super().__init__(tree)
-        self._left = kill_at
+        self._order = order
+        self._left = 0
 
     async def write(self, write: Write) -> None:
+        if self._order.exists():
+            self._left = int(self._order.read_text())
+            self._order.unlink()
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -33,11 +38,11 @@ class MortalGroups(KernelGroups):
 
 
 def main() -> None:
-    path, kill_at = Path(sys.argv[1]), int(sys.argv[2])
+    path = Path(sys.argv[1])
 
     def host(config: HostConfig) -> HostDrivers:
         tree = CgroupTree(config.groups.mount, above=config.groups.above)
-        return HostDrivers(groups=MortalGroups(tree, kill_at), sampler=UsageSampler(tree))
+        return HostDrivers(groups=MortalGroups(tree, path.parent / "kill-at"), sampler=UsageSampler(tree))
 
     asyncio.run(run(load(path), path, Parts(host=host)))
 

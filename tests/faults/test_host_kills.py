@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -85,33 +86,35 @@ def _sizes(groups: Groups) -> tuple[int, int, int]:
 def test_sigkill_before_each_write_of_a_change_leaves_groups_that_a_restart_makes_as_the_ledger_says(
     directory: Path, groups: Groups
 ) -> None:
-    """Each run begins where the last one ended, so that every change really writes."""
+    """Each change goes back and forth, so that every one really writes; what one daemon left the next one finishes."""
     mortal = HostDaemon(directory, groups.above, program=("tests.fakes.host_process",))
-    with mortal.running("0"), mortal.stub() as stub:
+    with mortal.running(), mortal.stub() as stub:
         stub.SetBindings(_bindings(1, bound=True), timeout=30)
         _change(stub, even=False, number=2)
     killed = 0
     for point in range(1, MOST_WRITES):
-        even, number = point % 2 == 1, point + 2
-        with mortal.running(str(point)) as process, mortal.stub() as stub:
+        with mortal.running() as process, mortal.stub() as stub:
+            before = _wanted(even=point % 2 == 0)
+            wait_for(lambda stub=stub: _is_as_the_ledger_says(stub, groups), "groups are as the ledger says")  # type: ignore[misc]
+            wait_for(lambda before=before: _sizes(groups) == before, f"sizes are {before}")  # type: ignore[misc]
+            (directory / "kill-at").write_text(str(point))
             with suppress(grpc.RpcError):
-                _change(stub, even=even, number=number)
-            died = process.poll() is not None or _dies(process)
-        if not died:
-            break
+                _change(stub, even=point % 2 == 1, number=point + 2)
+            if not _dies(process):
+                break
         assert process.returncode == -signal.SIGKILL
         killed += 1
-        with mortal.running("0"), mortal.stub() as stub:
-            wait_for(lambda stub=stub: _is_as_the_ledger_says(stub, groups), "groups are as the ledger says")  # type: ignore[misc]
-            memory = (128 if even else 64) * MIB
-            wanted = (memory, 700 if even else 500, memory)
-            wait_for(lambda wanted=wanted: _sizes(groups) == wanted, f"sizes are {wanted}")  # type: ignore[misc]
     assert killed >= 8, mortal.log()[-2000:]
 
 
-def _dies(process: object) -> bool:
+def _wanted(*, even: bool) -> tuple[int, int, int]:
+    memory = (128 if even else 64) * MIB
+    return memory, 700 if even else 500, memory
+
+
+def _dies(process: subprocess.Popen[bytes]) -> bool:
     """Whether it ends by itself within a moment."""
     with suppress(TimeoutError):
-        wait_for(lambda: process.poll() is not None, "it dies", 1.0)  # type: ignore[attr-defined]
+        wait_for(lambda: process.poll() is not None, "it dies", 1.0)
         return True
     return False
