@@ -63,9 +63,17 @@ IMAGE = _own("Image", "images", ("images", "image", "img"))
 NETWORK = _own("Network", "networks", ("networks", "network", "net"))
 SUBNET = _own("Subnet", "subnets", ("subnets", "subnet", "sn"))
 POOL = _own("ServerPool", "serverpools", ("pools", "pool", "spool"))
+CPU_NODE = _own("CpuNode", "cpunodes", ("cpunodes", "cpunode", "cpun"))
+CPU_PLACEMENT = _own("CpuPlacement", "cpuplacements", ("cpuplacements", "cpuplacement", "cpup"), namespaced=True)
+PLACEMENT_POLICY = _own("PlacementPolicy", "placementpolicies", ("placementpolicies", "placementpolicy", "cpupol"))
+RESIZE_POLICY = _own("ResizePolicy", "resizepolicies", ("resizepolicies", "resizepolicy", "rsp"), namespaced=True)
 EVENT = Kind("Event", "", "v1", "events", namespaced=True, names=("events", "event", "ev"))
+POD = Kind("Pod", "", "v1", "pods", namespaced=True, names=("pods", "pod", "po"))
 
-OWN = (MACHINE, HOST, DPU, VOLUME, SNAPSHOT, ATTACHMENT, IMAGE, NETWORK, SUBNET, POOL)
+OWN = (
+    MACHINE, HOST, DPU, VOLUME, SNAPSHOT, ATTACHMENT, IMAGE, NETWORK, SUBNET, POOL,
+    CPU_NODE, CPU_PLACEMENT, PLACEMENT_POLICY, RESIZE_POLICY,
+)  # fmt: skip
 KNOWN = (
     *OWN,
     EVENT,
@@ -73,7 +81,7 @@ KNOWN = (
     Kind("Secret", "", "v1", "secrets", namespaced=True, names=("secrets", "secret")),
     Kind("ConfigMap", "", "v1", "configmaps", namespaced=True, names=("configmaps", "configmap", "cm")),
     Kind("Node", "", "v1", "nodes", namespaced=False, names=("nodes", "node", "no")),
-    Kind("Pod", "", "v1", "pods", namespaced=True, names=("pods", "pod", "po")),
+    POD,
     Kind("Lease", "coordination.k8s.io", "v1", "leases", namespaced=True, names=("leases", "lease")),
 )
 

@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disk": ("bmctl.commands.disk:disk", "Attach and detach data disks of a running machine."),
     "nic": ("bmctl.commands.nic:nic", "Attach and detach NICs of a running machine."),
     "volume": ("bmctl.commands.volume:volume", "Volumes: list, create, clone, snapshot, attach, grow, limit, explain."),
+    "cpu": ("bmctl.commands.cpu:cpu", "CPUs of nodes: who holds which, and instances that come, go and are lifted."),
+    "resize": ("bmctl.commands.resize:resize", "Give a running pod's containers other sizes."),
     "pool": ("bmctl.commands.pool:pool", "Pools of servers: who has them, what the autoscaler would do, and what-if."),
     "kubeconfig": ("bmctl.commands.kubeconfig:kubeconfig", "Print or merge the credentials in use."),
     "lab": ("lab.cli:lab", "The whole system on this one machine."),
