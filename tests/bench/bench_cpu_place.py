@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
 from coordinator.api import crds
 from coordinator.api.server import ApiServer
 from coordinator.api.store import Store
+from coordinator.api.writes import Options
 from coordinator.clients.kube import KubeApi
 from coordinator.controllers.cpu.clusters import Clusters
 from coordinator.controllers.cpu.context import CpuContext
@@ -87,9 +89,9 @@ async def place_speed(at_once: int) -> Speed:
     with tempfile.TemporaryDirectory() as folder:
         server = ApiServer(Store.open(Path(folder) / "api.sqlite"), crds.load([PROJECT_CRDS]))
         await server.store.start()
-        await server.writes.create(
-            server.registry.get("", "v1", "namespaces"), "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench"}}, _options()
-        )
+        kind = server.registry.get("", "v1", "namespaces")
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench"}}
+        await server.writes.create(kind, "", namespace, Options())
         scheduler = _scheduler(server)
         first = empty_node("n")
         for number in range(NODES):
@@ -100,16 +102,14 @@ async def place_speed(at_once: int) -> Speed:
             await server.store.close()
 
 
-def _options() -> object:
-    from coordinator.api.writes import Options
-
-    return Options()
-
-
 def _scheduler(server: ApiServer) -> Scheduler:
     door = DirectApi(server.writes, KubeApi.__new__(KubeApi))
     context = CpuContext(
-        api=door, hosts=FakeHosts(), clusters=Clusters({}), events=Recorder(door, now), clock=now  # type: ignore[arg-type]
+        api=door,
+        hosts=FakeHosts(),
+        clusters=Clusters({}),
+        events=Recorder(door, now),  # type: ignore[arg-type]
+        clock=now,
     )
     return Scheduler(context, Plugs(), lambda: True)
 
@@ -139,7 +139,7 @@ def pick_speed() -> dict[tuple[str, int], float]:
     for policy in CpuPolicy:
         for count in (2, 8, 16, 32):
             floor, ask = Floor(topology=where, free=where.all), Ask(count=count, policy=policy)
-            found[policy.value, count] = median(_timed(lambda floor=floor, ask=ask: pick(floor, ask), 200))
+            found[policy.value, count] = median(_timed(partial(pick, floor, ask), 200))
     return found
 
 

@@ -44,10 +44,12 @@ class MortalApi(MemoryApi):
         self.point: Callable[[], None] = lambda: None
 
     async def create(self, kind: Any, body: Json) -> Json:
-        return await self._between(kind, super().create(kind, body))
+        answer: Json = await self._between(kind, super().create(kind, body))
+        return answer
 
     async def patch(self, kind: Any, name: str, body: Json, namespace: str = "") -> Json:
-        return await self._between(kind, super().patch(kind, name, body, namespace))
+        answer: Json = await self._between(kind, super().patch(kind, name, body, namespace))
+        return answer
 
     async def delete(self, kind: Any, name: str, namespace: str = "", *, uid: str = "") -> None:
         await self._between(kind, super().delete(kind, name, namespace, uid=uid))
@@ -162,14 +164,14 @@ class Site:
         host = self.hosts.host_cpus(name, "", "")
         status = CpuNodeStatus(topology=topology_status(host.cpus.cpus, host.offline), memory_bytes=64 * GIB)
         await self.api.patch_status(Kind.CPU_NODE, name, {"status": status.json()})
-        await self.api.create(Foreign.NODE, {"metadata": {"name": name, "labels": {}, "annotations": {}}})  # type: ignore[arg-type]
+        await self.api.create(Foreign.NODE, {"metadata": {"name": name, "labels": {}, "annotations": {}}})
 
     async def add_pod(self, name: str, node: str, placement: str, **annotations: str) -> str:
         """A running pod with one container; its UID."""
         known = {"dpupool.io/placement": placement} | annotations
         meta = {"name": name, "namespace": "default", "annotations": known}
         body = {"metadata": meta, "spec": {"nodeName": node, "containers": [{"name": "main"}]}}
-        made = await self.api.create(Foreign.POD, body)  # type: ignore[arg-type]
+        made = await self.api.create(Foreign.POD, body)
         await self.api.patch_status(Foreign.POD, name, {"status": {"phase": "Running"}}, "default")  # type: ignore[arg-type]
         uid: str = made["metadata"]["uid"]
         self.hosts.known[node].pods.add(uid)
@@ -231,7 +233,7 @@ def wish(
 async def eventually(true: Callable[[], Any], within_s: float = 20.0) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(within_s):
-        while not true():
+        while not true():  # noqa: ASYNC110  (what is waited for is seen from outside only)
             await asyncio.sleep(0.01)
 
 

@@ -53,12 +53,12 @@ async def test_release_isolate_mode_lifts_and_gives_back() -> None:
         await eventually(lambda: host.wish.bindings)
         own = host.wish.bindings[0].own
         patch = {"metadata": {"annotations": {"release-isolate-mode": "true"}}}
-        await site.api.patch(Foreign.POD, "p", patch, "default")  # type: ignore[arg-type]
+        await site.api.patch(Foreign.POD, "p", patch, "default")
         await eventually(lambda: host.wish.bindings[0].allowed == "1-15")
         assert host.wish.bindings[0].own == own
         await eventually(lambda: '"lifted":true' in site.annotations(Foreign.POD, "p")["alloc-status"])
         patch = {"metadata": {"annotations": {"release-isolate-mode": "false"}}}
-        await site.api.patch(Foreign.POD, "p", patch, "default")  # type: ignore[arg-type]
+        await site.api.patch(Foreign.POD, "p", patch, "default")
         await eventually(lambda: host.wish.bindings[0].allowed == own)
 
 
@@ -84,7 +84,7 @@ async def test_somebody_elses_annotation_is_put_right() -> None:
         await eventually(lambda: "alloc-status" in site.annotations(Foreign.POD, "p"))
         right = site.annotations(Foreign.POD, "p")
         patch = {"metadata": {"annotations": {"custom-cgroup-info": "{}", "alloc-spec": None}}}
-        await site.api.patch(Foreign.POD, "p", patch, "default")  # type: ignore[arg-type]
+        await site.api.patch(Foreign.POD, "p", patch, "default")
         await eventually(lambda: site.annotations(Foreign.POD, "p") == right)
 
 
@@ -119,7 +119,7 @@ async def test_a_changed_mode_moves_nothing_and_a_cordoned_node_takes_nothing() 
         assert ledger.names_on("default/n1") == ["default/a"]
         reasons = cpus.scheduler.explain("default", "b", wish(2))[0].reasons
         assert "takes shared instances only" in reasons[0]
-        await site.api.patch(Foreign.NODE, "n1", {"spec": {"unschedulable": True}})  # type: ignore[arg-type]
+        await site.api.patch(Foreign.NODE, "n1", {"spec": {"unschedulable": True}})
         await eventually(lambda: ledger.fleet.get("default/n1").closed)
         shared = wish(1, mode=InstanceKind.SHARED)
         assert "cordoned" in cpus.scheduler.explain("default", "b", shared)[0].reasons[0]
@@ -153,11 +153,11 @@ async def test_a_cpu_that_went_offline_is_not_sold_and_its_holder_is_named() -> 
 async def test_an_io_queue_map_only_grows() -> None:
     site = await one_node()
     good = '{"0": "0-7", "1": "8-15"}'
-    await site.api.patch(Foreign.NODE, "n1", {"metadata": {"annotations": {ANNOTATION: good}}})  # type: ignore[arg-type]
+    await site.api.patch(Foreign.NODE, "n1", {"metadata": {"annotations": {ANNOTATION: good}}})
     async with site.running() as cpus:
         await eventually(lambda: (found := condition(site, "n1", "IoQueuesAccepted")) and found.status == "True")
         moved = {"metadata": {"annotations": {ANNOTATION: '{"0": "0-6", "1": "7-15"}'}}}
-        await site.api.patch(Foreign.NODE, "n1", moved)  # type: ignore[arg-type]
+        await site.api.patch(Foreign.NODE, "n1", moved)
         await eventually(lambda: condition(site, "n1", "IoQueuesAccepted").status == "False")
         assert "moves CPU 7" in condition(site, "n1", "IoQueuesAccepted").message
         queues = cpus.scheduler.ledger.fleet.get("default/n1").node.queues
