@@ -33,6 +33,8 @@ RECONNECT_DELAY_S = 3600
 OPEN_TIMEOUT_S = 5
 GREETING_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 2.0
+BACK_TIMEOUT_S = 18.0
+"""More than the 16 s that QEMU's NBD client waits at most between two tries."""
 READ_TIMEOUT_S = 8.0
 GONE_TIMEOUT_S = 8.0
 ASK_AGAIN_S = 0.05
@@ -125,7 +127,7 @@ class FuseBus:
         """
         self._check(function)
         wanted = _record(function)
-        live = await self._live()
+        live = await self._answered()
         for known in self._records():
             if known.handle not in live or wanted.slot != known.slot:
                 continue
@@ -205,6 +207,17 @@ class FuseBus:
         if not 0 <= function.slot < self._count:
             message = f"slot {function.slot} is not one of {self._count}"
             raise DpuError(Reason.INVALID, message, field="slot", remedy="raise bus.slots")
+
+    async def _answered(self) -> set[str]:
+        """As _live(), once a host that waits for a disk has it back; its NBD client tries at ever longer intervals."""
+        deadline = asyncio.get_running_loop().time() + BACK_TIMEOUT_S
+        while True:
+            try:
+                return await self._live(timeout_s=ANSWER_TIMEOUT_S)
+            except DpuError:
+                if not self._host.lives() or asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(ASK_AGAIN_S)
 
     def _shown(self) -> set[str]:
         """Handles of the disks whose file is mounted."""

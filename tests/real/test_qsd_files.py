@@ -53,6 +53,15 @@ async def test_what_a_kill_left_half_made_is_gone_after_a_look_and_its_name_free
         await successor.stop()
 
 
+async def test_a_size_that_no_file_has_is_refused_for_good_and_leaves_nothing(rig: RealTargetRig) -> None:
+    want = volume(size_bytes=1 << 60)
+    with pytest.raises(DpuError) as caught:
+        await rig.driver.create(want, None)
+    assert (caught.value.reason, caught.value.field) == (Reason.OUT_OF_RANGE, "size_bytes")
+    assert not caught.value.retry
+    assert (await rig.driver.look()).volumes == {}
+
+
 async def test_a_restarted_daemon_sees_the_images_that_are_open(rig: RealTargetRig) -> None:
     image = rig.image(ImageFormat.QCOW2)
     named = replace(image, image_id="debian-12")

@@ -1,5 +1,7 @@
 """Makes qcow2 files through the daemon's jobs: they are its files, under its locks."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ JOB_TIMEOUT_S = 20.0
 """A clone takes some 20 ms whatever its size; only a full or dying disk takes longer."""
 
 CONCLUDED = "concluded"
+TOO_LARGE = os.strerror(errno.EFBIG)
+"""A job tells no code, only words; these end with the C library's."""
 
 
 class Qcow2Maker:
@@ -73,5 +77,8 @@ class Qcow2Maker:
 
 
 def _refusal(error: str) -> DpuError:
+    if error.endswith(TOO_LARGE):
+        message = f"a volume's file cannot be that large: {error}"
+        return DpuError(Reason.OUT_OF_RANGE, message, field="size_bytes", remedy="ask for less")
     remedy = "look at the space, the permissions and the health of the volume directory"
     return DpuError(Reason.UNAVAILABLE, f"a volume's file could not be made: {error}", remedy=remedy)
