@@ -27,6 +27,14 @@ def conditions(obj: Object) -> Iterator[Object]:
     yield from dig(obj, "status.conditions") or []
 
 
+def sentence(obj: Object | None) -> str:
+    """What an object says of itself: its message, or that of its condition Ready."""
+    message = dig(obj, "status.message")
+    if message or obj is None:
+        return str(message or "")
+    return next((str(one.get("message") or "") for one in conditions(obj) if one.get("type") == "Ready"), "")
+
+
 def observed(obj: Object) -> bool:
     """Whether the controllers have acted on the newest spec."""
     return int(dig(obj, "status.observedGeneration", 0) or 0) >= int(dig(obj, "metadata.generation", 0) or 0)

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bmctl import screen
-from bmctl.objects import Object, dig, name_of
+from bmctl.objects import Object, dig, name_of, sentence
 from bmctl.phases import Phase, Progress, deployment_line, heading, past, phases, timeline_lines
 from bmctl.units import duration
 from proto.errors import DpuError
@@ -77,7 +77,7 @@ def picture(obj: Object, known: Collection[str] = ()) -> list[Text]:
     """
     shown = timeline_lines(phases(obj, datetime.now(UTC), known), clock_s=time.monotonic())
     if not shown:
-        return [heading(obj), Text(f"  {dig(obj, 'status.message') or 'waiting'}", style="dim")]
+        return [heading(obj), Text(f"  {sentence(obj) or 'waiting'}", style="dim")]
     total = None if known else deployment_line(obj)
     return [heading(obj), *shown, *([total] if total is not None else [])]
 
@@ -112,7 +112,7 @@ class PlainView:
                 self._say(f"{name_of(obj)}: {_sentence(phase)}")
         if not shown or shown[-1].progress is not Progress.DONE:
             now = str(dig(obj, "status.phase") or "Pending")
-            message = str(dig(obj, "status.message") or "")
+            message = sentence(obj)
             told = message.lower().startswith(now.lower())
             self._say(f"{name_of(obj)}: {message if told else now}" + (f": {message}" if message and not told else ""))
 

@@ -65,6 +65,18 @@ def test_create_waits_until_the_volume_is_there_or_has_failed(stage: Stage) -> N
     actor.join()
 
 
+def test_progress_tells_what_a_volume_waits_for(stage: Stage) -> None:
+    why = [ready("snapshot monday is not ready yet", "Waiting")]
+    actors = [
+        soon(lambda: tell(stage, "Volume", "data", {"phase": "Pending", "conditions": why})),
+        soon(lambda: tell(stage, "Volume", "data", {"phase": "Available"}), 0.9),
+    ]
+    result = stage.run("volume", "create", "data", "--size", "1Gi", "--wait")
+    for actor in actors:
+        actor.join()
+    assert "data: Pending: snapshot monday is not ready yet" in result.stderr
+
+
 def test_one_snapshot_stands_for_itself(stage: Stage) -> None:
     volume(stage)
     assert stage.ok("volume", "snapshot", "data", "--name", "s") == "snapshot/s of volume/data created\n"
