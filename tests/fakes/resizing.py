@@ -61,6 +61,12 @@ class SizedHost(FakeHost):
         report = HostUsageReport(sequence=self.sequence, unix_ms=self.unix_ms, full=full, groups=groups)
         self.reports_queue.put_nowait(report)
 
+    async def tell_and_wait(self, *groups: GroupDelta, full: bool = False) -> None:
+        """One more report, and time for its reader to act on it as it would in the second to the next one."""
+        self.tell(*groups, full=full)
+        await until(self.reports_queue.empty)
+        await asyncio.sleep(0.05)
+
     async def change(
         self, request_id: str, pods: Sequence[PodSize], others: tuple[int, int], bindings: Bindings | None
     ) -> list[str]:

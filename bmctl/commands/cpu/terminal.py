@@ -20,16 +20,20 @@ def lines(floor: Floor, width: int) -> Iterator[Text]:
     marks = {name: LETTERS[at] if at < len(LETTERS) else CROWD for at, name in enumerate(floor.holders)}
     styles = {name: f"bold white on {COLOURS[at % len(COLOURS)]}" for at, name in enumerate(floor.holders)}
     yield Text.assemble((floor.node, "bold"), f"  {floor.mode}")
+    numas = [numa for socket in floor.sockets for numa in socket.numas]
+    digits = max((len(str(one.cpu)) for numa in numas for core in numa.cores for one in core.threads), default=1)
     for socket in floor.sockets:
         yield Text(f"socket {socket.socket}", style="bold")
         for numa in socket.numas:
-            yield from _numa(f"  numa {numa.numa}", list(numa.cores), marks, styles, width)
+            yield from _numa(f"  numa {numa.numa}", list(numa.cores), (marks, styles), digits, width)
     yield Text("")
     yield from _legend(floor, marks, styles)
 
 
-def _numa(label: str, cores: list[Core], marks: dict[str, str], styles: dict[str, str], width: int) -> Iterator[Text]:
-    digits = max((len(str(thread.cpu)) for core in cores for thread in core.threads), default=1)
+def _numa(
+    label: str, cores: list[Core], looks: tuple[dict[str, str], dict[str, str]], digits: int, width: int
+) -> Iterator[Text]:
+    marks, styles = looks
     threads = max((len(core.threads) for core in cores), default=1)
     cell = threads * (digits + 2) + 2
     per_line = max(1, (width - LABEL) // cell)

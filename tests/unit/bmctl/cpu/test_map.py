@@ -1,4 +1,4 @@
-from xml.etree import ElementTree
+import xml.etree.ElementTree as ET
 
 from bmctl.commands.cpu.floor import floor_of
 from bmctl.commands.cpu.svg import picture
@@ -50,7 +50,7 @@ def test_lines_of_cores_are_broken_at_the_width_of_the_terminal() -> None:
 
 def test_the_picture_is_one_xml_file_that_names_every_cpu_and_loads_nothing() -> None:
     drawn = picture(floor_of(an_answer()))
-    tree = ElementTree.fromstring(drawn)  # noqa: S314  (our own output)
+    tree = ET.fromstring(drawn)  # noqa: S314  (our own output)
     titles = [one.text or "" for one in tree.iter("{http://www.w3.org/2000/svg}title")]
     assert titles[0] == "CPUs of default/n1"
     assert sorted(int(title.split()[1].rstrip(",")) for title in titles[1:]) == list(range(64))
