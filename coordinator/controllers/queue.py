@@ -9,6 +9,7 @@ Key = str
 
 FIRST_BACKOFF_S = 0.1
 SLOWEST_BACKOFF_S = 15.0
+NUDGE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -46,6 +47,13 @@ class WorkQueue:
         elif key not in self._ready:
             self._ready[key] = asyncio.get_running_loop().time()
             self._wake.set()
+
+    def nudge(self, key: Key) -> None:
+        """As add(), but slowly for a key whose looks fail: each failed try is news, and would cause the next at once."""
+        if key in self._failures:
+            self.add_after(key, NUDGE_S)
+        else:
+            self.add(key)
 
     def add_after(self, key: Key, delay_s: float) -> None:
         """Have `key` looked at in `delay_s` seconds, or earlier when something else wants it."""

@@ -273,7 +273,7 @@ class Controllers:
         if event.subject is EventSubject.ATTACHMENT:
             self._attachments.distrust(event.id)
             for attachment in self._caches.attachments.by("uid", event.id):
-                self._attachment.queue.add(attachment.metadata.key)
+                self._attachment.queue.nudge(attachment.metadata.key)
         elif event.subject is EventSubject.PORT:
             for machine in self._caches.machines.all():
                 uid = machine.metadata.uid

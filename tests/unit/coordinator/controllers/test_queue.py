@@ -91,3 +91,16 @@ async def test_the_queue_tells_its_depth_age_and_what_is_under_way() -> None:
     work.done("a", "all")
     await work.take()
     assert work.oldest_s() == 0.0
+
+
+async def test_news_of_a_failing_key_do_not_cut_its_pause_to_nothing() -> None:
+    work = queue()
+    work.add("a")
+    key, lane = await work.take()
+    work.add_failed("a")
+    work.nudge("a")
+    work.done(key, lane)
+    assert work.depth() == 0
+    work.forget_failures("a")
+    work.nudge("a")
+    assert (await work.take())[0] == "a"
