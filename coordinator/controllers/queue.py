@@ -49,7 +49,7 @@ class WorkQueue:
             self._wake.set()
 
     def nudge(self, key: Key) -> None:
-        """As add(), but slowly for a key whose looks fail: each failed try is news, and would cause the next at once."""
+        """As add(), but slowly for a key whose looks fail: a failed try is news, which would cause the next."""
         if key in self._failures:
             self.add_after(key, NUDGE_S)
         else:
