@@ -7,8 +7,29 @@ from typing import Protocol
 import grpc.aio
 
 from coordinator.clients.channel import call
-from coordinator.clients.host_cpus import ACT_S, PodSize, Wish
+from coordinator.clients.host_cpus import ACT_S, Wish
 from proto.dpu.v1 import cpu_pb2, cpu_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSize:
+    """CPU in thousandths, memory in bytes; a limit of -1 is none. The id goes before the name where it is known."""
+
+    container: str
+    cpu_request_milli: int
+    cpu_limit_milli: int
+    memory_request_bytes: int
+    memory_limit_bytes: int
+    container_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSize:
+    """All containers of a pod; `pinned` when it has CPUs of its own."""
+
+    pod_uid: str
+    containers: tuple[ContainerSize, ...]
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from coordinator.clients.host_cpus import PodSize
-from coordinator.clients.host_sizes import Bindings
+from coordinator.clients.host_sizes import Bindings, PodSize
 from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.resize.wiring import ResizeControllers
 from coordinator.core.objects.foreign import Foreign

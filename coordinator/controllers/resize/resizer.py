@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from coordinator.clients.host_cpus import ContainerSize, PodSize
+from coordinator.clients.host_sizes import ContainerSize, PodSize
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.resize.context import ResizeContext, place_of
 from coordinator.core.objects.cpu import CpuNode
@@ -269,11 +269,13 @@ class Resizer:
 
 def pod_size(pod: Json, sizes: Mapping[str, Size], *, pinned: bool = False) -> PodSize:
     """Sizes of a pod as its host's daemon takes them."""
+    ids = running_ids(pod)
     return PodSize(
         pod_uid=pod["metadata"]["uid"],
         containers=tuple(
             ContainerSize(
                 container=name,
+                container_id=ids.get(name, ""),
                 cpu_request_milli=size.cpu_request_milli,
                 cpu_limit_milli=size.cpu_limit_milli,
                 memory_request_bytes=size.memory_request_bytes,
