@@ -116,7 +116,7 @@ class PlacementController:
         if pod is not None:
             await self._wish(found, pod)
             await self._annotate(key, pod)
-            await self._sizes.apply(self._scheduler.get(key), pod)
+            await self._size(self._scheduler.get(key), pod)
         await self._conclude(self._scheduler.get(key), pod)
         return NEVER
 
@@ -138,6 +138,15 @@ class PlacementController:
             self._context.events.tell(
                 Kind.CPU_PLACEMENT, found.metadata, "ReleaseIsolateRefused", str(error), warning=True
             )
+
+    async def _size(self, found: Placement, pod: Json) -> None:
+        """Weight and quota; what the host refuses for good is told, and the rest goes on."""
+        try:
+            await self._sizes.apply(found, pod)
+        except DpuError as error:
+            if error.wire.retry:
+                raise
+            self._context.events.tell(Kind.CPU_PLACEMENT, found.metadata, "SizeRefused", str(error), warning=True)
 
     async def _annotate(self, key: str, pod: Json) -> None:
         found = self._scheduler.get(key)

@@ -1,4 +1,6 @@
-"""Gives running shared instances the CPU weight and quota that they bought."""
+"""Gives running shared instances the weight and quota that they bought; takes the quota from those with own CPUs."""
+
+from fractions import Fraction
 
 from coordinator.clients.host_cpus import ContainerSize, PodSize
 from coordinator.controllers.cpu.context import CpuContext
@@ -21,16 +23,19 @@ class Sizes:
     async def apply(self, found: Placement, pod: Json) -> None:
         """Have a shared instance's running pod sized as its share says, unless its own spec says just that.
 
+        An instance with CPUs of its own is as large as these, and has no quota on them.
+
         Raises:
             DpuError: the host does not answer or cannot.
         """
         key = found.metadata.key
         node = self._context.caches.node_at(found.node)
         running = (pod.get("status") or {}).get("phase") == "Running"
-        if node is None or not running or found.spec.instance.mode is not InstanceKind.SHARED:
-            return
         held = self._ledger.node_of(key)
-        share = share_of(held.holdings[key].instance, held.limits.oversell)
+        instance, pinned = held.holdings[key].instance, held.holdings[key].alone
+        if node is None or not running or not (pinned or instance.kind is InstanceKind.SHARED):
+            return
+        share = share_of(instance, Fraction(1) if pinned else held.limits.oversell)
         containers = (pod.get("spec") or {}).get("containers", [])
         parts = split(share, [_limit(container) for container in containers])
         sizes = tuple(
@@ -46,10 +51,10 @@ class Sizes:
         uid = pod["metadata"]["uid"]
         ratio = str(held.limits.oversell).replace("/", "-")
         request_id = f"{found.metadata.uid}.{uid}.{share.cpu_limit_milli}.{ratio}.{share.memory_bytes}"
-        if self._sent.get(key) == request_id or all(map(_has, containers, sizes)):
+        if self._sent.get(key) == request_id or (not pinned and all(map(_has, containers, sizes))):
             return
         client = self._context.hosts.host_cpus(node.metadata.name, node.spec.address, node.server_name)
-        await client.resize(request_id, [PodSize(pod_uid=uid, containers=sizes)])
+        await client.resize(request_id, [PodSize(pod_uid=uid, containers=sizes, pinned=pinned)])
         self._sent[key] = request_id
 
     def forget(self, key: str) -> None:

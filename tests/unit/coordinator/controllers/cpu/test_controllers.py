@@ -221,3 +221,15 @@ async def test_a_shared_instance_gets_weight_and_quota_by_its_size() -> None:
         size = host.resized[0][1].containers[0]
         assert (size.cpu_request_milli, size.cpu_limit_milli, size.memory_limit_bytes) == (2000, 4000, GIB)
         assert host.wish.bindings == ()
+
+
+async def test_an_instance_with_cpus_of_its_own_has_no_quota_on_them() -> None:
+    site = await one_node()
+    async with site.running() as cpus:
+        await cpus.scheduler.place("default", "a", wish(2))
+        await site.add_pod("p", "n1", "default/a")
+        host = site.hosts.known["n1"]
+        await eventually(lambda: host.resized)
+        pod = host.resized[0][1]
+        assert pod.pinned
+        assert pod.containers[0].cpu_limit_milli == 2000
