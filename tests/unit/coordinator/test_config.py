@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import config, notify
+from coordinator import config
 from coordinator.clients.backends.settings import Csi, File, Lvol, NvmeOf, Rbd
+from proto import supervision
 from proto.errors import DpuError
 
 GOOD = """
@@ -83,20 +84,20 @@ def test_a_socket_that_was_passed_is_found_by_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "2")
     monkeypatch.setenv("LISTEN_FDNAMES", "other:api")
-    assert notify.inherited("api") == 4
-    assert notify.inherited("none") is None
+    assert supervision.inherited("api") == 4
+    assert supervision.inherited("none") is None
     monkeypatch.setenv("LISTEN_FDS", "1")
-    assert notify.inherited("whatever") == 3
+    assert supervision.inherited("whatever") == 3
     monkeypatch.setenv("LISTEN_PID", "1")
-    assert notify.inherited("api") is None
+    assert supervision.inherited("api") is None
 
 
 def test_the_watchdog_is_fed_three_times_as_often_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    assert notify.watchdog_pause_s() == 10.0
+    assert supervision.watchdog_pause_s() == 10.0
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    assert notify.watchdog_pause_s() is None
+    assert supervision.watchdog_pause_s() is None
 
 
 def test_each_backend_has_the_settings_of_its_driver(tmp_path: Path) -> None:
@@ -126,3 +127,20 @@ address = {host = ["portals"]}
     assert kinds == {"file": File, "fast": Lvol, "array": NvmeOf, "ceph": Rbd, "san": Csi}
     assert isinstance(found["file"], File)
     assert found["file"].authenticate
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ('clusters = { default = "/x" }', "cpu.clusters"),
+        ("poll_s = 0.0", "cpu.poll_s"),
+        ("parallel_hosts = 0", "cpu.parallel_hosts"),
+        ('listen = "127.0.0.1:1"', "cpu.client_ca"),
+    ],
+)
+def test_wrong_settings_of_placement_are_named(tmp_path: Path, section: str, field: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(f'state = "s"\n[api]\ntls_cert = "c"\ntls_key = "k"\n[cpu]\n{section}\n')
+    with pytest.raises(DpuError) as caught:
+        config.load(path)
+    assert caught.value.field == field
