@@ -104,7 +104,7 @@ async def _started(site: RealSite, runc: Runc, name: str) -> Container:
     body = {"spec": {"nodeName": "n1", "containers": [{"name": "main", "resources": resources}]}}
     await site.api.patch(Foreign.POD, name, body, "default")
     status = {"phase": "Running", "qosClass": "Burstable"}
-    await site.api.patch_status(Foreign.POD, name, {"status": status}, "default")
+    await site.api.patch_status(Foreign.POD, name, {"status": status}, "default")  # type: ignore[arg-type]
     return await asyncio.to_thread(runc.run, uid, f"{name}-id", WAITS, cpu=BEFORE_MILLI, memory=64 << 20)
 
 

@@ -133,7 +133,7 @@ class SizedSite(Site):
         containers = [
             one | ({"resources": new[one["name"]]} if one["name"] in new else {}) for one in found["spec"]["containers"]
         ]
-        return await self.api.patch(Foreign.POD, name, {"spec": {"containers": containers}}, namespace)  # type: ignore[arg-type]
+        return await self.api.patch(Foreign.POD, name, {"spec": {"containers": containers}}, namespace)
 
     async def pod(self, name: str, node: str = "n1", *, cpu: str = "1", memory: str = "256Mi", **more: Any) -> str:
         """A running Guaranteed pod of one container; its UID."""
@@ -143,7 +143,7 @@ class SizedSite(Site):
             "metadata": meta,
             "spec": {"nodeName": node, "containers": [{"name": "main", "resources": resources}]},
         }
-        made = await self.api.create(Foreign.POD, body)  # type: ignore[arg-type]
+        made = await self.api.create(Foreign.POD, body)
         status = {
             "phase": "Running",
             "qosClass": "Guaranteed",
@@ -160,7 +160,7 @@ class SizedSite(Site):
         await self.annotate(pod, {"dpupool.io/resize": text})
 
     async def annotate(self, pod: str, values: dict[str, str | None]) -> None:
-        await self.api.patch(Foreign.POD, pod, {"metadata": {"annotations": values}}, "default")  # type: ignore[arg-type]
+        await self.api.patch(Foreign.POD, pod, {"metadata": {"annotations": values}}, "default")
 
     async def seen(self, pod: str) -> Json:
         return await self.api.get(Foreign.POD, pod, "default")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-from coordinator.core.objects.cpu import PlacementSpec
+from coordinator.core.objects.cpu import Placement, PlacementSpec
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.resize.pods import Phase, Way, recorded, sizes_of
@@ -9,6 +9,10 @@ from proto.reasons import Reason
 from tests.fakes.resizing import GIB, SizedSite, until
 
 MIB = 1 << 20
+
+
+def cpuset_of(placement: Placement) -> str:
+    return placement.spec.binding.cpuset if placement.spec.binding else ""
 
 
 async def a_site(*, has_resize: bool = False) -> SizedSite:
@@ -120,7 +124,7 @@ async def test_an_exclusive_instance_grows_with_the_shared_pool_and_goes_back_wh
         await site.wish("db", "w1", cpu_milli=4000)
         answer = await site.answered("db", "w1")
         assert (answer.phase, answer.way) == (Phase.DONE, Way.LEDGER), answer.message
-        own = parse(scheduler.get("default/db").spec.binding.cpuset, field="cpuset")
+        own = parse(cpuset_of(scheduler.get("default/db")), field="cpuset")
         assert own.bit_count() == 4
         assert site.host("n1").sizes[uid].pinned
         assert not own & parse(site.host("n1").wish.shared, field="shared")
