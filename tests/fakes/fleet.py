@@ -81,9 +81,9 @@ class FleetApi(MemoryApi):
             return self.objects[place]
         return made
 
-    async def delete(self, kind: Any, name: str, namespace: str = "") -> None:
+    async def delete(self, kind: Any, name: str, namespace: str = "", *, uid: str = "") -> None:
         self.now = second(self._loop.now())
-        await super().delete(kind, name, namespace)
+        await super().delete(kind, name, namespace, uid=uid)
 
     async def evict(self, name: str, namespace: str, grace_s: int | None = None) -> None:
         """Evictions succeed; when `reborn`, the pod comes back as another that is pending, as its controller wants."""

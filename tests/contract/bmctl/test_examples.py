@@ -48,9 +48,7 @@ def test_the_packaged_roles_allow_every_action_to_somebody_and_nothing_that_is_n
         for rule in role.get("rules") or []:
             if rule["apiGroups"] == [GROUP]:
                 allowed |= {(resource, verb) for resource in rule["resources"] for verb in rule["verbs"]}
-    served = {
-        (action.path, VERB_OF_METHOD[method]) for action in METHODS for method in METHODS[action]
-    }
+    served = {(action.path, VERB_OF_METHOD[method]) for action in METHODS for method in METHODS[action]}
     assert allowed == served
 
 

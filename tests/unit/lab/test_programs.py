@@ -6,6 +6,7 @@ import pytest
 import tomli_w
 
 from coordinator import config as coordinator_config
+from coordinator.clients.backends.settings import File
 from dpu_daemon import config as daemon_config
 from lab import programs
 from lab.chassis import config as chassis_config
@@ -50,7 +51,9 @@ def test_the_coordinator_listens_on_the_passed_socket_and_its_own_loopback(writt
     assert config.api.listen == ("fd:api", "127.0.0.1:6443")
     assert config.client is not None
     assert Path(config.client.key).exists()
-    assert config.storage["file"].address == "198.18.0.20:7443"
+    backend = config.storage["file"]
+    assert isinstance(backend, File)
+    assert backend.address == "198.18.0.20:7443"
 
 
 def test_a_chassis_and_its_dpu_meet_at_the_same_socket(written: dict[str, Path]) -> None:

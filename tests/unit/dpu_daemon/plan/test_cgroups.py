@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ MIB = 1 << 20
 NODE = NodeCapacity(cpu_milli=8000, memory_bytes=8 << 30)
 
 
-def host(*, cpus: str = "0-7", containers: tuple[str, ...] = ("a", "b"), **knobs: int) -> Hierarchy:
+def host(*, cpus: str = "0-7", containers: tuple[str, ...] = ("a", "b"), **knobs: Any) -> Hierarchy:
     """A Burstable pod with containers, all on the same CPUs."""
     mask = parse(cpus)
     groups = [

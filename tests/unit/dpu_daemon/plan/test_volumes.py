@@ -50,10 +50,8 @@ def test_a_new_clone_opens_its_image_first() -> None:
 
 
 def test_a_blank_volume_needs_no_image() -> None:
-    assert kinds(plan_volume(replace(VOLUME, created=False), NOTHING_BELOW, target_seen(None))) == [
-        CreateVolume,
-        OpenVolume,
-    ]
+    wanted: list[type[Step]] = [CreateVolume, OpenVolume]
+    assert kinds(plan_volume(replace(VOLUME, created=False), NOTHING_BELOW, target_seen(None))) == wanted
 
 
 def test_a_file_made_just_before_a_crash_is_confirmed_and_not_made_again() -> None:
