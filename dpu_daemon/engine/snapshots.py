@@ -60,13 +60,19 @@ class Snapshots:
             deadline: of the caller.
 
         Raises:
-            DpuError: ALREADY_EXISTS when one was cut of another volume, or apart from the others; NOT_FOUND for a
-                volume; UNSUPPORTED for several where there is no common instant; the driver's error after an undo.
+            DpuError: ALREADY_EXISTS when one was cut of another volume, or apart from the others, or is kept for what
+                stands on it; IN_FLIGHT while an older one of that id goes; NOT_FOUND for a volume; UNSUPPORTED for
+                several where there is no common instant; the driver's error after an undo.
         """
         self._check(asked)
         volume_ids = sorted(asked.values())
         also = {snapshot_key(snapshot_id) for snapshot_id in asked}
-        also |= {key for volume_id in volume_ids for key in (volume_key(volume_id), *partners(self._ledger, volume_id))}
+        older = {self._ledger.snapshots[key].volume_id for key in asked if key in self._ledger.snapshots}
+        also |= {
+            key
+            for volume_id in {*volume_ids, *older}
+            for key in (volume_key(volume_id), *partners(self._ledger, volume_id))
+        }
         return await self._operations.run(
             volume_key(volume_ids[0]),
             LaneName.PUT_UP,
@@ -89,6 +95,7 @@ class Snapshots:
             raise DpuError(Reason.UNSUPPORTED, message, field="members", remedy="snapshot the volumes one by one")
 
     async def _create(self, asked: Mapping[str, str]) -> tuple[SnapshotView, ...]:
+        await self._end_older(asked)
         records = self._known(asked)
         if not records:
             records = await self._intend(asked)
@@ -99,6 +106,18 @@ class Snapshots:
             await self._undo(asked, group, error)
             raise
         return tuple(self._view(self._ledger.snapshots[snapshot_id], seen) for snapshot_id in asked)
+
+    async def _end_older(self, asked: Mapping[str, str]) -> None:
+        """An undo that could not go on, or a deletion, of these very ids ends before they are cut anew."""
+        for snapshot_id in asked:
+            older = self._ledger.snapshots.get(snapshot_id)
+            if older is None or older.wanted:
+                continue
+            await converge(self._ledger, CutJob(older.group, self._ledger, self._driver))
+            end = await self._end(snapshot_id)
+            if snapshot_id in self._ledger.snapshots and not end.kept:
+                message = f"an older snapshot {snapshot_id} still goes: {end.why}"
+                raise DpuError(Reason.IN_FLIGHT, message, field="snapshot_id", remedy="repeat the call")
 
     def _known(self, asked: Mapping[str, str]) -> list[Snapshot]:
         """The records of this very call; none when it was never made before."""
@@ -174,8 +193,9 @@ class Snapshots:
         plan = plan_snapshot(record, settled.seen, cloning=cloning(self._ledger, record))
         if record.wanted or record.state is CutState.ORDERED:
             return _End(plan.why, acted=settled.acted)
-        if record.state is CutState.DONE and record.handle in settled.seen.snapshots:
-            return _End(plan.why, acted=settled.acted)
+        has = settled.seen.snapshots.get(record.handle)
+        if record.state is CutState.DONE and has is not None:
+            return _End(plan.why, acted=settled.acted, kept=has.users > 1)
         said = _said(snapshot_id, "Deleted", f"{record.handle} is gone")
         await self._ledger.commit(Change(drop=((RecordKind.SNAPSHOT, snapshot_id),), events=(said,)))
         return _End(plan.why, acted=True)
@@ -220,10 +240,11 @@ class Snapshots:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How far an unwanted snapshot is gone, in a sentence."""
+    """How far an unwanted snapshot is gone, in a sentence, and whether it stays for others that stand on it."""
 
     why: str
     acted: bool
+    kept: bool = False
 
 
 def _said(snapshot_id: str, reason: str, message: str, *, warning: bool = False) -> Said:

@@ -111,6 +111,18 @@ async def test_an_undo_that_fails_is_finished_by_the_next_audit(pair: StorageEng
     assert pair.core.audit.message() == ""
 
 
+async def test_a_repeat_ends_the_undo_that_failed_and_cuts_anew(pair: StorageEngine, world: World) -> None:
+    world.faults.errors |= {"target.cut": [AWAY], "target.abandon": [AWAY, AWAY]}
+    for _ in range(2):
+        with pytest.raises(DpuError) as failed:
+            await pair.snapshots.create(GROUP, soon())
+        assert failed.value is AWAY
+    views = await pair.snapshots.create(GROUP, soon())
+    assert {view.record.snapshot_id: view.record.volume_id for view in views} == GROUP
+    assert set(world.state.snapshots) == {view.record.handle for view in views}
+    assert not world.state.prepared
+
+
 @pytest.mark.parametrize("source", [Source(snapshot_id="snap-1"), Source(volume_id="vol-1")])
 async def test_a_clone_is_made_of_a_snapshot_or_of_a_volume_as_it_is(
     pair: StorageEngine, world: World, source: Source
@@ -194,12 +206,13 @@ async def test_a_deleted_snapshot_with_clones_is_gone_for_callers_and_stays_for_
     assert "is kept, unseen, for 2 others" in outcome
     assert await pair.snapshots.views() == ()
     assert len(world.state.snapshots) == 1
-    for call in (
-        pair.snapshots.create({"snap-1": "vol-1"}, soon()),
-        pair.volumes.create("vol-4", GIB, Source(snapshot_id="snap-1"), soon()),
+    for call, reason in (
+        (pair.snapshots.create({"snap-1": "vol-1"}, soon()), Reason.ALREADY_EXISTS),
+        (pair.volumes.create("vol-4", GIB, Source(snapshot_id="snap-1"), soon()), Reason.NOT_FOUND),
     ):
-        with pytest.raises(DpuError):
+        with pytest.raises(DpuError) as refused:
             await call
+        assert refused.value.reason is reason
     assert "is kept" in await pair.snapshots.delete("snap-1", soon())
     assert await pair.snapshots.delete("snap-9", soon()) == "snapshot snap-9 was absent"
 
