@@ -117,12 +117,24 @@ def test_the_list_of_commands_loads_no_http_client_and_no_lab() -> None:
 
 
 def test_bmctl_uses_no_protobuf_and_no_code_of_the_daemons() -> None:
+    assert foreign_modules("place.startswith('bmctl') and not place.startswith('bmctl.commands.resize')") == []
+
+
+def test_resizing_uses_of_the_coordinator_its_pure_part_alone() -> None:
+    loaded = foreign_modules("place.startswith('bmctl.commands.resize')")
+    assert "coordinator.core.resize.pods" in loaded
+    assert [module for module in loaded if not module.startswith("coordinator.core")] == ["coordinator"]
+
+
+def foreign_modules(wanted: str) -> list[str]:
+    """What is loaded of others' code when the commands for which `wanted` holds are."""
     code = (
         "import sys, importlib\n"
         "from bmctl.main import COMMANDS\n"
         "for place, _ in COMMANDS.values():\n"
-        "    place.startswith('bmctl') and importlib.import_module(place.partition(':')[0])\n"
-        "print([m for m in sys.modules if m.split('.')[0] in ('google', 'grpc', 'coordinator', 'dpu_daemon', 'lab')])"
+        f"    ({wanted}) and importlib.import_module(place.partition(':')[0])\n"
+        "others = ('google', 'grpc', 'coordinator', 'dpu_daemon', 'lab')\n"
+        "print(*(m for m in sys.modules if m.split('.')[0] in others))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60, text=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.split()
