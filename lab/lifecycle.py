@@ -206,6 +206,7 @@ def down(name: str, layout: Layout | None = None, *, keep_logs: bool = False) ->
     """
     layout = layout or Layout(name)
     there = layout.state.exists() or layout.run.exists() or bool(namespace.of_lab(name))
+    loops = mounts.devices_over(layout.run, mounts.backing_files())
     client = SupervisorClient(layout.control_socket)
     if client.alive():
         supervisor = processes.birth_of(client.status().pid)
@@ -216,7 +217,7 @@ def down(name: str, layout: Layout | None = None, *, keep_logs: bool = False) ->
     strangers = [processes.birth_of(pid) for pid in namespace.inhabitants(namespace.of_lab(name))]
     processes.end([each for each in strangers if each is not None])
     network.take_down(name)
-    mounts.clear(layout.run)
+    mounts.clear(layout.run, loops)
     shutil.rmtree(layout.run, ignore_errors=True)
     _remove_state(layout, keep_logs=keep_logs)
     return there

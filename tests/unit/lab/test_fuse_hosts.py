@@ -70,6 +70,12 @@ def test_loop_devices_over_files_of_a_folder_are_found() -> None:
     assert mounts.devices_over(Path("/run/dpupool/x"), sources) == ["/dev/loop0", "/dev/loop2"]
 
 
+def test_a_loop_device_whose_fuse_file_went_is_found_when_it_was_known_before() -> None:
+    sources = {"/dev/loop0": "/", "/dev/loop1": "/", "/dev/loop2": "/srv/taken-anew"}
+    assert mounts.devices_over(Path("/run/dpupool/x"), sources) == []
+    assert mounts.devices_over(Path("/run/dpupool/x"), sources, ["/dev/loop0", "/dev/loop2"]) == ["/dev/loop0"]
+
+
 def test_clearing_an_empty_folder_touches_nothing(tmp_path: Path) -> None:
     mounts.clear(tmp_path)
     assert mounts.backing_files() is not None
