@@ -72,6 +72,8 @@ class Audit:
         self._troubles: dict[Hashable, _Trouble] = {}
         self._silent: dict[int, str] = {}
         self._told: set[str] = set()
+        self._alarmed = True
+        self._whole_at = float("-inf")
         self.converged = asyncio.Event()
         """Set once every side has answered and every repair of one pass has been tried."""
 
@@ -86,6 +88,7 @@ class Audit:
             self._told.add(sentence)
         for trouble in self._troubles.values():
             trouble.again_at = 0.0
+        self._alarmed = True
         self._alarm.set()
 
     def message(self) -> str:
@@ -97,7 +100,7 @@ class Audit:
         """Audit for ever."""
         while True:
             try:
-                await self.once()
+                await self.once(only_silent=self._only_silent())
             except DpuError as error:
                 _log.error(f"the audit stopped half-way: {error}", reason=error.reason.value)
             await self._pause()
@@ -115,21 +118,36 @@ class Audit:
         await asyncio.sleep(self._times.debounce_s)
         self._alarm.clear()
 
-    async def once(self) -> None:
-        """One pass: compare everything, try every repair that is due, tidy up."""
+    def _only_silent(self) -> bool:
+        """Whether this pass comes only because a side was silent: comparing the others again so soon finds nothing."""
+        now = asyncio.get_running_loop().time()
+        due = any(trouble.again_at <= now for trouble in self._troubles.values())
+        return bool(self._silent) and not self._alarmed and not due and now < self._whole_at + self._times.period_s
+
+    async def once(self, *, only_silent: bool = False) -> None:
+        """One pass: compare everything, try every repair that is due, tidy up.
+
+        Args:
+            only_silent: compare only what did not answer the last time.
+        """
+        self._alarmed = False
+        if not only_silent:
+            self._whole_at = asyncio.get_running_loop().time()
         told, self._told = self._told, set()
         for sentence in sorted(told):
             said = Said(kind=EventKind.DRIVER, subject="", reason="Noticed", message=sentence)
             await self._ledger.commit(Change(events=(said,)))
         repairs: list[Repair] = []
         for number, auditor in enumerate(self._auditors):
+            if only_silent and number not in self._silent:
+                continue
             try:
                 repairs += await auditor.audit()
                 self._silent.pop(number, None)
             except DpuError as error:
                 self._silent[number] = str(error)
         keys = {repair.key for repair in repairs}
-        if not self._silent:
+        if not self._silent and not only_silent:
             self._troubles = {key: trouble for key, trouble in self._troubles.items() if key in keys}
         await asyncio.gather(*(self._try(repair) for repair in repairs if self._is_due(repair)))
         if not self._silent:

@@ -176,12 +176,12 @@ async def _cost(directory: str) -> None:
     """Memory and idle processor time of a whole daemon with all these disks."""
     daemon = _daemon(directory)
     try:
-        await asyncio.sleep(15)
+        await asyncio.sleep(8)
+        assert daemon.poll() is None, await asyncio.to_thread(Path(directory, "daemon.log").read_text)
         before = _cpu_s(daemon.pid)
         await asyncio.sleep(30)
         idle = (_cpu_s(daemon.pid) - before) / 30
         SAY.print(f"a daemon with {REPLAYED} disks: {_rss_mib(daemon.pid):.0f} MiB, idle {idle * 100:.1f} % of a core")
-        assert daemon.poll() is None
     finally:
         daemon.terminate()
         await asyncio.to_thread(daemon.wait, 30)

@@ -272,7 +272,7 @@ class SpdkBlock:
         nqn = controller.ctrlrs[0].trid.subnqn if controller.ctrlrs else controller.name
         async with self._locks.lent(nqn) as lock, lock:
             if not self._replica.others_on(controller.name, but=parts.handle):
-                await self._remotes.detach(controller.name)
+                await self._remotes.detach(controller.name, nqn)
 
     async def grow(self, handle: str, size_bytes: int) -> None:
         """Waits until a source's new size has come through; fronts tell the host by themselves.

@@ -1,7 +1,9 @@
 """Remote NVMe controllers: connected with the right name, keys and patience, and shared by disks of one subsystem."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,10 +62,32 @@ class Remotes:
         self._keys = keys
         self.by_nqn: dict[str, str] = {}
         """Controllers that are there, by the subsystem that they reach."""
+        self._changing: Counter[str] = Counter()
+        self._changed: set[str] = set()
 
     def adopt(self, found: Mapping[str, str]) -> None:
         """What a look at a new process found, by NQN."""
         self.by_nqn = dict(found)
+
+    def watch(self) -> None:
+        """A look begins: what changes from now on, it may show or not."""
+        self._changed = set(self._changing)
+
+    def correct(self, found: Mapping[str, str]) -> None:
+        """What a look found, by NQN, of all that did not change meanwhile: SPDK may have lost one by itself."""
+        kept = {nqn: name for nqn, name in self.by_nqn.items() if nqn in self._changed}
+        self.by_nqn = kept | {nqn: name for nqn, name in found.items() if nqn not in self._changed}
+
+    @contextmanager
+    def _change(self, nqn: str) -> Iterator[None]:
+        self._changing[nqn] += 1
+        self._changed.add(nqn)
+        try:
+            yield
+        finally:
+            self._changed.add(nqn)
+            self._changing[nqn] -= 1
+            self._changing += Counter()
 
     def name_for(self, handle: str, target: TargetAddress) -> str:
         """The controller through which this disk reaches its target, there or not."""
@@ -87,16 +111,20 @@ class Remotes:
         name = self.name_for(handle, target)
         if target.export in self.by_nqn:
             return await self._namespace(name, target)
+        with self._change(target.export):
+            return await self._connected(name, target)
+
+    async def _connected(self, name: str, target: TargetAddress) -> str:
         bdevs = await self._first_path(name, target)
         if not bdevs:
-            await self.detach(name)
+            await self.detach(name, target.export)
             message = f"{target.export} shows no namespace, or one that this DPU already has from elsewhere"
             raise DpuError(Reason.WRONG_STATE, message, field="spec.target", remedy="look at the target", retry=True)
         self.by_nqn[target.export] = name
         chosen = remote_bdev(name, target.nsid) if target.nsid else bdevs[0]
         if chosen not in bdevs or (not target.nsid and len(bdevs) > 1):
             if chosen not in bdevs:
-                await self.detach(name)
+                await self.detach(name, target.export)
             raise _no_namespace(target, len(bdevs))
         return chosen
 
@@ -182,19 +210,21 @@ class Remotes:
         except SpdkError as error:
             LOG.debug("key is in the keyring already, or is refused at the connect", name=name, code=error.code)
 
-    async def detach(self, name: str) -> None:
-        """Disconnects a controller; one that is gone is fine.
+    async def detach(self, name: str, nqn: str) -> None:
+        """Disconnects a controller from its subsystem; one that is gone is fine.
 
         Raises:
             SpdkError: it is still there.
         """
-        self.by_nqn = {nqn: controller for nqn, controller in self.by_nqn.items() if controller != name}
-        try:
-            await self._rpc.call("bdev_nvme_detach_controller", {"name": name})
-        except SpdkError:
-            listed = await self._rpc.call("bdev_nvme_get_controllers", of=list[dict[str, Any]])
-            if any(controller["name"] == name for controller in listed):
-                raise
+        with self._change(nqn):
+            try:
+                await self._rpc.call("bdev_nvme_detach_controller", {"name": name})
+            except SpdkError:
+                listed = await self._rpc.call("bdev_nvme_get_controllers", of=list[dict[str, Any]])
+                if any(controller["name"] == name for controller in listed):
+                    raise
+            if self.by_nqn.get(nqn) == name:
+                del self.by_nqn[nqn]
 
 
 def _paths(target: TargetAddress) -> tuple[TargetPath, ...]:

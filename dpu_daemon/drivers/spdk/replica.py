@@ -157,11 +157,13 @@ class Replica:
 
     async def _look(self) -> Lists:
         touched = set(self._touched)
+        self._remotes.watch()
         try:
             lists = await list_all(self._rpc)
         finally:
             if self._next is None:
                 self._looking = None
+        self._remotes.correct(_by_nqn(lists))
         now = parts_of(lists)
         # What changed while the lists were made is asked for anew.
         changed = self._touched - touched

@@ -21,7 +21,7 @@ from proto.errors import DpuError
 from tests.fakes.spdk.refusal import RefusalError
 from tests.fakes.spdk_dpu import SpdkStage, asked
 
-HISTORIES = int(os.environ.get("DPUPOOL_HISTORIES", "150"))
+HISTORIES = int(os.environ.get("DPUPOOL_HISTORIES", "800"))
 FIRST = int(os.environ.get("DPUPOOL_FIRST_HISTORY", "0"))
 VOLUMES = ("a", "b", "c")
 PROTOCOLS = {"a": DiskProtocol.NVME, "b": DiskProtocol.VIRTIO_BLK, "c": DiskProtocol.NVME}

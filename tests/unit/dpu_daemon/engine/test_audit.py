@@ -182,3 +182,16 @@ async def test_a_full_journal_refuses_new_disks_and_keeps_the_old(
     assert set(dpu.core.ledger.attachments) == {"att-a"}
     assert len(world.state.disks) == 1
     assert (await dpu.disks.reader.view("att-a")).state is AttachmentState.ATTACHED
+
+
+async def test_a_pass_for_a_silent_side_leaves_the_others_alone(dpu: DpuEngine, world: World) -> None:
+    world.faults.down.add("switch")
+    await dpu.core.audit.once()
+    await dpu.disks.attach(disk(world), soon())
+    world.restart_block_layer()
+    world.faults.down.clear()
+    await dpu.core.audit.once(only_silent=True)
+    assert dpu.core.audit.message() == ""
+    assert not world.state.disks
+    await dpu.core.audit.once()
+    assert world.state.disks
