@@ -71,13 +71,14 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSize:
-    """CPU in thousandths, memory in bytes; a limit of -1 is none."""
+    """CPU in thousandths, memory in bytes; a limit of -1 is none. The id goes before the name where it is known."""
 
     container: str
     cpu_request_milli: int
     cpu_limit_milli: int
     memory_request_bytes: int
     memory_limit_bytes: int
+    container_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +146,7 @@ def _pod_size(pod: PodSize) -> cpu_pb2.PodSize:
     sizes = [
         cpu_pb2.ContainerSize(
             container=one.container,
+            container_id=one.container_id,
             cpu_request_milli=one.cpu_request_milli,
             cpu_limit_milli=one.cpu_limit_milli,
             memory_request_bytes=one.memory_request_bytes,

@@ -1,6 +1,8 @@
 """Gives running shared instances the weight and quota that they bought; takes the quota from those with own CPUs."""
 
+from collections.abc import Mapping
 from fractions import Fraction
+from hashlib import blake2s
 
 from coordinator.clients.host_cpus import ContainerSize, PodSize
 from coordinator.controllers.cpu.context import CpuContext
@@ -10,10 +12,11 @@ from coordinator.core.cpu.shares import share_of, split
 from coordinator.core.objects.cpu import Placement
 from coordinator.core.objects.meta import Json
 from coordinator.core.pool.quantity import amount_of
+from coordinator.core.resize.pods import running_ids
 
 
 class Sizes:
-    """Sends sizes to the host's daemon, each once for a pod and a generation; the daemon knows a repeat by its id."""
+    """Sends sizes to the host's daemon, each once for the containers that run; the daemon knows a repeat by its id."""
 
     def __init__(self, context: CpuContext, ledger: Ledger) -> None:
         self._context = context
@@ -38,9 +41,11 @@ class Sizes:
         share = share_of(instance, Fraction(1) if pinned else held.limits.oversell)
         containers = (pod.get("spec") or {}).get("containers", [])
         parts = split(share, [_limit(container) for container in containers])
+        ids = running_ids(pod)
         sizes = tuple(
             ContainerSize(
                 container=container["name"],
+                container_id=ids.get(container["name"], ""),
                 cpu_request_milli=part.cpu_request_milli,
                 cpu_limit_milli=part.cpu_limit_milli,
                 memory_request_bytes=part.memory_bytes,
@@ -50,7 +55,7 @@ class Sizes:
         )
         uid = pod["metadata"]["uid"]
         ratio = str(held.limits.oversell).replace("/", "-")
-        request_id = f"{found.metadata.uid}.{uid}.{share.cpu_limit_milli}.{ratio}.{share.memory_bytes}"
+        request_id = f"{found.metadata.uid}.{uid}.{share.cpu_limit_milli}.{ratio}.{share.memory_bytes}.{_mark(ids)}"
         if self._sent.get(key) == request_id or (not pinned and all(map(_has, containers, sizes))):
             return
         client = self._context.hosts.host_cpus(node.metadata.name, node.spec.address, node.server_name)
@@ -60,6 +65,11 @@ class Sizes:
     def forget(self, key: str) -> None:
         """A placement is gone."""
         self._sent.pop(key, None)
+
+
+def _mark(ids: Mapping[str, str]) -> str:
+    """Differs when a container was started anew: its group knows nothing of the size yet."""
+    return blake2s("\n".join(f"{name} {ids[name]}" for name in sorted(ids)).encode(), digest_size=4).hexdigest()
 
 
 def _limit(container: Json) -> int:

@@ -1,5 +1,6 @@
 """A placement's way to a verified binding, and what happens when the host, the node or the pod differs."""
 
+from functools import partial
 from typing import Any
 
 from coordinator.core.cpu.admission import InstanceKind
@@ -233,3 +234,22 @@ async def test_an_instance_with_cpus_of_its_own_has_no_quota_on_them() -> None:
         pod = host.resized[0][1]
         assert pod.pinned
         assert pod.containers[0].cpu_limit_milli == 2000
+
+
+async def test_a_container_that_was_started_anew_is_sized_again_and_meant_by_its_id() -> None:
+    site = await one_node()
+    async with site.running() as cpus:
+        await cpus.scheduler.place("default", "a", wish(2))
+        await site.add_pod("p", "n1", "default/a")
+        resized = site.hosts.known["n1"].resized
+
+        def is_meant(told: str) -> bool:
+            return bool(resized) and resized[-1][1].containers[0].container_id == told
+
+        for told in ("one", "two"):
+            statuses = [{"name": "main", "containerID": f"containerd://{told}"}]
+            body = {"status": {"phase": "Running", "containerStatuses": statuses}}
+            await site.api.patch_status(Foreign.POD, "p", body, "default")  # type: ignore[arg-type]
+            await eventually(partial(is_meant, told))
+        assert len({request_id for request_id, _ in resized}) == len(resized)
+        assert max(len(request_id) for request_id, _ in resized) <= 128
