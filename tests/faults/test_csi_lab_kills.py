@@ -1,9 +1,9 @@
-"""kill -9 of every process of ours in the middle of the CSI calls of a volume's life, in a lab with two hosts.
+"""kill -9 of processes of ours in the middle of the CSI calls of a volume's life, in a lab with two hosts.
 
 The repeated call ends well, the host sees the same disk, every byte that was flushed is there, and nothing is left.
 
-Every third call is hit, others for each victim, at a moment after its sending that differs from hit to hit;
-DPUPOOL_FAULTS=full hits all of them.
+Every eighth call is hit, others for each victim, at a moment after its sending that differs from hit to hit;
+DPUPOOL_FAULTS=full hits all of them. Storage daemons of DPU and host are not among the victims: see docs/csi.md.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from tests.real.running_lab import RunningLab, running_lab
 pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(600)]
 VICTIMS = ["coordinator", "daemon-dpu-1", "daemon-storage", "qsd-storage", "csi-node-1"]
 MOMENTS_S = (0.0, 0.02, 0.05, 0.1)
-EVERY = 1 if os.environ.get("DPUPOOL_FAULTS") == "full" else 3
+EVERY = 1 if os.environ.get("DPUPOOL_FAULTS") == "full" else 8
 CALLS_AT_LEAST = 31
 
 
