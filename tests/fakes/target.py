@@ -190,11 +190,11 @@ class FakeTarget(FakeDriver):
 
     async def drop(self, snapshot: Snapshot) -> None:
         state = self.world.state
-        users = [handle for handle, base in state.clones.items() if base == snapshot.handle]
-        if len(users) > 1:
-            raise DpuError(Reason.IN_USE, f"snapshot {snapshot.handle} has {len(users)} users")
 
         def work() -> None:
+            users = [handle for handle, base in state.clones.items() if base == snapshot.handle]
+            if len(users) > 1:
+                raise DpuError(Reason.IN_USE, f"snapshot {snapshot.handle} has {len(users)} users")
             base = state.clones.pop(snapshot.handle, "")
             for user in users:
                 state.clones.pop(user)
