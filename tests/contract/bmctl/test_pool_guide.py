@@ -24,6 +24,7 @@ GUIDE = (ROOT / "docs" / "pool.md").read_text()
 POOLS = ROOT / "docs" / "examples" / "pools.yaml"
 TRACES = Path(os.environ.get("DPUPOOL_TRACES", ROOT.parent / "shared" / "data"))
 
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
