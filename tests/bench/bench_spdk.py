@@ -39,11 +39,13 @@ SAY = Console(width=140)
 LIMITS = Qos(iops=5000)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _logged_as_the_daemon_does() -> Iterator[None]:
-    with Path(os.devnull).open("w") as nowhere, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "stderr", nowhere)
-        log_to_stderr("json")
+    """Loggers keep the stream of their first line: one for all benches."""
+    with Path(os.devnull).open("w") as nowhere:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "stderr", nowhere)
+            log_to_stderr("json")
         yield
         structlog.reset_defaults()
 

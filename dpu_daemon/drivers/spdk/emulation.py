@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -121,13 +120,12 @@ class SocketEmulation:
             cntrl.unlink(missing_ok=True)
 
     async def look(self) -> Mapping[int, FunctionSeen]:
-        """A live view: what is plugged and unplugged later shows in it, too."""
         now = asyncio.get_running_loop().time()
         if now - self._read_at > READ_AGAIN_S:
             self._read_at = now
             self._changed.clear()
             self._take(*await asyncio.to_thread(self._read, dict(self._stamps)))
-        return MappingProxyType(self._functions)
+        return dict(self._functions)
 
     def _take(self, there: Mapping[int, "_Stamp"], news: Mapping[int, FunctionSeen]) -> None:
         """What was read; slots that changed meanwhile are known better than that."""
