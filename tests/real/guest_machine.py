@@ -38,7 +38,7 @@ mount -t tmpfs rw /rw
 mkdir /rw/upper /rw/work
 mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work overlay /newroot
 for folder in proc sys dev; do mount --move /$folder /newroot/$folder; done
-for folder in run tmp; do mount -t tmpfs $folder /newroot/$folder; done
+mount -t tmpfs run /newroot/run
 mkdir -p /newroot/dev/shm
 ip link set lo up
 exec chroot /newroot @COMMAND@
