@@ -1,17 +1,16 @@
 """The gate of every call: who calls, what errors become, one count and one log line."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any
 
 import grpc
 import grpc.aio
 import structlog
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from prometheus_client import Histogram
 
+from coordinator.endpoints.peers import peer_of
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -30,27 +29,6 @@ class Role(Enum):
 
 
 _CHANGES = {"NodeGroupIncreaseSize", "NodeGroupDeleteNodes", "NodeGroupDecreaseTargetSize"}
-
-
-def role_of(auth: Mapping[str, Any]) -> tuple[str, Role]:
-    """Name and role of who stands behind a connection with a verified certificate.
-
-    Raises:
-        DpuError: UNAUTHENTICATED without a certificate, FORBIDDEN when its organization is no role here.
-    """
-    chain = auth.get("x509_pem_cert")
-    if not chain:
-        remedy = f"connect with a certificate of O={Role.AUTOSCALER.value}"
-        raise DpuError(Reason.UNAUTHENTICATED, "no client certificate was shown", remedy=remedy)
-    subject = x509.load_pem_x509_certificate(chain[0]).subject
-    name, *_ = [str(part.value) for part in subject.get_attributes_for_oid(NameOID.COMMON_NAME)] or [""]
-    organizations = [str(part.value) for part in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    found = next((role for role in Role if role.value in organizations), None)
-    if found is None:
-        told = ", ".join(organizations) or "no organization"
-        remedy = f"use a certificate of O={Role.AUTOSCALER.value}"
-        raise DpuError(Reason.FORBIDDEN, f"certificate {name!r} has {told}, which is no role here", remedy=remedy)
-    return name, found
 
 
 def admit(role: Role, method: str) -> None:
@@ -94,7 +72,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
             began, peer = time.perf_counter(), ""
             try:
                 if self._identified:
-                    peer, role = role_of(context.auth_context())
+                    peer, role = peer_of(context.auth_context(), Role.AUTOSCALER)
                     admit(role, method)
                 answer = await inner(request, context)
             except DpuError as error:

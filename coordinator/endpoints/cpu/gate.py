@@ -1,19 +1,18 @@
 """The gate of every gRPC call for placements: who calls, what errors become, one count and one log line."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any
 
 import grpc
 import grpc.aio
 import structlog
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from prometheus_client import Histogram
 
+from coordinator.endpoints.peers import peer_of
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -39,26 +38,6 @@ class Role(Enum):
 
 
 _LOOKS = {"Explain", "GetPlacement", "GetNode"}
-
-
-def role_of(auth: Mapping[str, Any]) -> tuple[str, Role]:
-    """Name and role of who stands behind a connection with a verified certificate.
-
-    Raises:
-        DpuError: UNAUTHENTICATED without a certificate, FORBIDDEN when its organization is no role here.
-    """
-    chain = auth.get("x509_pem_cert")
-    remedy = f"connect with a certificate of O={Role.SCHEDULER.value}"
-    if not chain:
-        raise DpuError(Reason.UNAUTHENTICATED, "no client certificate was shown", remedy=remedy)
-    subject = x509.load_pem_x509_certificate(chain[0]).subject
-    name, *_ = [str(part.value) for part in subject.get_attributes_for_oid(NameOID.COMMON_NAME)] or [""]
-    organizations = [str(part.value) for part in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    found = next((role for role in Role if role.value in organizations), None)
-    if found is None:
-        told = ", ".join(organizations) or "no organization"
-        raise DpuError(Reason.FORBIDDEN, f"certificate {name!r} has {told}, which is no role here", remedy=remedy)
-    return name, found
 
 
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
@@ -108,7 +87,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
     def _admitted(self, context: Any, method: str) -> str:
         if not self._identified:
             return ""
-        peer, role = role_of(context.auth_context())
+        peer, role = peer_of(context.auth_context(), Role.SCHEDULER)
         if role is Role.VIEWER and method not in _LOOKS:
             remedy = f"call with a certificate of O={Role.SCHEDULER.value}"
             raise DpuError(Reason.FORBIDDEN, f"{role.value} may look, but not call {method}", remedy=remedy)

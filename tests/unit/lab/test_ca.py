@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from coordinator.endpoints import peers
 from coordinator.endpoints.autoscaler import gate
 from lab import ca
 from lab.ca import Authority, Identity, Role
@@ -95,4 +96,4 @@ def test_a_replaced_authority_replaces_what_it_signs(tmp_path: Path) -> None:
 
 def test_an_autoscalers_certificate_has_the_role_that_the_coordinator_asks_for(tmp_path: Path) -> None:
     pem = Authority(tmp_path).issue(Identity("ca-1", Role.AUTOSCALER)).certificate.read_bytes()
-    assert gate.role_of({"x509_pem_cert": [pem]}) == ("ca-1", gate.Role.AUTOSCALER)
+    assert peers.peer_of({"x509_pem_cert": [pem]}, gate.Role.AUTOSCALER) == ("ca-1", gate.Role.AUTOSCALER)

@@ -10,8 +10,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from coordinator.endpoints.cpu.calls import PlacementCalls
-from coordinator.endpoints.cpu.gate import Role, role_of
+from coordinator.endpoints.cpu.gate import Role
 from coordinator.endpoints.cpu.server import PlacementServer
+from coordinator.endpoints.peers import peer_of
 from coordinator.placement_routes import placement_group
 from proto.errors import DpuError
 from proto.placement.v1 import placement_pb2 as pb
@@ -117,10 +118,10 @@ def test_a_certificate_of_no_role_is_refused(tmp_path: Any) -> None:
     pki = Pki.create(tmp_path)
     certificate, _ = pki.issue("host-1", ["dpupool:host"])
     with pytest.raises(DpuError) as caught:
-        role_of({"x509_pem_cert": [certificate.read_bytes()]})
+        peer_of({"x509_pem_cert": [certificate.read_bytes()]}, Role.SCHEDULER)
     assert caught.value.reason.value == "Forbidden"
     certificate, _ = pki.issue("cloud", ["dpupool:scheduler"])
-    assert role_of({"x509_pem_cert": [certificate.read_bytes()]}) == ("cloud", Role.SCHEDULER)
+    assert peer_of({"x509_pem_cert": [certificate.read_bytes()]}, Role.SCHEDULER) == ("cloud", Role.SCHEDULER)
 
 
 def test_rest_says_the_same_in_json(tmp_path: Any) -> None:
