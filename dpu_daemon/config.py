@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from dpu_daemon.config_host import HostConfig, check_host
+from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection
+from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.model.volume import Clearing
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
 from proto.errors import DpuError
@@ -133,34 +135,18 @@ class BusSection(Section, frozen=True):
         return self.qmp if self.qmp != Path() else self.directory / ".host.qmp"
 
 
-class SwitchSection(Section, frozen=True):
-    """Open vSwitch.
-
-    Attributes:
-        ovsdb: socket of its database.
-        bridge: where ports go; ``br-int`` as in OVN.
-        datapath: ``system`` where the kernel or the hardware forwards, ``netdev`` for userspace.
-        uplink: netdev towards the fabric, plugged into the bridge when it is there; empty for none.
-        probe_port: internal port from which machines are asked whether they answer; 15 characters at most.
-    """
-
-    ovsdb: Path
-    bridge: str = "br-int"
-    datapath: str = "system"
-    uplink: str = ""
-    probe_port: str = "dpupool-probe"
-
-
 class NetworkSection(Section, frozen=True):
     """The host's virtual functions.
 
     Attributes:
+        host: the host that this DPU sits in, as its certificate says (CN); empty: no host may ask for ports of pods.
         vf_pattern: name of a representor; ``{n}`` stands for the index of its function.
         vf_count: how many functions this DPU has; 16 is what common cards are set up with.
     """
 
     vf_pattern: str = "pf0vf{n}"
     vf_count: int = 16
+    host: str = ""
 
 
 class DpuConfig(Section, frozen=True):
@@ -173,6 +159,7 @@ class DpuConfig(Section, frozen=True):
         listen: ``address:port`` on the management network, or ``unix:PATH``.
         tls: needed unless `listen` is a Unix socket.
         credentials_dir: where secrets of storage clients lie, mode 0700; ``credentials`` beside the journal when empty.
+        cni: containers of the DPU itself get their network from this daemon.
     """
 
     name: str
@@ -183,6 +170,9 @@ class DpuConfig(Section, frozen=True):
     bus: BusSection
     switch: SwitchSection
     network: NetworkSection = NetworkSection()
+    cni: CniSection | None = None
+    ovn: OvnSection | None = None
+    offload: OffloadSection = OffloadSection()
     metrics: MetricsSection = MetricsSection()
     times: TimesSection = TimesSection()
     tls: TlsSection | None = None

@@ -2,6 +2,8 @@
 
 from pathlib import Path, PurePosixPath
 
+from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection, PeerSection, VfsSection
+from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -52,12 +54,19 @@ class HostConfig(Section, frozen=True):
         journal: the daemon's only memory; keep it on a disk that survives.
         listen: ``address:port`` on the management network, or ``unix:PATH``.
         tls: needed unless `listen` is a Unix socket.
+        cni: pods get their network from this daemon; with `switch` in CNI mode default, with `dpu` in mode host.
     """
 
     name: str
     mode: Mode
     journal: Path
     listen: str
+    cni: CniSection | None = None
+    switch: SwitchSection | None = None
+    dpu: PeerSection | None = None
+    ovn: OvnSection | None = None
+    offload: OffloadSection = OffloadSection()
+    vfs: VfsSection | None = None
     groups: GroupsSection = GroupsSection()
     runtime: RuntimeSection = RuntimeSection()
     kubelet: KubeletSection = KubeletSection()
@@ -79,6 +88,8 @@ def check_host(path: Path, config: HostConfig) -> None:
         raise _wrong(path, "groups.mount", f"{config.groups.mount} is not absolute")
     if config.runtime.socket != Path() and not config.runtime.socket.is_absolute():
         raise _wrong(path, "runtime.socket", f"{config.runtime.socket} is not absolute")
+    if config.cni is not None and (config.switch is None) == (config.dpu is None):
+        raise _wrong(path, "cni", "needs either [switch] (this node has its own) or [dpu] (its DPU has it)")
     if not 0 < config.runtime.timeout_s <= 60:
         raise _wrong(path, "runtime.timeout_s", f"{config.runtime.timeout_s:g} is not between 0 and 60 seconds")
 

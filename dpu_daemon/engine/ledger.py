@@ -7,13 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from dpu_daemon.engine.change import Change, Said, StepEnded, StepState
 from dpu_daemon.engine.journal import Committed, Contents, Journal
-from dpu_daemon.engine.rows import Record, RecordKind
+from dpu_daemon.engine.rows import Record, RecordKind, id_of, kind_of
+from dpu_daemon.model.assignment import Assignment, PodPort, Sandbox
 from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.disk import Attachment
 from dpu_daemon.model.event import Event, EventKind
@@ -39,14 +40,7 @@ class Ledger:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        self._attachments: dict[str, Attachment] = {}
-        self._ports: dict[str, Port] = {}
-        self._seeds: dict[str, Seed] = {}
-        self._images: dict[str, Image] = {}
-        self._volumes: dict[str, Volume] = {}
-        self._opi: dict[str, OpiObject] = {}
-        self._snapshots: dict[str, Snapshot] = {}
-        self._sizes: dict[str, SizeChange] = {}
+        self._tables: dict[RecordKind, dict[str, Any]] = {kind: {} for kind in RecordKind}
         self.bindings: HostBindings | None = None
         """What the host's CPUs are for; None while nobody has said."""
         self._fences: dict[tuple[FenceScope, str], Fence] = {}
@@ -80,84 +74,67 @@ class Ledger:
     @property
     def attachments(self) -> Mapping[str, Attachment]:
         """By attachment id; seeds are among them under ids of their own."""
-        return MappingProxyType(self._attachments)
+        return MappingProxyType(self._tables[RecordKind.ATTACHMENT])
 
     @property
     def ports(self) -> Mapping[str, Port]:
         """By port id."""
-        return MappingProxyType(self._ports)
+        return MappingProxyType(self._tables[RecordKind.PORT])
 
     @property
     def seeds(self) -> Mapping[str, Seed]:
         """By machine id."""
-        return MappingProxyType(self._seeds)
+        return MappingProxyType(self._tables[RecordKind.SEED])
 
     @property
     def images(self) -> Mapping[str, Image]:
         """By image id."""
-        return MappingProxyType(self._images)
+        return MappingProxyType(self._tables[RecordKind.IMAGE])
 
     @property
     def volumes(self) -> Mapping[str, Volume]:
         """By volume id."""
-        return MappingProxyType(self._volumes)
+        return MappingProxyType(self._tables[RecordKind.VOLUME])
 
     @property
     def opi(self) -> Mapping[str, OpiObject]:
         """Objects of the OPI API by resource name."""
-        return MappingProxyType(self._opi)
+        return MappingProxyType(self._tables[RecordKind.OPI])
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:
         """By snapshot id; those that nobody sees any more, or ever saw, are among them."""
-        return MappingProxyType(self._snapshots)
+        return MappingProxyType(self._tables[RecordKind.SNAPSHOT])
 
     @property
     def sizes(self) -> Mapping[str, SizeChange]:
         """Resizes by request id."""
-        return MappingProxyType(self._sizes)
+        return MappingProxyType(self._tables[RecordKind.SIZES])
+
+    @property
+    def assignments(self) -> Mapping[str, Assignment]:
+        """Ports of pods by port id."""
+        return MappingProxyType(self._tables[RecordKind.ASSIGNMENT])
+
+    @property
+    def pod_ports(self) -> Mapping[str, PodPort]:
+        """Ports that containers hold, by port id."""
+        return MappingProxyType(self._tables[RecordKind.POD_PORT])
+
+    @property
+    def sandboxes(self) -> Mapping[str, Sandbox]:
+        """Containers' sides of CNI attachments, by ``CONTAINER/INTERFACE``."""
+        return MappingProxyType(self._tables[RecordKind.SANDBOX])
 
     def _keep(self, record: Record) -> None:
-        match record:
-            case Attachment():
-                self._attachments[record.attachment_id] = record
-            case Port():
-                self._ports[record.port_id] = record
-            case Seed():
-                self._seeds[record.machine_id] = record
-            case Image():
-                self._images[record.image_id] = record
-            case Volume():
-                self._volumes[record.volume_id] = record
-            case OpiObject():
-                self._opi[record.name] = record
-            case Snapshot():
-                self._snapshots[record.snapshot_id] = record
-            case HostBindings():
-                self.bindings = record
-            case SizeChange():
-                self._sizes[record.request_id] = record
+        if isinstance(record, HostBindings):
+            self.bindings = record
+        self._tables[kind_of(record)][id_of(record)] = record
 
     def _forget(self, kind: RecordKind, key: str) -> None:
-        match kind:
-            case RecordKind.ATTACHMENT:
-                self._attachments.pop(key, None)
-            case RecordKind.PORT:
-                self._ports.pop(key, None)
-            case RecordKind.SEED:
-                self._seeds.pop(key, None)
-            case RecordKind.IMAGE:
-                self._images.pop(key, None)
-            case RecordKind.VOLUME:
-                self._volumes.pop(key, None)
-            case RecordKind.OPI:
-                self._opi.pop(key, None)
-            case RecordKind.SNAPSHOT:
-                self._snapshots.pop(key, None)
-            case RecordKind.BINDINGS:
-                self.bindings = None
-            case RecordKind.SIZES:
-                self._sizes.pop(key, None)
+        if kind is RecordKind.BINDINGS:
+            self.bindings = None
+        self._tables[kind].pop(key, None)
 
     def fence(self, scope: FenceScope, subject: str) -> Fence:
         """The fence before a subject; at 0 and open when there is none."""

@@ -4,6 +4,7 @@ from enum import Enum
 
 import msgspec
 
+from dpu_daemon.model.assignment import Assignment, PodPort, Sandbox
 from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.opi import SPECS, OpiKind, OpiObject
@@ -11,7 +12,20 @@ from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
 from dpu_daemon.model.volume import Image, Snapshot, Volume
 
-Record = Attachment | Port | Seed | Image | Volume | Snapshot | OpiObject | HostBindings | SizeChange
+Record = (
+    Attachment
+    | Port
+    | Seed
+    | Image
+    | Volume
+    | Snapshot
+    | OpiObject
+    | HostBindings
+    | SizeChange
+    | Assignment
+    | PodPort
+    | Sandbox
+)
 """Everything that a daemon can be asked to keep."""
 
 
@@ -31,6 +45,9 @@ class RecordKind(Enum):
     SNAPSHOT = "snapshot"
     BINDINGS = "bindings"
     SIZES = "sizes"
+    ASSIGNMENT = "assignment"
+    POD_PORT = "pod_port"
+    SANDBOX = "sandbox"
 
 
 class _AttachmentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +97,12 @@ _KINDS: dict[type[Record], RecordKind] = {
     OpiObject: RecordKind.OPI,
     HostBindings: RecordKind.BINDINGS,
     SizeChange: RecordKind.SIZES,
+    Assignment: RecordKind.ASSIGNMENT,
+    PodPort: RecordKind.POD_PORT,
+    Sandbox: RecordKind.SANDBOX,
 }
-_AS_THEY_ARE: dict[RecordKind, type[Port | Seed | Image | Volume | Snapshot | HostBindings | SizeChange]] = {
+_Plain = Port | Seed | Image | Volume | Snapshot | HostBindings | SizeChange | Assignment | PodPort | Sandbox
+_AS_THEY_ARE: dict[RecordKind, type[_Plain]] = {
     RecordKind.PORT: Port,
     RecordKind.SEED: Seed,
     RecordKind.IMAGE: Image,
@@ -89,6 +110,9 @@ _AS_THEY_ARE: dict[RecordKind, type[Port | Seed | Image | Volume | Snapshot | Ho
     RecordKind.SNAPSHOT: Snapshot,
     RecordKind.BINDINGS: HostBindings,
     RecordKind.SIZES: SizeChange,
+    RecordKind.ASSIGNMENT: Assignment,
+    RecordKind.POD_PORT: PodPort,
+    RecordKind.SANDBOX: Sandbox,
 }
 """Kinds whose body is their record's fields."""
 
@@ -107,6 +131,9 @@ _ID_FIELDS: dict[type[Record], str] = {
     Snapshot: "snapshot_id",
     OpiObject: "name",
     SizeChange: "request_id",
+    Assignment: "port_id",
+    PodPort: "port_id",
+    Sandbox: "sandbox_id",
 }
 
 

@@ -26,6 +26,7 @@ class Role(Enum):
 
 _CONTROL = frozenset({Role.COORDINATOR})
 _READ = frozenset({Role.COORDINATOR, Role.ADMIN})
+_HOST = frozenset({Role.HOST})
 _ANYBODY_KNOWN = frozenset(Role)
 
 ROLES: Mapping[str, frozenset[Role]] = {
@@ -42,6 +43,16 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "/dpu.v1.NetworkService/UnplugPort": _CONTROL,
     "/dpu.v1.NetworkService/GetPort": _READ,
     "/dpu.v1.NetworkService/ListPorts": _READ,
+    "/dpu.v1.AssignmentService/PutAssignments": _CONTROL,
+    "/dpu.v1.AssignmentService/DeleteAssignments": _CONTROL,
+    "/dpu.v1.AssignmentService/ListAssignments": _READ,
+    "/dpu.v1.PodPortService/AcquirePort": _HOST,
+    "/dpu.v1.PodPortService/ReleasePort": _HOST,
+    "/dpu.v1.PodPortService/CheckPort": _HOST,
+    "/dpu.v1.PodPortService/CollectPorts": _HOST,
+    "/dpu.v1.PodPortService/GetReadiness": _HOST,
+    "/dpu.v1.OffloadService/GetOffload": _READ,
+    "/dpu.v1.OffloadService/ListFlows": _READ,
     "/dpu.v1.LifecycleService/PutSeed": _CONTROL,
     "/dpu.v1.LifecycleService/DeleteSeed": _CONTROL,
     "/dpu.v1.LifecycleService/WaitAnswer": _CONTROL,

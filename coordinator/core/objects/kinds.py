@@ -5,6 +5,8 @@ from enum import Enum
 from coordinator.core.objects.cpu import CpuNode, Placement, Policy
 from coordinator.core.objects.fleet import Dpu, Host
 from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.net import NetworkNode, SecurityGroup
+from coordinator.core.objects.net import Port as PodPort
 from coordinator.core.objects.network import Network, Subnet
 from coordinator.core.objects.pool import Pool
 from coordinator.core.objects.resize import ResizePolicy
@@ -28,6 +30,9 @@ class Kind(Enum):
     CPU_PLACEMENT = "CpuPlacement"
     PLACEMENT_POLICY = "PlacementPolicy"
     RESIZE_POLICY = "ResizePolicy"
+    PORT = "Port"
+    NETWORK_NODE = "NetworkNode"
+    SECURITY_GROUP = "SecurityGroup"
 
     @property
     def plural(self) -> str:
@@ -48,6 +53,8 @@ _NAMESPACED = {
     Kind.ATTACHMENT,
     Kind.CPU_PLACEMENT,
     Kind.RESIZE_POLICY,
+    Kind.PORT,
+    Kind.SECURITY_GROUP,
 }
 
 Typed = (
@@ -65,6 +72,9 @@ Typed = (
     | Placement
     | Policy
     | ResizePolicy
+    | PodPort
+    | NetworkNode
+    | SecurityGroup
 )
 
 TYPES: dict[Kind, type[Typed]] = {
@@ -82,4 +92,7 @@ TYPES: dict[Kind, type[Typed]] = {
     Kind.CPU_PLACEMENT: Placement,
     Kind.PLACEMENT_POLICY: Policy,
     Kind.RESIZE_POLICY: ResizePolicy,
+    Kind.PORT: PodPort,
+    Kind.NETWORK_NODE: NetworkNode,
+    Kind.SECURITY_GROUP: SecurityGroup,
 }

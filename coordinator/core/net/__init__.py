@@ -1,0 +1,1 @@
+"""Decisions about OVN: from objects to the rows of its northbound database."""
