@@ -150,10 +150,14 @@ class Sandbox:
         vf: function that was moved into it, or NO_VF for a veth.
         device: name that the function has outside of containers; empty for a veth.
         device_mac: MAC that it had there.
+        device_id: by which the runtime named the function, as kubelet counts it; empty when it was chosen here.
         representor: other end of the veth; empty for a function.
         assignment: what it was given; None until granted.
         wanted: False once its removal is journalled.
         ready: its ADD was answered.
+        mtu: that its interface got.
+        netns_inode: of the namespace that was at `netns`; 0 when unknown.
+        device_info: file that tells others about the function; empty for none.
     """
 
     container_id: str
@@ -166,10 +170,14 @@ class Sandbox:
     device: str = ""
     device_mac: str = ""
     device_mtu: int = 0
+    device_id: str = ""
     representor: str = ""
     assignment: Assignment | None = None
     wanted: bool = True
     ready: bool = False
+    mtu: int = 0
+    netns_inode: int = 0
+    device_info: str = ""
 
     @property
     def holder(self) -> Holder:
