@@ -2,10 +2,11 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -70,15 +71,17 @@ def image_archive(path: Path) -> None:
 
 
 class Containerd:
-    """Its CRI. Pods live on the machine's own network, so that no CNI is needed.
+    """Its CRI. Containers that `run` starts live on the machine's own network, so that no CNI is needed.
 
     Args:
-        folder: short, for its sockets.
+        folder: short, for its sockets; CNI plug-ins and their configuration are in ``cni`` below it.
         above: directory of the pods' groups.
+        environment: of containerd, and so of the plug-ins that it starts.
     """
 
-    def __init__(self, folder: Path, above: str) -> None:
+    def __init__(self, folder: Path, above: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder, self._above = folder, above
+        self._environment = {**os.environ, **(environment or {})}
         self.socket = folder / "c.sock"
         self._sandboxes: dict[str, tuple[str, api_pb2.PodSandboxConfig]] = {}
 
@@ -88,7 +91,10 @@ class Containerd:
         config = self.folder / "config.toml"
         config.write_text(SETTINGS.format(folder=self.folder, image=IMAGE))
         argv = [*DIES_WITH_THE_TEST, "containerd", "--config", str(config)]
-        with (self.folder / "containerd.log").open("ab") as log, subprocess.Popen(argv, stderr=log) as process:
+        with (
+            (self.folder / "containerd.log").open("ab") as log,
+            subprocess.Popen(argv, stderr=log, env=self._environment) as process,
+        ):
             try:
                 with grpc.insecure_channel(
                     f"unix:{self.socket}", options=[("grpc.default_authority", "localhost")]
@@ -156,6 +162,42 @@ class Containerd:
         )
         self.cri.StartContainer(api_pb2.StartContainerRequest(container_id=made.container_id), timeout=CALL_S)
         return str(made.container_id)
+
+    def sandbox(self, pod: str, uid: str, namespace: str = "default") -> str:
+        """A pod with a network of its own, by CNI, and nothing in it; returns the sandbox's id.
+
+        Raises:
+            grpc.RpcError: containerd's, with what the plug-in answered.
+        """
+        config = api_pb2.PodSandboxConfig(
+            metadata=api_pb2.PodSandboxMetadata(name=pod, uid=uid, namespace=namespace),
+            log_directory=str(self.folder / "logs"),
+            linux=api_pb2.LinuxPodSandboxConfig(
+                cgroup_parent=f"/{self._above}/kubepods/burstable/pod{uid}",
+                security_context=api_pb2.LinuxSandboxSecurityContext(
+                    namespace_options=api_pb2.NamespaceOption(network=api_pb2.POD)
+                ),
+            ),
+        )
+        answer = self.cri.RunPodSandbox(api_pb2.RunPodSandboxRequest(config=config), timeout=CALL_S)
+        self._sandboxes[uid] = (answer.pod_sandbox_id, config)
+        return str(answer.pod_sandbox_id)
+
+    def network_of(self, sandbox_id: str) -> tuple[list[str], str]:
+        """Addresses of a sandbox as CRI tells them, and the name of its network namespace."""
+        request = api_pb2.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
+        told = self.cri.PodSandboxStatus(request, timeout=CALL_S)
+        network = told.status.network
+        namespaces = json.loads(told.info["info"])["runtimeSpec"]["linux"]["namespaces"]
+        path = next(one["path"] for one in namespaces if one["type"] == "network")
+        return [network.ip, *(one.ip for one in network.additional_ips)], Path(path).name
+
+    def remove(self, uid: str) -> None:
+        """Stop and remove a pod's sandbox, as kubelet does."""
+        sandbox_id, _ = self._sandboxes[uid]
+        self.cri.StopPodSandbox(api_pb2.StopPodSandboxRequest(pod_sandbox_id=sandbox_id), timeout=CALL_S)
+        self.cri.RemovePodSandbox(api_pb2.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id), timeout=CALL_S)
+        del self._sandboxes[uid]
 
     def update(self, container_id: str, *, cpu: int, memory: int) -> None:
         """What kubelet resizes by."""
