@@ -1,10 +1,13 @@
-"""What CNI stands on: the side of the switch, here or on a DPU, and the host's virtual functions."""
+"""What CNI stands on: the side of the switch, here or on a DPU, the container's side, and the host's functions."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.protocols import Driver
 from dpu_daemon.model.assignment import Assignment, Holder, PortAsk, PortGrant
+from dpu_daemon.model.port import LinkSeen
+from dpu_daemon.model.sandbox import HomeDevice, InsideSeen, InsideWanted
 from dpu_daemon.model.vf import VfSeen
 
 
@@ -53,4 +56,75 @@ class HostVfs(Protocol):
 
     async def look(self) -> Mapping[int, VfSeen]:
         """Functions by index, as the kernel shows them now."""
+        ...
+
+
+class NetnsHold(Protocol):
+    """A container's network namespace, held: it outlives its path until closed."""
+
+    @property
+    def inode(self) -> int:
+        """Its number; another one under the same path is another namespace."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SandboxLinks(Driver, Protocol):
+    """Containers' ends: what is done inside their network namespaces. A call that was begun ends before it returns."""
+
+    def open(self, path: str) -> NetnsHold:
+        """Hold the namespace at a path.
+
+        Raises:
+            DpuError: NOT_FOUND when there is none, INVALID when it is something else, or this daemon's own.
+        """
+        ...
+
+    async def look(self, hold: NetnsHold, interface: str) -> InsideSeen | None:
+        """The interface with its addresses and routes; None when there is none of this name."""
+        ...
+
+    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> None:
+        """A veth pair, one end inside and ready, the other here and up; one of this name is replaced."""
+        ...
+
+    async def move_in(self, hold: NetnsHold, device: str, wanted: InsideWanted) -> None:
+        """A device of this namespace goes inside, and is ready there."""
+        ...
+
+    async def move_out(self, hold: NetnsHold, wanted: InsideWanted, home: HomeDevice) -> bool:
+        """The device comes back as it was; False when it is not inside."""
+        ...
+
+    async def restore(self, device: str, home: HomeDevice) -> None:
+        """A device that came back by itself, when its container's namespace went, gets its own name, MAC and MTU."""
+        ...
+
+    async def remove_pair(self, outside: str) -> bool:
+        """False when it was gone."""
+        ...
+
+    async def outside(self) -> Mapping[str, LinkSeen]:
+        """Devices of this daemon's own namespace."""
+        ...
+
+    async def announce(self, hold: NetnsHold, wanted: InsideWanted) -> None:
+        """Tell the neighbours who has these addresses now; nobody fails for it."""
+        ...
+
+
+class DeviceFiles(Protocol):
+    """Files that tell others which device a container has (NPWG device information)."""
+
+    def write(self, path: str, pci_address: str) -> None:
+        """Atomically.
+
+        Raises:
+            DpuError: UNAVAILABLE naming the file.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Absent is fine."""
         ...

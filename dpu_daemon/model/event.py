@@ -17,6 +17,7 @@ class EventKind(Enum):
     DAEMON = "daemon"
     OPI = "opi"
     CPU = "cpu"
+    SANDBOX = "sandbox"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,96 @@
+"""What a container gets for an assignment, and what is not as it was given; pure."""
+
+from ipaddress import ip_interface, ip_network
+
+from dpu_daemon.model.assignment import Assignment, PodRoute, Sandbox
+from dpu_daemon.model.sandbox import InsideSeen, InsideWanted, SandboxAsk
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+USUAL_MTU = 1500
+"""Of Ethernet; for an assignment and a netconf that say none."""
+
+
+def inside_of(assignment: Assignment, interface: str, mtu: int) -> InsideWanted:
+    """The interface that an assignment means: its own routes, and a default route to each gateway."""
+    return InsideWanted(
+        interface=interface,
+        mac=assignment.mac.lower(),
+        mtu=mtu,
+        addresses=tuple(str(ip_interface(address.cidr)) for address in assignment.addresses),
+        routes=routes_of(assignment),
+    )
+
+
+def routes_of(assignment: Assignment) -> tuple[PodRoute, ...]:
+    """All routes, default ones first."""
+    defaults = [
+        PodRoute(dst=ANYWHERE[ip_interface(address.cidr).version], via=str(ip_interface(address.gateway).ip))
+        for address in assignment.addresses
+        if address.gateway
+    ]
+    others = [
+        PodRoute(dst=str(ip_network(route.dst)), via=str(ip_interface(route.via).ip) if route.via else "")
+        for route in assignment.routes
+    ]
+    return (*defaults, *others)
+
+
+def mtu_of(assignment: Assignment, asked: int) -> int:
+    """The MTU that a container gets.
+
+    Raises:
+        DpuError: INVALID when the netconf asks for more than the network carries, or less than IPv6 needs.
+    """
+    most = assignment.mtu or max(asked, USUAL_MTU)
+    if asked > most:
+        message = f"mtu {asked} is larger than what network {assignment.network} carries, {most}"
+        raise DpuError(Reason.INVALID, message, field="mtu", remedy=f"ask for {most} at most, or leave mtu out")
+    return asked or most
+
+
+def differences(wanted: InsideWanted, seen: InsideSeen | None) -> tuple[str, ...]:
+    """What is not as given, a sentence each; what others added later is their business."""
+    if seen is None:
+        return (f"{wanted.interface} is gone",)
+    found: list[str] = []
+    if not seen.up:
+        found.append(f"{wanted.interface} is down")
+    if seen.mac != wanted.mac:
+        found.append(f"{wanted.interface} has MAC {seen.mac}, not {wanted.mac}")
+    if seen.mtu != wanted.mtu:
+        found.append(f"{wanted.interface} has MTU {seen.mtu}, not {wanted.mtu}")
+    found += [f"address {each} is missing" for each in wanted.addresses if each not in seen.addresses]
+    found += [f"route {told_route(each)} is missing" for each in wanted.routes if each not in seen.routes]
+    return tuple(found)
+
+
+def told_route(route: PodRoute) -> str:
+    """A route in words."""
+    return f"{route.dst} via {route.via}" if route.via else f"{route.dst} on the link"
+
+
+def unclaimed(assignment: Assignment, claimed: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses of the assignment that the runtime does not remember; it remembers nothing when it says nothing."""
+    if not claimed:
+        return ()
+    known = {ip_interface(each) for each in claimed}
+    return tuple(a.cidr for a in assignment.addresses if ip_interface(a.cidr) not in known)
+
+
+def unlimited(ask: SandboxAsk, assignment: Assignment) -> str:
+    """How limits that the runtime read from the pod differ from those in force; empty when they do not."""
+    asked, given = ask.bandwidth, assignment.bandwidth
+    pairs = (("ingress", asked.ingress_bps, given.ingress_bps), ("egress", asked.egress_bps, given.egress_bps))
+    return "; ".join(
+        f"{way} {wish} bit/s asked for, {has or 'no limit'} assigned" for way, wish, has in pairs if wish and wish != has
+    )
+
+
+def claims_device(record: Sandbox, other: Sandbox) -> bool:
+    """Whether another wanted sandbox has the device that this one had, so that it must be left alone."""
+    if other.sandbox_id == record.sandbox_id or not other.wanted or other.assignment is None:
+        return False
+    same_function = record.vf >= 0 and other.vf == record.vf
+    return same_function or bool(record.representor and other.representor == record.representor)
