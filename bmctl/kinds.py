@@ -67,12 +67,15 @@ CPU_NODE = _own("CpuNode", "cpunodes", ("cpunodes", "cpunode", "cpun"))
 CPU_PLACEMENT = _own("CpuPlacement", "cpuplacements", ("cpuplacements", "cpuplacement", "cpup"), namespaced=True)
 PLACEMENT_POLICY = _own("PlacementPolicy", "placementpolicies", ("placementpolicies", "placementpolicy", "cpupol"))
 RESIZE_POLICY = _own("ResizePolicy", "resizepolicies", ("resizepolicies", "resizepolicy", "rsp"), namespaced=True)
+PORT = _own("Port", "ports", ("ports", "port", "pport"), namespaced=True)
+NETWORK_NODE = _own("NetworkNode", "networknodes", ("networknodes", "networknode", "nn"))
+SECURITY_GROUP = _own("SecurityGroup", "securitygroups", ("securitygroups", "securitygroup", "secg"), namespaced=True)
 EVENT = Kind("Event", "", "v1", "events", namespaced=True, names=("events", "event", "ev"))
 POD = Kind("Pod", "", "v1", "pods", namespaced=True, names=("pods", "pod", "po"))
 
 OWN = (
     MACHINE, HOST, DPU, VOLUME, SNAPSHOT, ATTACHMENT, IMAGE, NETWORK, SUBNET, POOL,
-    CPU_NODE, CPU_PLACEMENT, PLACEMENT_POLICY, RESIZE_POLICY,
+    CPU_NODE, CPU_PLACEMENT, PLACEMENT_POLICY, RESIZE_POLICY, PORT, NETWORK_NODE, SECURITY_GROUP,
 )  # fmt: skip
 KNOWN = (
     *OWN,

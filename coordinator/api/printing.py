@@ -141,3 +141,39 @@ EVENT_V1 = (
     Column("Object", "string", _object_of("regarding")),
     path_column("Message", ".note"),
 )
+
+
+def _slice_ports(obj: Obj) -> str:
+    ports = obj.get("ports") or []
+    return ",".join(str(port.get("port", "")) for port in ports) or "<unset>"
+
+
+def _slice_endpoints(obj: Obj) -> str:
+    listed = [str(each) for entry in obj.get("endpoints") or () for each in entry.get("addresses") or ()]
+    more = f" + {len(listed) - 3} more..." if len(listed) > 3 else ""
+    return ",".join(listed[:3]) + more or "<unset>"
+
+
+ENDPOINT_SLICE = (
+    path_column("AddressType", ".addressType"),
+    Column("Ports", "string", _slice_ports),
+    Column("Endpoints", "string", _slice_endpoints),
+    AGE,
+)
+_OPERATORS = {"In": "in", "NotIn": "notin"}
+
+
+def _selector(selector: Obj) -> str:
+    terms = [f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())]
+    for term in selector.get("matchExpressions") or ():
+        values = f"({','.join(sorted(term.get('values') or ()))})"
+        word = _OPERATORS.get(term.get("operator", ""))
+        plain = term["key"] if term.get("operator") == "Exists" else f"!{term['key']}"
+        terms.append(f"{term['key']} {word} {values}" if word else plain)
+    return ",".join(terms) or "<none>"
+
+
+NETWORK_POLICY = (
+    Column("Pod-Selector", "string", lambda obj: _selector(dig(obj, "spec", "podSelector") or {})),
+    AGE,
+)

@@ -19,8 +19,10 @@ _PLAIN = (
 _LOOKED_AT = (
     ("", "persistentvolumes"), ("", "replicationcontrollers"), ("apps", "daemonsets"), ("apps", "replicasets"),
     ("apps", "statefulsets"), ("batch", "jobs"), ("policy", "poddisruptionbudgets"),
+    ("discovery.k8s.io", "endpointslices"), ("networking.k8s.io", "networkpolicies"),
+    ("k8s.cni.cncf.io", "network-attachment-definitions"),
 )  # fmt: skip
-"""What the pools are decided by beside nodes and pods; who may read what is not served is told that it is not."""
+"""What pools and networks are decided by beside nodes and pods; who may read what is not served is told so."""
 
 
 class Rule(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from coordinator.controllers.cache import Cache
 from coordinator.controllers.events import Recorder
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.core.machine.names import UID_LABEL
-from coordinator.core.objects import fleet, kinds, machine, meta, network, storage
+from coordinator.core.objects import fleet, kinds, machine, meta, net, network, storage
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
 from coordinator.core.patch import merge_patch
@@ -81,6 +81,16 @@ class Caches:
         self.dpus: Cache[fleet.Dpu] = Cache(Kind.DPU)
         self.networks: Cache[network.Network] = Cache(Kind.NETWORK)
         self.subnets: Cache[network.Subnet] = Cache(Kind.SUBNET, {"network": lambda one: [one.spec.network_ref.name]})
+        self.ports: Cache[net.Port] = Cache(
+            Kind.PORT,
+            {
+                "pod": lambda one: [f"{one.metadata.namespace}/{one.spec.pod_ref.name}"],
+                "node": lambda one: [one.spec.node],
+                "subnet": lambda one: [one.spec.subnet_ref.name],
+                "network": lambda one: [one.spec.network_ref.name],
+                "namespace": lambda one: [one.metadata.namespace],
+            },
+        )
         self.by_kind: dict[Kind, Cache[Any]] = {
             cache.kind: cache
             for cache in (
@@ -93,6 +103,7 @@ class Caches:
                 self.dpus,
                 self.networks,
                 self.subnets,
+                self.ports,
             )
         }
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from coordinator.clients.protocols import Api
+from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import API_VERSION, Json, Metadata, second
 from proto.errors import DpuError
@@ -42,7 +43,7 @@ class Recorder:
         self._told: OrderedDict[str, _Told] = OrderedDict()
         self._waiting: asyncio.Queue[tuple[Json, bool]] = asyncio.Queue(WAITING)
 
-    def tell(self, kind: Kind, meta: Metadata, reason: str, message: str, *, warning: bool = False) -> None:
+    def tell(self, kind: Kind | Foreign, meta: Metadata, reason: str, message: str, *, warning: bool = False) -> None:
         """Have an Event about an object written."""
         log.info("event", kind=kind.value, object=meta.key, reason=reason, message=message)
         now = second(self._clock())
@@ -86,14 +87,14 @@ class Recorder:
             await self._api.put_event(body, known=not known)
 
 
-def _event(kind: Kind, meta: Metadata, name: str, told: _Told, now: str) -> dict[str, Any]:
+def _event(kind: Kind | Foreign, meta: Metadata, name: str, told: _Told, now: str) -> dict[str, Any]:
     namespace = meta.namespace or CLUSTER_NAMESPACE
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
         "involvedObject": {
-            "apiVersion": API_VERSION,
+            "apiVersion": kind.api_version if isinstance(kind, Foreign) else API_VERSION,
             "kind": kind.value,
             "name": meta.name,
             "uid": meta.uid,

@@ -9,6 +9,13 @@ _GROUPS = {
     "DaemonSet": "apps",
     "Job": "batch",
     "Lease": "coordination.k8s.io",
+    "EndpointSlice": "discovery.k8s.io",
+    "NetworkPolicy": "networking.k8s.io",
+    "NetworkAttachmentDefinition": "k8s.cni.cncf.io",
+}
+_PLURALS = {
+    "NetworkPolicy": "networkpolicies",
+    "NetworkAttachmentDefinition": "network-attachment-definitions",
 }
 
 
@@ -27,6 +34,10 @@ class Foreign(Enum):
     VOLUME = "PersistentVolume"
     LEASE = "Lease"
     NAMESPACE = "Namespace"
+    SERVICE = "Service"
+    ENDPOINT_SLICE = "EndpointSlice"
+    NETWORK_POLICY = "NetworkPolicy"
+    ATTACHMENT_DEFINITION = "NetworkAttachmentDefinition"
 
     @property
     def group(self) -> str:
@@ -36,7 +47,12 @@ class Foreign(Enum):
     @property
     def plural(self) -> str:
         """Name in URLs."""
-        return f"{self.value.lower()}s"
+        return _PLURALS.get(self.value, f"{self.value.lower()}s")
+
+    @property
+    def api_version(self) -> str:
+        """``apiVersion`` of its manifests."""
+        return f"{self.group}/v1" if self.group else "v1"
 
     @property
     def namespaced(self) -> bool:

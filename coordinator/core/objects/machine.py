@@ -6,6 +6,7 @@ import msgspec
 
 from coordinator.core.objects.fleet import PowerState
 from coordinator.core.objects.meta import Condition, Metadata, Ref, Wire
+from coordinator.core.objects.net import Limits
 from coordinator.core.objects.storage import DeletionPolicy, DiskProtocol, Qos
 
 
@@ -55,11 +56,15 @@ class DataDisk(Wire, frozen=True, kw_only=True):
 
 
 class Nic(Wire, frozen=True, kw_only=True):
+    """A port; limits and groups are of networks with driver ``ovn``, directions as the machine sees them."""
+
     name: str
     subnet_ref: Ref
     mac: str = ""
     address: str = ""
     mtu: int = 0
+    bandwidth: Limits = Limits()
+    security_groups: list[str] = []
 
 
 class MachineSpec(Wire, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class PortSpec(Wire, frozen=True, kw_only=True):
         interface: in the pod, such as ``eth0``; empty: whichever the runtime says.
         node: Kubernetes node of the pod.
         attachment: NAMESPACE/NAME of the NetworkAttachmentDefinition; empty for the pod's own network.
+        epoch: milliseconds since 1970 when it was given; tells it from an earlier port of its name.
     """
 
     pod_ref: UidRef
@@ -54,6 +55,7 @@ class PortSpec(Wire, frozen=True, kw_only=True):
     mtu: int = 0
     bandwidth: Limits = Limits()
     security_groups: list[str] = []
+    epoch: int = 0
 
 
 class PortStatus(Wire, frozen=True, kw_only=True):
