@@ -1,6 +1,6 @@
 """The container's side of a pod's network: what a runtime asks for, what is to be inside, what is seen there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dpu_daemon.model.assignment import Assignment, Bandwidth, Holder, PodRoute
 
@@ -31,7 +31,7 @@ class SandboxAsk:
     addresses: tuple[str, ...] = ()
     mac: str = ""
     mtu: int = 0
-    bandwidth: Bandwidth = Bandwidth()
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
     device_info: str = ""
 
     @property
