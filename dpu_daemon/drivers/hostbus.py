@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from dpu_daemon.drivers.jsonrpc import JsonRpcConnection, JsonRpcError
 from dpu_daemon.drivers.keeper import Keeper
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.disk import DiskProtocol, FunctionSeen
 from dpu_daemon.model.port import NicSeen
 from proto.errors import DpuError
+from proto.jsonrpc import JsonRpcConnection, JsonRpcError
 from proto.reasons import Reason
 
 LOG = structlog.get_logger(__name__)

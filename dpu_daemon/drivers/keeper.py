@@ -1,49 +1,29 @@
-"""Keeps one connection to another process: dials, waits for its end, tells, dials again, for ever."""
+"""Connections of the daemon to other processes: kept as proto.keeper does, and counted when they end."""
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
-import structlog
 from prometheus_client import Counter
 
-from proto.errors import DpuError
-from proto.reasons import Reason
+from proto import keeper
+from proto.keeper import Connection
 
-LOG = structlog.get_logger(__name__)
+__all__ = ["LOST", "Connection", "Keeper", "count_lost"]
+
+C = TypeVar("C", bound=Connection)
 
 LOST = Counter(
     "dpupool_daemon_connections_lost", "Connections to other processes that have ended.", ["peer"], registry=None
 )
 """Of this process; the daemon puts it among its metrics."""
 
-FIRST_PAUSE_S = 0.05
-"""A restarted daemon is back in some 15 ms; the first tries may be quick."""
 
-LONGEST_PAUSE_S = 1.0
-"""A connect to a missing Unix socket costs nothing, so waiting longer only delays recovery."""
-
-DIAL_TIMEOUT_S = 3.0
-"""A frozen process accepts by its backlog and then says nothing."""
+def count_lost(peer: str) -> None:
+    """One more has ended."""
+    LOST.labels(peer).inc()
 
 
-class Connection(Protocol):
-    """One open connection."""
-
-    async def closed(self) -> str:
-        """Waits for the end and returns why, as a clause."""
-        ...
-
-    async def close(self) -> None:
-        """Ends it; never raises."""
-        ...
-
-
-C = TypeVar("C", bound=Connection)
-
-
-class Keeper(Generic[C]):
+class Keeper(keeper.Keeper[C]):
     """Owner of at most one open connection.
 
     Args:
@@ -53,73 +33,4 @@ class Keeper(Generic[C]):
     """
 
     def __init__(self, peer: str, remedy: str, dial: Callable[[], Awaitable[C]]) -> None:
-        self._peer = peer
-        self._remedy = remedy
-        self._dial = dial
-        self._open: C | None = None
-        self._why = "not connected yet"
-        self._task: asyncio.Task[None] | None = None
-
-    def connection(self) -> C:
-        """The open connection.
-
-        Raises:
-            DpuError: UNAVAILABLE while there is none.
-        """
-        if self._open is None:
-            raise DpuError(Reason.UNAVAILABLE, f"{self._peer} is not reachable: {self._why}", remedy=self._remedy)
-        return self._open
-
-    async def start(self, lost: Callable[[str], None]) -> None:
-        """Tries once, then keeps trying in the background; `lost` hears of each later end and return."""
-        if self._task is not None:
-            raise DpuError(Reason.WRONG_STATE, f"the driver of {self._peer} is started already")
-        await self._try()
-        self._task = asyncio.create_task(self._keep(lost), name=f"keep {self._peer}")
-
-    async def stop(self) -> None:
-        """Closes the connection and forgets it."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await self._drop("the driver is stopped")
-
-    async def _keep(self, lost: Callable[[str], None]) -> None:
-        pause_s = FIRST_PAUSE_S
-        while True:
-            try:
-                if self._open is not None:
-                    await self._watch(self._open, lost)
-                    pause_s = FIRST_PAUSE_S
-                if await self._try():
-                    LOG.info("connected", peer=self._peer)
-                    lost(f"{self._peer} is reachable again")
-                    continue
-            except Exception:  # outermost loop of this task: without it there would never be a connection again
-                LOG.exception("connection handling failed", peer=self._peer)
-                await self._drop("handling it failed")
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-
-    async def _watch(self, connection: C, lost: Callable[[str], None]) -> None:
-        why = await connection.closed()
-        await self._drop(why)
-        LOST.labels(self._peer).inc()
-        LOG.warning("connection lost", peer=self._peer, why=why)
-        lost(f"{self._peer} went away: {why}")
-
-    async def _try(self) -> bool:
-        try:
-            async with asyncio.timeout(DIAL_TIMEOUT_S):
-                self._open = await self._dial()
-        except (OSError, EOFError, TimeoutError, DpuError) as error:
-            self._why = str(error) or type(error).__name__
-            return False
-        return True
-
-    async def _drop(self, why: str) -> None:
-        gone, self._open, self._why = self._open, None, why
-        if gone is not None:
-            await gone.close()
+        super().__init__(peer, remedy, dial, count=count_lost)

@@ -8,12 +8,12 @@ from dpu_daemon.drivers.ethernet import has_address, interface_index, shield
 from dpu_daemon.drivers.ovsdb import edits, view
 from dpu_daemon.drivers.ovsdb.client import Operation, OvsdbClient
 from dpu_daemon.drivers.ovsdb.edits import PortWanted
-from dpu_daemon.drivers.ovsdb.replica import Replica
 from dpu_daemon.drivers.ovsdb.view import PortRow
 from dpu_daemon.drivers.ovsdb.vswitchd import VswitchdWatch
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
 from proto.errors import DpuError
+from proto.ovsdb.replica import Replica
 from proto.reasons import Reason
 
 LOG = structlog.get_logger(__name__)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dpu_daemon.drivers.ovsdb.replica import Replica, Row
 from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
+from proto.ovsdb.replica import Replica, Row
 
 OWNER_KEY = "dpupool"
 OWNER_VALUE = "owned"

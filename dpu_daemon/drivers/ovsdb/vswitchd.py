@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from dpu_daemon.drivers.jsonrpc import JsonRpcConnection, JsonRpcError
 from dpu_daemon.drivers.keeper import Keeper
+from proto.jsonrpc import JsonRpcConnection, JsonRpcError
 
 PEER = "ovs-vswitchd"
 REMEDY = "look whether it runs with its pidfile beside the database's socket"

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from dpu_daemon.drivers import keeper as keeper_module
 from dpu_daemon.drivers.keeper import LOST, Keeper
+from proto import keeper as keeper_module
 from proto.errors import DpuError
 from proto.reasons import Reason
 

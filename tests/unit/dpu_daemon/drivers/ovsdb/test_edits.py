@@ -1,13 +1,14 @@
 from dpu_daemon.drivers.ovsdb import edits, view
 from dpu_daemon.drivers.ovsdb.edits import PortWanted
-from dpu_daemon.drivers.ovsdb.replica import Replica
+from dpu_daemon.drivers.ovsdb.schema import COLUMNS
 from dpu_daemon.drivers.ovsdb.view import GONE, MADE_ANEW
+from proto.ovsdb.replica import Replica
 
 WANT = PortWanted(name="pf0vf0", iface_id="port-1", mac="02:00:00:00:00:05", vlan=7, ifindex=12)
 
 
 def _replica(interface: dict[str, object]) -> Replica:
-    replica = Replica()
+    replica = Replica(COLUMNS)
     replica.apply(
         {
             "Bridge": {"b": {"initial": {"name": "br-int", "ports": ["uuid", "p"]}}},
@@ -53,7 +54,7 @@ def test_the_switch_own_complaint_comes_first() -> None:
 
 
 def test_a_port_whose_rows_are_not_there_yet_is_no_port() -> None:
-    replica = Replica()
+    replica = Replica(COLUMNS)
     replica.apply({"Bridge": {"b": {"initial": {"name": "br-int", "ports": ["uuid", "p"]}}}})
     assert view.ports(replica) == {}
     assert view.seen(replica).bridges == {"br-int"}

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpu_daemon.drivers.jsonrpc import Framer, JsonRpcConnection, JsonRpcError
 from proto.errors import DpuError
+from proto.framing import Framer
+from proto.jsonrpc import JsonRpcConnection, JsonRpcError
 from proto.reasons import Reason
 
 VALUES = st.recursive(

@@ -1,21 +1,19 @@
 """JSON-RPC over a stream, pipelined by id: OVSDB's 1.0 flavour (RFC 7047) and 2.0 alike."""
 
 import asyncio
-import codecs
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 import structlog
 
 from proto.errors import DpuError
+from proto.framing import Framer
 from proto.reasons import Reason
 
 LOG = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 256 * 1024
-LONGEST_MESSAGE_CHARS = 64 * 1024 * 1024
-"""Far above a full copy of a large switch database; more is garbage that never becomes a message."""
 
 Notified = Callable[[str, Any], None]
 
@@ -24,40 +22,8 @@ class JsonRpcError(Exception):
     """The other side answered with an error; `error` is what it sent."""
 
     def __init__(self, error: Any) -> None:
-        super().__init__(json.dumps(error))
+        super().__init__(msgspec.json.encode(error).decode())
         self.error = error
-
-
-class Framer:
-    """Cuts a byte stream into JSON objects and arrays; neither newlines nor lengths are needed between them."""
-
-    def __init__(self) -> None:
-        self._decoder = json.JSONDecoder()
-        self._characters = codecs.getincrementaldecoder("utf-8")()
-        self._rest = ""
-
-    def feed(self, chunk: bytes) -> list[Any]:
-        """Complete values so far.
-
-        Raises:
-            ValueError: not UTF-8, or more than any message can be without being one.
-        """
-        self._rest += self._characters.decode(chunk)
-        values: list[Any] = []
-        position, end = 0, len(self._rest)
-        while position < end:
-            if self._rest[position].isspace():
-                position += 1
-                continue
-            try:
-                value, position = self._decoder.raw_decode(self._rest, position)
-            except json.JSONDecodeError:
-                break
-            values.append(value)
-        self._rest = self._rest[position:]
-        if len(self._rest) > LONGEST_MESSAGE_CHARS or (self._rest and self._rest[0] not in "{["):
-            raise ValueError("the other side does not speak JSON")
-        return values
 
 
 class JsonRpcConnection:
@@ -86,6 +52,7 @@ class JsonRpcConnection:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._next_id = 0
         self._why = ""
+        self._heard_at = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._read(), name=f"read {peer}")
 
     async def call(self, method: str, params: Any, *, timeout_s: float) -> Any:
@@ -112,6 +79,24 @@ class JsonRpcConnection:
         finally:
             self._pending.pop(number, None)
 
+    async def probe(self, every_s: float) -> None:
+        """Asks for an echo when nothing was heard for that long; ends the connection when none comes in as long again.
+
+        Returns when the connection has ended. A peer whose machine went away is found in no other way.
+        """
+        while not self._why:
+            quiet_s = asyncio.get_running_loop().time() - self._heard_at
+            if quiet_s < every_s:
+                await asyncio.wait([self._task], timeout=every_s - quiet_s)
+                continue
+            try:
+                await self.call("echo", [], timeout_s=every_s)
+            except JsonRpcError:
+                continue
+            except DpuError as error:
+                self._why = self._why or error.message
+                self._task.cancel()
+
     async def closed(self) -> str:
         """Waits for the end of the stream."""
         await asyncio.wait([self._task])
@@ -126,12 +111,13 @@ class JsonRpcConnection:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         # Requests are small and the peers local: the transport's buffer is bound enough.
-        self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        self._writer.write(msgspec.json.encode(message) + b"\n")
 
     async def _read(self) -> None:
         framer = Framer()
         try:
             while chunk := await self._reader.read(CHUNK_BYTES):
+                self._heard_at = asyncio.get_running_loop().time()
                 for message in framer.feed(chunk):
                     self._take(message)
             self._why = "it closed the connection"

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpu_daemon.drivers.ovsdb.replica import COLUMNS, Replica, Shape, decode, monitor_request
+from proto.ovsdb.replica import Replica, monitor_request
+from proto.ovsdb.values import Columns, Shape, decode
+
+COLUMNS: Columns = {
+    "Port": {"name": Shape.ONE, "interfaces": Shape.SET, "tag": Shape.ONE, "external_ids": Shape.MAP},
+    "Interface": {"name": Shape.ONE, "ofport": Shape.ONE, "error": Shape.ONE, "external_ids": Shape.MAP},
+}
 
 UUIDS = st.sampled_from(["u1", "u2", "u3"])
 MAPS = st.dictionaries(st.sampled_from(["iface-id", "attached-mac", "x"]), st.sampled_from(["a", "b"]))
@@ -50,7 +56,7 @@ def _updates(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> 
 
 @given(HISTORIES)
 def test_any_history_of_diffs_ends_in_the_database_itself(history: list[dict[str, dict[str, Any]]]) -> None:
-    replica = Replica()
+    replica = Replica(COLUMNS)
     before: dict[str, dict[str, Any]] = {}
     for state in history:
         replica.apply(_updates(before, state))
@@ -63,7 +69,7 @@ def test_any_history_of_diffs_ends_in_the_database_itself(history: list[dict[str
 
 
 def test_columns_left_out_of_an_insert_have_their_defaults() -> None:
-    replica = Replica()
+    replica = Replica(COLUMNS)
     replica.apply({"Interface": {"u1": {"initial": {"name": "eth0"}}}})
     row = replica.rows("Interface")["u1"]
     assert (row["name"], row["ofport"], row["error"], row["external_ids"]) == ("eth0", None, None, {})
@@ -93,8 +99,9 @@ def test_values_are_read_as_rfc_7047_writes_them(value: Any, shape: Shape, wante
 )
 def test_an_update_that_does_not_fit_is_refused(updates: Any) -> None:
     with pytest.raises(KeyError):
-        Replica().apply(updates)
+        Replica(COLUMNS).apply(updates)
 
 
 def test_only_what_is_read_is_monitored() -> None:
-    assert monitor_request()["Bridge"] == [{"columns": ["name", "ports", "datapath_type"]}]
+    columns = ["name", "ofport", "error", "external_ids"]
+    assert monitor_request(COLUMNS)["Interface"] == [{"columns": columns}]

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dpu_daemon.drivers.ovsdb.client import OvsdbClient
-from dpu_daemon.drivers.ovsdb.replica import Replica
 from proto.errors import DpuError
+from proto.ovsdb.client import OvsdbClient
+from proto.ovsdb.remotes import Method, Remote
+from proto.ovsdb.replica import Replica, RowChange
+from proto.ovsdb.values import Columns, Shape
 from proto.reasons import Reason
 
+COLUMNS: Columns = {"Bridge": {"name": Shape.ONE}}
 FIRST = {"Bridge": {"b1": {"initial": {"name": "br-int"}}}}
 SECOND = {"Bridge": {"b2": {"insert": {"name": "br-two"}}}}
 
@@ -24,6 +27,7 @@ class Server:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.refuse_monitor = False
+        self.server: Any = None
         self.early: list[Any] = []
         self.results: list[Any] = []
         self.writers: list[asyncio.StreamWriter] = []
@@ -37,7 +41,7 @@ class Server:
                 writer.close()
 
     def tell(self, updates: Any) -> None:
-        self.writers[-1].write(json.dumps({"id": None, "method": "update2", "params": [0, updates]}).encode())
+        self.writers[-1].write(json.dumps({"id": None, "method": "update2", "params": ["main", updates]}).encode())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -45,14 +49,16 @@ class Server:
         while line := await reader.readline():
             asked = json.loads(line)
             answer: dict[str, Any] = {"id": asked["id"], "error": None, "result": None}
-            if asked["method"] == "monitor_cond" and self.refuse_monitor:
+            if asked["method"] == "monitor_cond" and asked["params"][0] == "_Server":
+                answer |= {"result": self.server} if self.server else {"error": "unknown database"}
+            elif asked["method"] == "monitor_cond" and self.refuse_monitor:
                 answer["error"] = "unknown database"
             elif asked["method"] == "monitor_cond":
                 answer["result"] = FIRST
             else:
                 result = self.results.pop(0)
                 answer |= {"error": result} if isinstance(result, str) else {"result": result}
-            together = [answer, *({"id": None, "method": "update2", "params": [0, each]} for each in self.early)]
+            together = [answer, *({"id": None, "method": "update2", "params": ["main", each]} for each in self.early)]
             writer.write("".join(map(json.dumps, together)).encode())
             self.early.clear()
         writer.close()
@@ -64,9 +70,11 @@ class Heard:
     def __init__(self) -> None:
         self.lost: asyncio.Queue[str] = asyncio.Queue()
         self.changes = 0
+        self.rows: list[str] = []
 
-    def changed(self, _: Replica) -> None:
+    def changed(self, _: Replica, changes: Sequence[RowChange]) -> None:
         self.changes += 1
+        self.rows += [change.identity for change in changes]
 
     async def hear(self, word: str) -> None:
         while word not in await asyncio.wait_for(self.lost.get(), 5):
@@ -85,7 +93,7 @@ def heard() -> Heard:
 
 @pytest.fixture
 def client(short_dir: Path, heard: Heard) -> OvsdbClient:
-    return OvsdbClient(str(short_dir / "db.sock"), heard.changed)
+    return OvsdbClient([Remote(Method.UNIX, str(short_dir / "db.sock"))], "Open_vSwitch", COLUMNS, heard.changed)
 
 
 async def test_updates_in_the_same_packet_as_the_first_copy_are_not_lost(

@@ -1,0 +1,19 @@
+"""What of the switch's database is copied; names and types are in the schema since the first OVS with update2 (2.6)."""
+
+from proto.ovsdb.values import Columns, Shape
+
+DATABASE = "Open_vSwitch"
+
+COLUMNS: Columns = {
+    "Open_vSwitch": {"bridges": Shape.SET, "next_cfg": Shape.ONE, "cur_cfg": Shape.ONE},
+    "Bridge": {"name": Shape.ONE, "ports": Shape.SET, "datapath_type": Shape.ONE},
+    "Port": {"name": Shape.ONE, "interfaces": Shape.SET, "tag": Shape.ONE, "external_ids": Shape.MAP},
+    "Interface": {
+        "name": Shape.ONE,
+        "type": Shape.ONE,
+        "ofport": Shape.ONE,
+        "error": Shape.ONE,
+        "ifindex": Shape.ONE,
+        "external_ids": Shape.MAP,
+    },
+}

@@ -1,0 +1,133 @@
+"""One open connection to a database server, with the copy that its monitor keeps."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proto.jsonrpc import JsonRpcConnection, JsonRpcError
+from proto.ovsdb.remotes import Remote, TlsFiles, open_streams
+from proto.ovsdb.replica import Replica, RowChange, monitor_request
+from proto.ovsdb.values import Columns, Shape
+
+CALL_TIMEOUT_S = 5.0
+FIRST_COPY_TIMEOUT_S = 30.0
+"""Tens of thousands of rows on a busy machine."""
+
+SERVER = "_Server"
+SERVER_COLUMNS: Columns = {
+    "Database": {"name": Shape.ONE, "model": Shape.ONE, "connected": Shape.ONE, "leader": Shape.ONE}
+}
+CLUSTERED = "clustered"
+MAIN, META = "main", "server"
+"""Names of our two monitors."""
+
+Told = Callable[[Replica, Sequence[RowChange]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a server says of itself: whether it serves the database now, and whether it leads the cluster."""
+
+    connected: bool = True
+    leader: bool = True
+
+
+class Session:
+    """An open connection and its copy; a keeper.Connection.
+
+    Args:
+        peer: what is on the other side, for sentences.
+        told: called after each change of the copy.
+    """
+
+    def __init__(self, peer: str, database: str, columns: Columns, told: Told) -> None:
+        self.replica = Replica(columns)
+        self.standing = Standing()
+        self.rpc: JsonRpcConnection
+        self._peer, self._database, self._columns, self._told = peer, database, columns, told
+        self._server: Replica | None = None
+        self._early: list[Any] | None = []
+        self.leader_only = False
+
+    async def open(self, remote: Remote, tls: TlsFiles | None) -> None:
+        """Connects and learns how the server stands; there is no copy yet.
+
+        Raises:
+            OSError, DpuError: it cannot be had.
+        """
+        reader, writer = await open_streams(remote, tls)
+        self.rpc = JsonRpcConnection(reader, writer, peer=self._peer, envelope={}, notified=self._notified)
+        try:
+            await self._ask_standing()
+        except BaseException:
+            await self.rpc.close()
+            raise
+
+    async def copy(self) -> None:
+        """Takes the first copy and has it kept.
+
+        Raises:
+            ConnectionError: the server refuses.
+            DpuError: it does not answer.
+        """
+        request = [self._database, MAIN, monitor_request(self._columns)]
+        try:
+            first = await self.rpc.call("monitor_cond", request, timeout_s=FIRST_COPY_TIMEOUT_S)
+        except JsonRpcError as error:
+            raise ConnectionError(f"the database cannot be monitored: {error}") from error
+        changes = self.replica.apply(first)
+        # Updates can arrive in the same packet as the first copy, before this task runs again.
+        early, self._early = self._early or [], None
+        for updates in early:
+            changes += self.replica.apply(updates)
+        self._told(self.replica, changes)
+
+    async def closed(self) -> str:
+        return await self.rpc.closed()
+
+    async def close(self) -> None:
+        await self.rpc.close()
+
+    async def _ask_standing(self) -> None:
+        server = Replica(SERVER_COLUMNS)
+        try:
+            rows = await self.rpc.call(
+                "monitor_cond", [SERVER, META, monitor_request(SERVER_COLUMNS)], timeout_s=CALL_TIMEOUT_S
+            )
+        except JsonRpcError:
+            return  # before OVS 2.9 there was no such database, nor any cluster
+        server.apply(rows)
+        self._server = server
+        self.standing = self._standing()
+
+    def _standing(self) -> Standing:
+        found = self._server.rows("Database").values() if self._server is not None else ()
+        for row in found:
+            if row["name"] == self._database:
+                clustered = row["model"] == CLUSTERED
+                return Standing(bool(row["connected"]) or not clustered, bool(row["leader"]) or not clustered)
+        return Standing()
+
+    def _notified(self, method: str, params: Any) -> None:
+        if method != "update2":
+            return
+        try:
+            which, updates = params
+            if which == META:
+                self._take_standing(updates)
+            elif self._early is not None:
+                self._early.append(updates)
+            else:
+                self._told(self.replica, self.replica.apply(updates))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"an update does not fit the copy ({error!r})") from error
+
+    def _take_standing(self, updates: Any) -> None:
+        if self._server is None:
+            return
+        self._server.apply(updates)
+        before, self.standing = self.standing, self._standing()
+        if before.connected and not self.standing.connected:
+            raise ValueError("it lost its cluster")
+        if self.leader_only and before.leader and not self.standing.leader:
+            raise ValueError("it leads its cluster no longer")
