@@ -101,6 +101,11 @@ class VfPool:
         """As kubelet is to count them, by what was last looked at."""
         return countable(self._judged(), self._ledger.sandboxes.values())
 
+    async def known(self) -> None:
+        """Return once they were looked at."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._told is not None)
+
     async def lists(self) -> AsyncIterator[tuple[VfDevice, ...]]:
         """All devices, once they are known, and again after each change; without end."""
         told: tuple[VfDevice, ...] | None = None
