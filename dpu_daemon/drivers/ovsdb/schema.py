@@ -5,7 +5,12 @@ from proto.ovsdb.values import Columns, Shape
 DATABASE = "Open_vSwitch"
 
 COLUMNS: Columns = {
-    "Open_vSwitch": {"bridges": Shape.SET, "next_cfg": Shape.ONE, "cur_cfg": Shape.ONE},
+    "Open_vSwitch": {
+        "bridges": Shape.SET,
+        "next_cfg": Shape.ONE,
+        "cur_cfg": Shape.ONE,
+        "other_config": Shape.MAP,
+    },
     "Bridge": {"name": Shape.ONE, "ports": Shape.SET, "datapath_type": Shape.ONE},
     "Port": {"name": Shape.ONE, "interfaces": Shape.SET, "tag": Shape.ONE, "external_ids": Shape.MAP},
     "Interface": {

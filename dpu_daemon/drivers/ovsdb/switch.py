@@ -50,6 +50,16 @@ class OvsdbSwitch:
         await self._vswitchd.stop()
         await self._client.stop()
 
+    @property
+    def database(self) -> OvsdbClient:
+        """The one connection to the switch's database."""
+        return self._client
+
+    @property
+    def vswitchd(self) -> VswitchdWatch:
+        """The one connection to the process that obeys it."""
+        return self._vswitchd
+
     def version(self) -> str:
         return f"ovs {self._vswitchd.version}" if self._vswitchd.version else ""
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dpu_daemon.drivers.keeper import Keeper
+from proto.errors import DpuError
 from proto.jsonrpc import JsonRpcConnection, JsonRpcError
+from proto.reasons import Reason
 
 PEER = "ovs-vswitchd"
 REMEDY = "look whether it runs with its pidfile beside the database's socket"
@@ -29,6 +31,18 @@ class VswitchdWatch:
 
     async def stop(self) -> None:
         await self._keeper.stop()
+
+    async def ask(self, command: str, *words: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
+        """What ovs-vswitchd prints to a command, as ovs-appctl would.
+
+        Raises:
+            DpuError: UNSUPPORTED with its own words when it refuses; UNAVAILABLE, DEADLINE.
+        """
+        try:
+            return str(await self._keeper.connection().call(command, list(words), timeout_s=timeout_s))
+        except JsonRpcError as error:
+            message = f"{PEER} refused {command}: {str(error.error).strip()}"
+            raise DpuError(Reason.UNSUPPORTED, message, remedy="look at the log of ovs-vswitchd") from error
 
     async def _dial(self) -> JsonRpcConnection:
         reader, writer = await asyncio.open_unix_connection(_control_socket(self._run_dir))
