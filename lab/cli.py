@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import lifecycle
+from lab.pods.commands import pod
 from lab.settings import Acceleration, Extent, HostLink, ImageKind, LabSettings, Layout
 from lab.supervisor.unit import UnitState
 from proto.errors import DpuError
@@ -38,11 +39,14 @@ def _values(enumeration: type[ImageKind] | type[Acceleration] | type[HostLink]) 
 @click.option(
     "--link", type=_values(HostLink), default="pcie", show_default=True, help="What hosts are: see docs/lab.md."
 )
+@click.option("--pod-nodes", default=0, show_default=True, help="Nodes whose pods get their network from OVN.")
 @click.option("--infrastructure", is_flag=True, help="Only networks, switches, storage daemons and hosts.")
-def up(name: str, hosts: int, port: int, image: str, accel: str, link: str, *, infrastructure: bool) -> None:
+def up(
+    name: str, hosts: int, port: int, image: str, accel: str, link: str, pod_nodes: int, *, infrastructure: bool
+) -> None:
     """Bring the lab up; does nothing to one that is up."""
     extent = Extent.INFRASTRUCTURE if infrastructure else Extent.ALL
-    settings = LabSettings(name, hosts, port, ImageKind(image), Acceleration(accel), extent, HostLink(link))
+    settings = LabSettings(name, hosts, port, ImageKind(image), Acceleration(accel), extent, HostLink(link), pod_nodes)
     began = time.monotonic()
     layout = lifecycle.up(settings, lambda said: click.echo(f"lab {name}: {said}", err=True))
     click.echo(f"lab {name} is up ({time.monotonic() - began:.1f} s)", err=True)
@@ -95,3 +99,6 @@ def _print(file: Path, lines: int, *, follow: bool) -> None:
                 click.echo(line, nl=False)
             else:
                 time.sleep(FOLLOW_POLL_S)
+
+
+lab.add_command(pod)

@@ -28,6 +28,8 @@ PLURALS = {
     "ServerPool": "serverpools",
     "Node": "nodes",
     "Pod": "pods",
+    "NetworkNode": "networknodes",
+    "Port": "ports",
 }
 POLL_S = 0.1
 Object = dict[str, Any]

@@ -32,6 +32,8 @@ from lab.ca import Authority
 from lab.client import LabApi
 from lab.image import debian, tiny
 from lab.image.shell import run
+from lab.pods import inventory as pod_inventory
+from lab.pods import programs as pods
 from lab.programs import Parts
 from lab.settings import Acceleration, Extent, ImageKind, LabSettings, Layout
 from lab.supervisor.control import Answer, SupervisorClient
@@ -151,7 +153,8 @@ def write_configuration(parts: Parts) -> None:
         if not password.exists():
             password.touch(mode=0o600)
             password.write_text(secrets.token_urlsafe(18), encoding="utf-8")
-    for name, table in programs.tables(parts).items():
+    pods.ensure_databases(parts)
+    for name, table in (programs.tables(parts) | pods.tables(parts)).items():
         file = layout.config_of(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(tomli_w.dumps(table), encoding="utf-8")
@@ -183,7 +186,7 @@ def start_supervisor(layout: Layout) -> None:
 def apply_inventory(settings: LabSettings, layout: Layout) -> None:
     """Apply the lab's objects and wait until image, DPUs and hosts are usable."""
     authority = Authority(layout.pki)
-    wanted = inventory.objects(settings, layout, authority.ca_file)
+    wanted = inventory.objects(settings, layout, authority.ca_file) + pod_inventory.objects(settings)
     layout.manifests.mkdir(parents=True, exist_ok=True, mode=0o700)
     (layout.manifests / "inventory.yaml").write_text(yaml.safe_dump_all(wanted, sort_keys=False), encoding="utf-8")
     with LabApi(server_of(settings), authority) as api:

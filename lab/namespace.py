@@ -13,7 +13,7 @@ from pathlib import Path
 from pyroute2 import netns
 
 NETNS_DIR = Path("/run/netns")
-PARTS = r"fab|mgmt|st|dpu\d+|bmc\d+"  # of a namespace's name, behind the lab's; see lab.topology
+PARTS = r"fab|mgmt|st|dpu\d+|bmc\d+|node\d+|pod-[a-z0-9-]+"  # of a namespace's name, behind the lab's; see lab.topology
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
 

@@ -58,7 +58,8 @@ def _tls(parts: Parts, pair: KeyPair) -> Table:
     return {"ca": str(parts.authority.ca_file), "cert": str(pair.certificate), "key": str(pair.key)}
 
 
-def _daemon(parts: Parts, name: str, mode: str, role: Role, address: str) -> Table:
+def daemon(parts: Parts, name: str, mode: str, role: Role, address: str) -> Table:
+    """What every daemon of ours is told."""
     pair = parts.authority.issue(Identity(name, role, (address,)))
     return {
         "name": name,
@@ -74,7 +75,7 @@ def dpu(parts: Parts, number: int) -> Table:
     """Settings of the daemon on DPU ``number``."""
     name = f"dpu-{number}"
     run, state = parts.layout.run_of(name), parts.layout.state_of(name)
-    return _daemon(parts, name, "dpu", Role.DPU, topology.dpu_address(number)) | {
+    return daemon(parts, name, "dpu", Role.DPU, topology.dpu_address(number)) | {
         "block": {
             "driver": "qsd",
             "qmp": str(run / "qsd.qmp"),
@@ -108,7 +109,7 @@ def storage(parts: Parts) -> Table:
     """Settings of the daemon on the storage node."""
     run, state = parts.layout.run_of("storage"), parts.layout.state_of("storage")
     address = topology.storage_address(MGMT)
-    return _daemon(parts, "storage", "storage", Role.STORAGE, address) | {
+    return daemon(parts, "storage", "storage", Role.STORAGE, address) | {
         "block": {
             "driver": "qsd",
             "qmp": str(run / "qsd.qmp"),
@@ -137,7 +138,7 @@ def coordinator(parts: Parts) -> Table:
         "client": _tls(parts, pair),
         "storage": {"file": {"address": f"{topology.storage_address(MGMT)}:{topology.DAEMON_PORT}"}},
         "csi": {"listen": f"unix://{csi_controller_socket(parts.layout)}", "pools": {"file": [CSI_POOL]}},
-    }
+    } | ({"ovn": {"northbound": f"unix:{northbound_socket(parts.layout)}"}} if parts.settings.pod_nodes else {})
 
 
 def chassis(parts: Parts, number: int) -> Table:
@@ -206,6 +207,11 @@ def csi_node_socket(layout: Layout, number: int) -> Path:
 def host_disks(layout: Layout, number: int) -> Path:
     """Folder in which host ``number`` has its disks as files, where it is no virtual machine."""
     return layout.run_of(f"host-{number}") / "disks"
+
+
+def northbound_socket(layout: Layout) -> Path:
+    """What the coordinator wants of pods' networks."""
+    return layout.run_of("ovn") / "nb.sock"
 
 
 def bmc_password_file(layout: Layout, number: int) -> Path:

@@ -11,6 +11,7 @@ from proto.reasons import Reason
 
 NAME = re.compile(r"[a-z][a-z0-9]{0,5}")
 HOSTS_AT_MOST = 8
+POD_NODES_AT_MOST = 4
 RUN_ROOT = Path("/run/dpupool")
 STATE_ROOT = Path("/var/lib/dpupool")
 
@@ -66,6 +67,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         accel: how the hosts run.
         extent: what of the lab runs.
         link: what the hosts are.
+        pod_nodes: nodes whose pods get their network from OVN, each with a switch of its own; see lab.pods.
     """
 
     name: str = "dpl"
@@ -75,6 +77,7 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accel: Acceleration = Acceleration.AUTO
     extent: Extent = Extent.ALL
     link: HostLink = HostLink.PCIE
+    pod_nodes: int = 0
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -86,6 +89,9 @@ class LabSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 1 <= self.hosts <= HOSTS_AT_MOST:
             remedy = f"give 1 to {HOSTS_AT_MOST}"
             raise DpuError(Reason.INVALID, f"{self.hosts} hosts are not possible", field="--hosts", remedy=remedy)
+        if not 0 <= self.pod_nodes <= POD_NODES_AT_MOST:
+            message = f"{self.pod_nodes} nodes for pods are not possible"
+            raise DpuError(Reason.INVALID, message, field="--pod-nodes", remedy=f"give 0 to {POD_NODES_AT_MOST}")
         if not 1 <= self.api_port <= 65535:
             raise DpuError(Reason.INVALID, f"{self.api_port} is not a port", field="--port", remedy="give 1 to 65535")
 

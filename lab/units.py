@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 from lab import programs
+from lab.pods import units as pods
+from lab.pods.programs import node_name
 from lab.programs import Parts
 from lab.settings import Extent, HostLink
 from lab.supervisor.unit import Listener, ReadyWhen, SupervisorSettings, Unit
@@ -20,8 +22,13 @@ def supervisor_settings(parts: Parts) -> SupervisorSettings:
     for number in numbers:
         units += infrastructure_of(parts, number)
         units += host_of(parts, number) if parts.settings.link is HostLink.FUSE else []
+    nodes = range(1, parts.settings.pod_nodes + 1)
+    units += pods.centre(parts) if nodes else []
+    for number in nodes:
+        units += pods.node(parts, number)
     if parts.settings.extent is Extent.ALL:
         units += [storage_node(parts), *(dpu(parts, number) for number in numbers), coordinator(parts)]
+        units += [pod_node(parts, number) for number in nodes]
     return SupervisorSettings(str(parts.layout.run), str(parts.layout.logs), tuple(units))
 
 
@@ -144,6 +151,14 @@ def dpu(parts: Parts, number: int) -> Unit:
     return _ours(f"daemon-dpu-{number}", argv, f"{parts.settings.name}-dpu{number}", after)
 
 
+def pod_node(parts: Parts, number: int) -> Unit:
+    """The daemon of ours on a node whose pods get their network from OVN."""
+    name = node_name(number)
+    argv = (str(BIN / "dpu-daemon"), "--config", str(parts.layout.config_of(name)))
+    after = (f"vswitchd-{name}", f"ovn-controller-{name}")
+    return _ours(f"daemon-{name}", argv, f"{parts.settings.name}-node{number}", after)
+
+
 def coordinator(parts: Parts) -> Unit:
     """The coordinator; its API socket is the only thing of the lab in the machine's own namespace."""
     argv = (str(BIN / "dpu-coordinator"), "--config", str(parts.layout.config_of("coordinator")))
@@ -170,7 +185,14 @@ def _ours(
 def folders(parts: Parts) -> list[Path]:
     """Folders that must be there before the first unit starts."""
     numbers = range(1, parts.settings.hosts + 1)
-    names_of = ["storage", "coordinator", *(f"{kind}-{n}" for n in numbers for kind in ("dpu", "host"))]
+    nodes = [node_name(number) for number in range(1, parts.settings.pod_nodes + 1)]
+    names_of = [
+        "storage",
+        "coordinator",
+        *nodes,
+        *(["ovn"] if nodes else []),
+        *(f"{kind}-{n}" for n in numbers for kind in ("dpu", "host")),
+    ]
     made = [folder for name in names_of for folder in (parts.layout.run_of(name), parts.layout.state_of(name))]
     made += [parts.layout.logs, programs.images(parts.layout), parts.layout.state_of("storage") / "volumes"]
     return [*made, *(parts.layout.state_of(f"dpu-{n}") / "seeds" for n in numbers)]

@@ -1,19 +1,46 @@
-"""A DPU's daemon in a process, on a real switch and real links, and a block layer and bus that are fakes.
+"""A daemon in a process, on a real switch and real links; a DPU's block layer and bus are fakes.
 
 python -m tests.fakes.net_daemon CONFIG
+
+The file `kill-at` beside the settings holds two numbers: before which commit of the journal, counted from there, and
+which process dies by SIGKILL; 0 is this one.
 """
 
 import asyncio
+import os
+import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dpu_daemon import daemon
 from dpu_daemon.config import DpuConfig, load
 from dpu_daemon.daemon import Parts, run
+from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.dpu import DpuDrivers
+from dpu_daemon.engine.journal import Committed, Journal
 from dpu_daemon.parts.dpu import dpu_drivers
+from proto.errors import DpuError
 from tests.fakes.drivers import FakeBlock, FakeBus
 from tests.fakes.world import World
+
+
+class MortalJournal(Journal):
+    """A journal that kills somebody before one of its commits."""
+
+    order = Path()
+    _left = 0
+    _victim = 0
+
+    def commit_all(self, changes: Sequence[Change]) -> "list[Committed | DpuError]":
+        if self.order.exists():
+            self._left, self._victim = map(int, self.order.read_text().split())
+            self.order.unlink()
+        self._left -= 1
+        if self._left == 0:
+            os.kill(self._victim or os.getpid(), signal.SIGKILL)
+        return super().commit_all(changes)
 
 
 def main() -> None:
@@ -23,6 +50,8 @@ def main() -> None:
         world = World(path.with_suffix(".world"))
         return replace(dpu_drivers(config), block=FakeBlock(world), bus=FakeBus(world))
 
+    MortalJournal.order = path.parent / "kill-at"
+    setattr(daemon, "Journal", MortalJournal)  # noqa: B010  (a name that the module only imports)
     asyncio.run(run(load(path), path, Parts(dpu=dpu)))
 
 

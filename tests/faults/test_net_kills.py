@@ -1,0 +1,232 @@
+"""SIGKILL of everything that gives a pod its network, before each commit of a journal, while other pods run.
+
+After each: what was begun is undone or finished, the same pod gets its network, and running pods noticed nothing.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json
+from tests.fakes.netns import inside, netns
+from tests.real.net_rig import NetRig, Pod, furnish, net_rig, run_in
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not shutil.which("containerd") or not shutil.which("ovn-northd"),
+        reason="needs root, containerd and OVN (make deps)",
+    ),
+]
+COMMITS = 24
+"""More than any ADD or DEL has."""
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Who dies, and how it comes back."""
+
+    name: str
+    pid: Callable[[], int]
+    revive: Callable[[], None]
+
+
+def victims(rig: NetRig, journal: str) -> list[Victim]:
+    """Everything that a node's ADD stands on; `journal` is the daemon whose commits are counted."""
+    owner = "dpu-1" if journal == "node-1" else journal
+    chassis = rig.chassis[owner]
+
+    def daemon(name: str) -> Victim:
+        one = rig.daemons[name]
+
+        def revive() -> None:
+            one.kill()
+            one.start()
+
+        return Victim(name, lambda: one.process.pid if one.process else 0, revive)
+
+    def part(name: str, folder: Path, revive: Callable[[], None]) -> Victim:
+        return Victim(name, lambda: int((folder / f"{name}.pid").read_text()), revive)
+
+    def vswitchd() -> None:
+        chassis.ovs.kill("ovs-vswitchd")
+        chassis.ovs.start_vswitchd()
+
+    def database() -> None:
+        chassis.ovs.kill("ovsdb-server")
+        chassis.ovs.start_database()
+
+    def controller() -> None:
+        chassis.kill_controller()
+        chassis.start_controller()
+
+    others = [daemon("dpu-1")] if journal == "node-1" else []
+    return [
+        daemon(journal),
+        *others,
+        part("ovs-vswitchd", chassis.directory, vswitchd),
+        part("ovsdb-server", chassis.directory, database),
+        part("ovn-controller", chassis.directory, controller),
+    ]
+
+
+@asynccontextmanager
+async def pinging(source: Pod, address: str) -> AsyncIterator[list[float]]:
+    """Packets all the while; afterwards the list holds the share of those that were lost."""
+    lost: list[float] = []
+    process = await asyncio.create_subprocess_exec(
+        "ip", "netns", "exec", source.netns, "ping", "-i", "0.05", "-W", "1", "-q", address,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield lost
+    finally:
+        process.send_signal(2)
+        printed, _ = await process.communicate()
+        found = re.search(r"([\d.]+)% packet loss", printed.decode())
+        lost.append(float(found[1]) if found else 100.0)
+
+
+@pytest.mark.parametrize("journal", ["node-1", "dpu-1", "node-2"])
+async def test_no_commit_is_a_wrong_moment_to_die(journal: str) -> None:
+    async with net_rig(wait_s=8.0) as rig:
+        await furnish(rig)
+        node = "node-1" if journal != "node-2" else "node-2"
+        running = await rig.run("running", node)
+        peer = await rig.run("peer", "node-2" if node == "node-1" else "node-1")
+        await rig.until(lambda: rig.pings(running, peer.addresses[0]), "two pods run")
+        for victim in victims(rig, journal):
+            async with pinging(running, peer.addresses[0]) as lost:
+                await every_commit(rig, journal, node, victim, peer)
+            if victim.name in rig.daemons:
+                assert lost == [0.0], f"{victim.name} of {journal} took packets along"
+            await rig.until(lambda: rig.pings(running, peer.addresses[0]), f"the pod runs after {victim.name}")
+
+
+async def every_commit(rig: NetRig, journal: str, node: str, victim: Victim, peer: Pod) -> None:
+    """One pod comes and goes for each commit that there is."""
+    for commit in range(1, COMMITS):
+        name = f"p{commit}-{victim.name}"
+        uid = await rig.wish(name, node)
+        with netns("pod") as there:
+            died, container = await comes(rig, journal, node, victim, commit, (name, uid), there, peer)
+            died |= await goes(rig, journal, node, victim, commit, (name, uid), there, container)
+        await rig.kube.delete(Foreign.POD, name, "default")
+        await rig.until(partial(is_gone, rig, name), f"nothing is left of {name}")
+        if not died:
+            return
+    raise AssertionError(f"an ADD of {journal} has more than {COMMITS} commits")
+
+
+async def comes(
+    rig: NetRig, journal: str, node: str, victim: Victim, commit: int, pod: tuple[str, str], there: str, peer: Pod
+) -> tuple[bool, str]:
+    """An ADD, interrupted; then what a runtime does; whether somebody died, and who has the network."""
+    order(rig, journal, victim, commit)
+    container = f"{pod[0]}-a"
+    status, _ = await rig.cni("ADD", node, container, there, pod)
+    died = fired(rig, journal)
+    if died:
+        victim.revive()
+    if status:
+        assert died, "an ADD failed although nobody died"
+        await deleted(rig, node, container, there, pod)
+        assert await is_empty(there)
+        container = await added(rig, node, f"{pod[0]}-b", there, pod)
+    await rig.until(lambda: reaches(there, peer.addresses[0]), f"{pod[0]} reaches the others")
+    return died, container
+
+
+async def goes(
+    rig: NetRig, journal: str, node: str, victim: Victim, commit: int, pod: tuple[str, str], there: str, container: str
+) -> bool:
+    """A DEL, interrupted and repeated; whether somebody died."""
+    order(rig, journal, victim, commit)
+    await rig.cni("DEL", node, container, there, pod)
+    died = fired(rig, journal)
+    if died:
+        victim.revive()
+    await deleted(rig, node, container, there, pod)
+    assert await is_empty(there)
+    return died
+
+
+def order(rig: NetRig, journal: str, victim: Victim, commit: int) -> None:
+    pid = 0 if victim.name == journal else victim.pid()
+    (rig.folder / journal / "kill-at").write_text(f"{commit} {pid}")
+
+
+def fired(rig: NetRig, journal: str) -> bool:
+    """Whether the order was carried out; takes it back otherwise."""
+    for name in (journal, "dpu-1", "node-2"):
+        process = rig.daemons[name].process
+        if process is not None and process.poll() is not None:
+            return True
+    return any(not _lives(one.directory / f"{part}.pid") for one in rig.chassis.values() for part in PARTS)
+
+
+PARTS = ("ovs-vswitchd", "ovsdb-server", "ovn-controller")
+
+
+def _lives(pidfile: Path) -> bool:
+    try:
+        state = Path(f"/proc/{int(pidfile.read_text())}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def added(rig: NetRig, node: str, container: str, there: str, pod: tuple[str, str]) -> str:
+    """An ADD that must succeed, repeated as a kubelet repeats; the container that has it."""
+    said: Json = {}
+    for attempt in range(20):
+        status, said = await rig.cni("ADD", node, f"{container}{attempt}", there, pod)
+        if not status:
+            return f"{container}{attempt}"
+        await deleted(rig, node, f"{container}{attempt}", there, pod)
+        await asyncio.sleep(0.3)
+    raise AssertionError(f"{pod[0]} gets no network: {said}")
+
+
+async def deleted(rig: NetRig, node: str, container: str, there: str, pod: tuple[str, str]) -> None:
+    """A DEL that must succeed in the end."""
+    said: Json = {}
+    for _ in range(40):
+        status, said = await rig.cni("DEL", node, container, there, pod)
+        if not status:
+            return
+        await asyncio.sleep(0.3)
+    raise AssertionError(f"{container} cannot be deleted: {said}")
+
+
+async def reaches(there: str, address: str) -> bool:
+    return await run_in(there, "ping", "-c1", "-W1", address) == 0
+
+
+async def is_empty(there: str) -> bool:
+    """Whether a namespace holds nothing but its loopback device."""
+    with inside(there):
+        return [name for _, name in socket.if_nameindex()] == ["lo"]
+
+
+async def is_gone(rig: NetRig, pod: str) -> bool:
+    """Whether ledger, OVN and switches know nothing of a pod."""
+    ports, _ = await rig.kube.list(Kind.PORT)
+    if any(one["metadata"]["name"].startswith(f"{pod}-") for one in ports):
+        return False
+    if f"default.{pod}-" in rig.central.nbctl("--bare", "--columns=name", "list", "Logical_Switch_Port"):
+        return False
+    known = [one.ovs.vsctl("--bare", "--columns=external_ids", "list", "Interface") for one in rig.chassis.values()]
+    return not any(f"default.{pod}-" in text for text in known)
