@@ -14,6 +14,7 @@ class LaneName(Enum):
     PUT_UP = "put_up"
     TAKE_AWAY = "take_away"
     REPAIR = "repair"
+    POD = "pod"
 
 
 @dataclass(frozen=True, slots=True)

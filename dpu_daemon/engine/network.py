@@ -1,6 +1,20 @@
-"""Settings of a DPU's network."""
+"""Settings of the switch of a DPU, or of a host with a switch of its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvnSettings:
+    """What ovn-controller of this chassis is to be told, by keys of ``Open_vSwitch.external_ids``.
+
+    Attributes:
+        chassis: keys and values; other keys are left as they are.
+        mapped_bridges: bridges of physical networks, which must exist.
+    """
+
+    chassis: Mapping[str, str]
+    mapped_bridges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,12 +26,22 @@ class NetworkSettings:
         uplink: netdev towards the fabric, plugged into the bridge when it is there; empty for none.
         vf_pattern: name of a representor, with ``{n}`` for the index of its virtual function.
         vf_count: how many virtual functions this DPU has.
+        node: whose containers get veths from this switch: this daemon's own system.
+        host: whose containers get virtual functions: the host that a DPU sits in; empty for none.
+        veth_pattern: name of the switch's end of a veth; ``{id}`` stands for 8 characters of its own.
+        datapath: type of the bridges' datapath.
+        ovn: None where ovn-controller is nothing to us.
     """
 
     bridge: str
     uplink: str = ""
     vf_pattern: str = "pf0vf{n}"
     vf_count: int = 16
+    node: str = ""
+    host: str = ""
+    veth_pattern: str = "dp{id}"
+    datapath: str = "system"
+    ovn: OvnSettings | None = None
 
     def representors(self) -> frozenset[str]:
         """Every netdev that this daemon may plug as a host's port."""

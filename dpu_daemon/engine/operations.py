@@ -12,8 +12,11 @@ from proto.reasons import Reason
 
 T = TypeVar("T")
 
-LANE_WIDTHS = {LaneName.PUT_UP: 8, LaneName.TAKE_AWAY: 8, LaneName.REPAIR: 4}
-"""Enough to fill a DPU's few cores while a storage target answers; more only lengthens each other's waits."""
+LANE_WIDTHS = {LaneName.PUT_UP: 8, LaneName.TAKE_AWAY: 8, LaneName.REPAIR: 4, LaneName.POD: 512}
+"""Enough to fill a DPU's few cores while a storage target answers; more only lengthens each other's waits.
+
+Pods' ports share transactions and syncs: what comes together is done together.
+"""
 
 
 class Operations:

@@ -4,7 +4,7 @@ from enum import Enum
 
 import msgspec
 
-from dpu_daemon.model.assignment import Assignment, PodPort, Sandbox
+from dpu_daemon.model.assignment import NO_VF, Assignment, PodPort, Sandbox
 from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.opi import SPECS, OpiKind, OpiObject
@@ -150,6 +150,8 @@ def place_of(record: Record) -> int | None:
             return record.slot
         case Port():
             return record.vf
+        case PodPort():
+            return record.vf if record.vf != NO_VF else None
         case _:
             return None
 

@@ -80,6 +80,7 @@ class PodPort:
         representor: netdev on the side of the switch.
         wanted: False once its release is journalled.
         established: forwarded once; from then on a fault degrades it.
+        pod_uid: of the assignment when it was granted; another one there now means that the pod was made anew.
     """
 
     port_id: str
@@ -90,6 +91,12 @@ class PodPort:
     representor: str
     wanted: bool = True
     established: bool = False
+    pod_uid: str = ""
+
+    @property
+    def holder(self) -> "Holder":
+        """Who holds it."""
+        return Holder(self.container_id, self.interface)
 
 
 class GrantStage(Enum):
@@ -136,6 +143,9 @@ class Holder:
 
     container_id: str
     interface: str
+
+    def __str__(self) -> str:
+        return f"{self.container_id}/{self.interface}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

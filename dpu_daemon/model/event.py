@@ -17,6 +17,7 @@ class EventKind(Enum):
     DAEMON = "daemon"
     OPI = "opi"
     CPU = "cpu"
+    POD_PORT = "pod_port"
     SANDBOX = "sandbox"
 
 

@@ -12,6 +12,7 @@ class FenceScope(Enum):
     PORT = "port"
     SEED = "seed"
     EXPORT = "export"
+    ASSIGNMENT = "assignment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

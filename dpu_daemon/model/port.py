@@ -49,9 +49,26 @@ class Port:
     established: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What may leave the switch through a port, bits a second and bits; 0 is unlimited."""
+
+    bps: int = 0
+    burst_bits: int = 0
+
+
+NO_LIMIT = Limit()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchPortSeen:
-    """A port of the switch as its database shows it now; `error` is the switch's own complaint."""
+    """A port of the switch as its database shows it now; `error` is the switch's own complaint.
+
+    Attributes:
+        pod: ``CONTAINER/INTERFACE`` of a pod's port that this daemon plugged; empty for every other port.
+        installed: ovn-controller says that its flows are there.
+        limit: that this daemon has set.
+    """
 
     name: str
     bridge: str
@@ -60,14 +77,28 @@ class SwitchPortSeen:
     vlan: int
     ofport: int
     error: str = ""
+    pod: str = ""
+    installed: bool = False
+    limit: Limit = NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSeen:
-    """One look at the switch: bridges, and ports by netdev name."""
+    """One look at the switch: bridges, and ports by netdev name.
+
+    Attributes:
+        secure: bridges that drop what no flow lets through.
+        datapaths: datapath type by bridge.
+        chassis: what is said to ovn-controller.
+        loose_limits: names in the database of limits of ours that no port has.
+    """
 
     bridges: frozenset[str] = frozenset()
     ports: Mapping[str, SwitchPortSeen] = field(default_factory=dict)
+    secure: frozenset[str] = frozenset()
+    datapaths: Mapping[str, str] = field(default_factory=dict)
+    chassis: Mapping[str, str] = field(default_factory=dict)
+    loose_limits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,107 @@
+"""The audit of pods' ports: those that are not as wanted, halves of ADDs that a restart cut off, strays."""
+
+from dpu_daemon.engine.convergence import LOOK_S, Job, converge
+from dpu_daemon.engine.deadline import within
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.pod_job import LimitsJob, PodDrivers, PodJob, StrayPodJob
+from dpu_daemon.engine.pod_ports import PodPorts, pod_key
+from dpu_daemon.engine.repair import Repair, RepairWork
+from dpu_daemon.model.assignment import NO_VF, PodPort
+from dpu_daemon.model.event import EventKind
+from dpu_daemon.model.pod_port import PodWorld
+from dpu_daemon.plan.pod_ports import plan_limits, plan_pod_port, stray_pods
+
+LIMITS = "limits"
+
+
+class PodAuditor:
+    """Compares all pods' ports with one look.
+
+    Args:
+        ledger: what is wanted.
+        drivers: where to look.
+        pods: carries repairs to their end.
+    """
+
+    def __init__(self, ledger: Ledger, drivers: PodDrivers, pods: PodPorts) -> None:
+        self._ledger = ledger
+        self._drivers = drivers
+        self._pods = pods
+        self._bridge = pods.settings.bridge
+        self._passes = 0
+
+    async def audit(self) -> tuple[Repair, ...]:
+        """Ports that are not as wanted, and ports and limits of ours that nobody wants."""
+        records = dict(self._ledger.pod_ports)
+        names = {record.representor for record in records.values()}
+        self._drivers.links.expect({record.representor for record in records.values() if record.vf != NO_VF})
+        seen = await within(LOOK_S, self._drivers.look(names), "look at the pods' ports")
+        repairs = [
+            Repair(pod_key(port_id), EventKind.POD_PORT, port_id, why, self._repair(port_id))
+            for port_id, record in sorted(records.items())
+            if not self._pods.busy(port_id) and (why := self._fault(record, seen))
+        ]
+        repairs += [
+            Repair(
+                pod_key(port.iface_id),
+                EventKind.POD_PORT,
+                port.iface_id,
+                f"{port.name} of {port.iface_id}: in no journal",
+                self._convergence(StrayPodJob(port.name, self._ledger, self._drivers)),
+            )
+            for port in stray_pods(records, seen)
+            if not self._pods.busy(port.iface_id)
+        ]
+        if not (plan := plan_limits(seen)).settled:
+            work = self._convergence(LimitsJob(LIMITS, self._drivers))
+            repairs.append(Repair(("pod_port", LIMITS, "all"), EventKind.DRIVER, LIMITS, plan.why, work))
+        repairs += self._leftovers()
+        if not repairs or self._passes:
+            self._pods.reader.audited.set()
+        self._passes += 1
+        return tuple(repairs)
+
+    def _fault(self, record: PodPort, seen: PodWorld) -> str:
+        """Why a port needs work; empty when it does not."""
+        plan = plan_pod_port(record, self._ledger.assignments.get(record.port_id), self._bridge, seen)
+        if not record.wanted:
+            return f"{record.representor}: not wanted any more"
+        if not record.established:
+            return f"{record.representor}: its ADD was cut off"
+        return "" if plan.settled else plan.why
+
+    def _leftovers(self) -> list[Repair]:
+        """Assignments that were taken back, whose holder went at the same moment."""
+        return [
+            Repair(pod_key(port_id), EventKind.POD_PORT, port_id, f"{port_id} was taken back", self._tidy(port_id))
+            for port_id, assignment in sorted(self._ledger.assignments.items())
+            if not assignment.wanted and not self._pods.life.held(port_id)
+        ]
+
+    def _repair(self, port_id: str) -> RepairWork:
+        async def work() -> bool:
+            record = self._ledger.pod_ports.get(port_id)
+            if record is None or self._pods.busy(port_id):
+                return False
+            if record.wanted and record.established and port_id in self._ledger.assignments:
+                job = PodJob(port_id, self._bridge, self._ledger, self._drivers)
+                return (await converge(self._ledger, job)).acted
+            if record.wanted:
+                await self._pods.life.give_up(record, "its ADD was cut off by a restart of the daemon")
+            else:
+                await self._pods.life.finish(record)
+            return True
+
+        return work
+
+    def _tidy(self, port_id: str) -> RepairWork:
+        async def work() -> bool:
+            return await self._pods.assignments.tidy(port_id)
+
+        return work
+
+    def _convergence(self, job: Job[PodWorld]) -> RepairWork:
+        async def work() -> bool:
+            return (await converge(self._ledger, job)).acted
+
+        return work

@@ -1,0 +1,262 @@
+"""The life of a port that a container holds: intent, plug, forwarding, end; each method under the port's lock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import structlog
+
+from dpu_daemon.engine.assignments import Assignments
+from dpu_daemon.engine.change import Change, Said, StepBegun, StepEnded, StepState
+from dpu_daemon.engine.deadline import within
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.pod_intent import intended_function, intended_veth
+from dpu_daemon.engine.pod_job import PodDrivers
+from dpu_daemon.engine.rows import RecordKind
+from dpu_daemon.model.assignment import NO_VF, Assignment, Holder, PodPort, PortAsk
+from dpu_daemon.model.event import EventKind
+from dpu_daemon.model.pod_port import PodPlug
+from dpu_daemon.plan.pod_ports import plan_pod_port, plug_of, superseded
+from dpu_daemon.plan.pod_steps import PlugPod, UnplugPod
+from dpu_daemon.plan.steps import Step
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+_log = structlog.get_logger("dpu_daemon.pod_ports")
+DOWN = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE})
+
+
+class PodLife:
+    """What happens to ports that containers hold.
+
+    Args:
+        ledger: keeps them.
+        assignments: what may be held.
+        drivers: the switch and its links.
+        settings: of this switch.
+    """
+
+    def __init__(
+        self, ledger: Ledger, assignments: Assignments, drivers: PodDrivers, settings: NetworkSettings
+    ) -> None:
+        self._ledger = ledger
+        self._assignments = assignments
+        self._drivers = drivers
+        self._settings = settings
+        self.claims: dict[str, PodPort | None] = {}
+        """Ports that are just being given; None while what stands for them is being chosen."""
+        self.steps: dict[str, int] = {}
+        """The journalled step that each port is at."""
+
+    def held(self, port_id: str) -> bool:
+        """Whether a container has the port, or is just being given it."""
+        return port_id in self._ledger.pod_ports or port_id in self.claims
+
+    async def intend(self, node: str, port_id: str, ask: PortAsk) -> PodPort:
+        """Journal that a container gets a port, with what will stand for it and the step that comes.
+
+        Raises:
+            DpuError: IN_USE naming another holder, IN_FLIGHT while an older one is being cut off, NOT_ASSIGNED when
+                the assignment went meanwhile; those of the choice.
+        """
+        holder = Holder(ask.container_id, ask.interface)
+        if (record := await self._cleared(port_id, holder)) is not None:
+            return record
+        with self._claimed(port_id):
+            assignment = self._assignments.get(port_id)
+            if assignment is None or not assignment.wanted:
+                message = f"port {port_id} was taken back"
+                raise DpuError(Reason.NOT_ASSIGNED, message, remedy="the pod is gone, or waits for another port")
+            if node != self._settings.node:
+                async with self._ledger.allocation:
+                    return await self._journal(
+                        intended_function(
+                            node, assignment, ask, self._others(), self._ledger.ports.values(), self._settings
+                        ),
+                        assignment,
+                    )
+            return await self._journal(intended_veth(node, assignment, ask, self._others(), self._settings), assignment)
+
+    async def _cleared(self, port_id: str, holder: Holder) -> PodPort | None:
+        """What this holder has already; None once nobody has the port."""
+        record = self._ledger.pod_ports.get(port_id)
+        if record is None or (record.wanted and record.holder == holder):
+            return record
+        assignment = self._ledger.assignments.get(port_id)
+        if record.wanted and (record.vf != NO_VF or assignment is None or not superseded(record, assignment)):
+            message = f"port {port_id} is held by container {record.holder}"
+            remedy = "its DEL gives the port back; repeat the call then"
+            raise DpuError(Reason.IN_USE, message, field="container_id", remedy=remedy)
+        if record.wanted:
+            message = f"taken from container {record.holder} for the pod that was made anew"
+            said = _said(port_id, "TakenOver", message, warning=True)
+            record = await self._retire(record, said)
+        await self.finish(record)
+        if port_id in self._ledger.pod_ports:
+            message = f"port {port_id} is still being taken from container {record.holder}"
+            raise DpuError(Reason.IN_FLIGHT, message, remedy="repeat the call when the switch answers again")
+        return None
+
+    def _others(self) -> tuple[PodPort, ...]:
+        """Ports that are held, and those whose intent is being written at this moment."""
+        return (*self._ledger.pod_ports.values(), *(claim for claim in self.claims.values() if claim is not None))
+
+    @contextmanager
+    def _claimed(self, port_id: str) -> Iterator[None]:
+        self.claims[port_id] = None
+        try:
+            yield
+        finally:
+            del self.claims[port_id]
+
+    async def _journal(self, record: PodPort, assignment: Assignment) -> PodPort:
+        self.claims[record.port_id] = record
+        plug = plug_of(record, assignment, self._settings.bridge)
+        begun = StepBegun(subject=record.port_id, says=PlugPod(plug=plug).says())
+        committed = await self._ledger.commit(Change(put=(record,), begun=begun))
+        self.steps[record.port_id] = committed.step
+        return record
+
+    async def plug(self, record: PodPort) -> PodPort:
+        """Bring its netdev up and have the switch's database hold its port; returns before the switch obeys.
+
+        Raises:
+            DpuError: GONE when it was released meanwhile, NOT_ASSIGNED when it is another pod's now, the driver's.
+        """
+        record = self.mine(record)
+        assignment = self.assignment_of(record)
+        seen = await self._drivers.look((record.representor,))
+        for step in plan_pod_port(record, assignment, self._settings.bridge, seen).steps:
+            await self._apply(step)
+        return record
+
+    def held_record(self, port_id: str, holder: Holder) -> PodPort:
+        """What this holder has.
+
+        Raises:
+            DpuError: GONE when its holder let it go.
+        """
+        now = self._ledger.pod_ports.get(port_id)
+        if now is None or not now.wanted or now.holder != holder:
+            message = f"port {port_id} was released by container {holder} meanwhile"
+            raise DpuError(Reason.GONE, message, remedy="nothing is left to do")
+        return now
+
+    def plug_for(self, record: PodPort) -> PodPlug:
+        """What the switch shall have."""
+        return plug_of(record, self.assignment_of(record), self._settings.bridge)
+
+    async def forwarding(self, plug: PodPlug) -> int:
+        """Wait until the port forwards, by the switch's own word."""
+        return await self._drivers.switch.forwarding(plug)
+
+    async def too_late(self, plug: PodPlug) -> DpuError:
+        """Why a port did not come to forward in time."""
+        trouble = await self._drivers.switch.trouble()
+        port = (await self._drivers.look(())).switch.ports.get(plug.netdev) if not trouble else None
+        what = "ovn-controller did not install the flows" if port and port.ofport > 0 else "the switch gave no number"
+        message = f"{what} of port {plug.port_id} on {plug.netdev} in time" + (f": {trouble}" if trouble else "")
+        remedy = "look whether its logical port exists and who claims it, and at ovn-controller's log"
+        return DpuError(Reason.DEADLINE, message, remedy=remedy)
+
+    def mine(self, record: PodPort) -> PodPort:
+        """The record as it is now.
+
+        Raises:
+            DpuError: GONE when its holder let it go.
+        """
+        return self.held_record(record.port_id, record.holder)
+
+    def assignment_of(self, record: PodPort) -> Assignment:
+        """What the holder may have.
+
+        Raises:
+            DpuError: NOT_ASSIGNED when it was taken back, or is for a pod made anew.
+        """
+        assignment = self._ledger.assignments.get(record.port_id)
+        if assignment is None or not assignment.wanted or superseded(record, assignment):
+            message = f"port {record.port_id} was taken back from container {record.holder}"
+            raise DpuError(Reason.NOT_ASSIGNED, message, remedy="the pod is gone, or waits for another port")
+        return assignment
+
+    async def establish(self, record: PodPort) -> PodPort:
+        """Journal that the port forwards; under one transaction with the end of its step."""
+        record = self.mine(record)
+        ended = self._ended(record.port_id, StepState.DONE)
+        if record.established and ended is None:
+            return record
+        record = replace(record, established=True)
+        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
+        await self._ledger.commit(Change(put=(record,), ended=ended, events=(said,)))
+        return record
+
+    def _ended(self, port_id: str, state: StepState, sentence: str = "") -> StepEnded | None:
+        number = self.steps.pop(port_id, 0)
+        return StepEnded(number=number, state=state, sentence=sentence) if number else None
+
+    async def give_up(self, record: PodPort, why: str) -> None:
+        """Undo what was begun for a container that did not get its port; one that forwarded before stays."""
+        now = self._ledger.pod_ports.get(record.port_id)
+        if now is None or now.holder != record.holder or (now.wanted and now.established):
+            return
+        if now.wanted:
+            ended = self._ended(record.port_id, StepState.FAILED, why)
+            said = _said(record.port_id, "PlugFailed", f"undone: {why}", warning=True)
+            now = await self._retire(now, said, ended)
+        await self.finish(now)
+
+    async def release(self, record: PodPort) -> str:
+        """Take the port from its holder; what the switch cannot do now is done when it answers again."""
+        now = self._ledger.pod_ports.get(record.port_id)
+        if now is None or now.holder != record.holder:
+            return f"container {record.holder} does not hold port {record.port_id} any more"
+        if now.wanted:
+            ended = self._ended(record.port_id, StepState.FAILED, "released")
+            now = await self._retire(now, None, ended)
+        try:
+            return await self.finish(now)
+        except DpuError as error:
+            if error.reason not in DOWN:
+                raise
+            _log.warning(f"the release goes on later: {error}", id=record.port_id)
+            return f"{record.representor} goes when the switch answers again: its release is journalled"
+
+    async def _retire(self, record: PodPort, said: Said | None, ended: StepEnded | None = None) -> PodPort:
+        record = replace(record, wanted=False)
+        begun = StepBegun(
+            subject=record.port_id, says=UnplugPod(netdev=record.representor, port_id=record.port_id).says()
+        )
+        change = Change(put=(record,), ended=ended, begun=begun, events=(said,) if said else ())
+        self.steps[record.port_id] = (await self._ledger.commit(change)).step
+        return record
+
+    async def finish(self, record: PodPort) -> str:
+        """Remove an unwanted port from the switch, look again, and forget it.
+
+        Raises:
+            DpuError: the driver's; the row stays, and the audit goes on.
+        """
+        assignment = self._ledger.assignments.get(record.port_id)
+        for _ in range(2):
+            seen = await self._drivers.look(())
+            plan = plan_pod_port(record, assignment, self._settings.bridge, seen)
+            if plan.settled:
+                break
+            for step in plan.steps:
+                await self._apply(step)
+        else:
+            message = f"{record.representor} does not leave the switch"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy="see ovsdb-server's log")
+        ended = self._ended(record.port_id, StepState.DONE)
+        said = _said(record.port_id, "Released", f"{record.representor} of container {record.holder} is free")
+        drop = ((RecordKind.POD_PORT, record.port_id),)
+        await self._assignments.let_go(record.port_id, Change(drop=drop, ended=ended, events=(said,)))
+        return f"{record.representor} of port {record.port_id} released"
+
+    async def _apply(self, step: Step) -> None:
+        await within(step.deadline_s, self._drivers.apply(step), step.says())
+
+
+def _said(port_id: str, reason: str, message: str, *, warning: bool = False) -> Said:
+    return Said(kind=EventKind.POD_PORT, subject=port_id, reason=reason, message=message, warning=warning)
