@@ -59,6 +59,27 @@ class HostVfs(Protocol):
         ...
 
 
+class VfGiver(HostVfs, Protocol):
+    """The pool that containers get functions from."""
+
+    def choose(self, asked: str, holder: Holder) -> VfSeen:
+        """The function for a container, of those last looked at.
+
+        To be called with `ledger.allocation` held, until its Sandbox is journalled.
+
+        Args:
+            asked: PCI address, or ``vfN``, that the runtime names; empty leaves the choice to the pool.
+
+        Raises:
+            DpuError: NOT_FOUND, IN_USE, UNAVAILABLE or EXHAUSTED, each naming what is wrong.
+        """
+        ...
+
+    async def set_mac(self, vf: int, mac: str) -> None:
+        """Set the MAC of a function that has no network device here; UNSUPPORTED where its DPU does that."""
+        ...
+
+
 class NetnsHold(Protocol):
     """A container's network namespace, held: it outlives its path until closed."""
 

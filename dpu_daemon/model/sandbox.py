@@ -13,7 +13,7 @@ class SandboxAsk:
         netns: path of the container's network namespace.
         network: name of the netconf; GC speaks of attachments of one such network.
         wish: network of ours that the netconf names; empty for the pod's default one.
-        pci_address: function that the runtime has chosen; empty for none.
+        device_id: function that the runtime has chosen, its PCI address mostly; empty for none.
         addresses, mac: asked for by the runtime; the assignment must agree.
         mtu: 0 for the assignment's.
         bandwidth: what the runtime read from the pod; compared with the assignment, which decides.
@@ -27,7 +27,7 @@ class SandboxAsk:
     pod_name: str
     pod_uid: str = ""
     wish: str = ""
-    pci_address: str = ""
+    device_id: str = ""
     addresses: tuple[str, ...] = ()
     mac: str = ""
     mtu: int = 0

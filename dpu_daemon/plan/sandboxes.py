@@ -84,7 +84,9 @@ def unlimited(ask: SandboxAsk, assignment: Assignment) -> str:
     asked, given = ask.bandwidth, assignment.bandwidth
     pairs = (("ingress", asked.ingress_bps, given.ingress_bps), ("egress", asked.egress_bps, given.egress_bps))
     return "; ".join(
-        f"{way} {wish} bit/s asked for, {has or 'no limit'} assigned" for way, wish, has in pairs if wish and wish != has
+        f"{way} {wish} bit/s asked for, {has or 'no limit'} assigned"
+        for way, wish, has in pairs
+        if wish and wish != has
     )
 
 

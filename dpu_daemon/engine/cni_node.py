@@ -1,0 +1,207 @@
+"""CNI on this node: ADD, DEL, CHECK, GC and STATUS over the container's side and the side of the switch."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from typing import TypeVar
+
+import structlog
+
+from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.lanes import LaneName
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, unless
+from dpu_daemon.engine.sandboxes import AWAY, Sandboxes
+from dpu_daemon.model.assignment import Holder, Sandbox
+from dpu_daemon.model.sandbox import Added, InsideSeen, SandboxAsk, SandboxClaim
+from dpu_daemon.plan.sandboxes import differences, inside_of, unclaimed
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+T = TypeVar("T")
+WIDTH = 256
+"""Attachments worked on at once; most of them wait for an assignment. No lane of the switch is held meanwhile."""
+MAKE_WAY_S = 5.0
+"""For what an earlier container of the same pod has left."""
+
+_log = structlog.get_logger("dpu_daemon.cni")
+
+
+class CniNode:
+    """All CNI attachments of this node.
+
+    Args:
+        ledger: what is wanted.
+        parts: what it works with.
+    """
+
+    def __init__(self, ledger: Ledger, parts: NodeParts) -> None:
+        self._ledger = ledger
+        self._parts = parts
+        self.operations = Operations(width=WIDTH)
+        self.sandboxes = Sandboxes(ledger, parts.switch, parts.links, parts.vfs, parts.files)
+        self._adder = SandboxAdder(ledger, parts, self.sandboxes)
+
+    async def add(self, ask: SandboxAsk, deadline: Deadline, gone: asyncio.Event) -> Added:
+        """Give a container an interface that forwards.
+
+        Args:
+            ask: for whom, and what.
+            deadline: until it forwards; the undo of a failure may take longer.
+            gone: set when the runtime has given up.
+
+        Raises:
+            DpuError: ALREADY_EXISTS while the attachment, or an interface of its name, is there; otherwise what the
+                side of the switch or the kernel says. Nothing is left inside.
+        """
+
+        async def work() -> Added:
+            hold = self._parts.links.open(ask.netns)
+            try:
+                await self._make_way(ask, deadline)
+                return await self._adder.add(ask, hold, deadline, gone)
+            finally:
+                hold.close()
+
+        return await self._locked(ask.holder, LaneName.PUT_UP, work, Deadline(deadline.at + UNDO_S))
+
+    async def _make_way(self, ask: SandboxAsk, deadline: Deadline) -> None:
+        """Refuse a second ADD; end first what is left of this attachment, and of others of the same pod."""
+        known = self._ledger.sandboxes.get(str(ask.holder))
+        if known is not None and known.wanted and known.ready:
+            message = f"container {ask.holder.container_id} has {ask.holder.interface} already"
+            raise DpuError(Reason.ALREADY_EXISTS, message, field="CNI_CONTAINERID", remedy="call DEL before ADD")
+        if known is not None:
+            await self.sandboxes.end(known, deadline)
+            if str(ask.holder) in self._ledger.sandboxes:
+                message = f"an earlier {ask.holder.interface} of this container is not released yet"
+                raise DpuError(Reason.IN_FLIGHT, message, remedy="repeat the call when the switch answers again")
+        leaving = [box for box in self._ledger.sandboxes.values() if box.pod == ask.pod and not box.wanted]
+        for box in leaving:
+            try:
+                await self.repair(box.sandbox_id, Deadline(min(deadline.at, Deadline.after(MAKE_WAY_S).at)))
+            except DpuError as error:
+                # Whether this is in the way is the switch's to say; it is asked next.
+                _log.info(f"an earlier sandbox of {ask.pod} is still there: {error}", id=box.sandbox_id)
+
+    async def delete(self, holder: Holder, deadline: Deadline) -> str:
+        """Take a container's interface away; one that is unknown is no error.
+
+        Raises:
+            DpuError: the container's side cannot be undone now; the daemon goes on trying.
+        """
+
+        async def work() -> str:
+            record = self._ledger.sandboxes.get(str(holder))
+            if record is not None:
+                return await self.sandboxes.end(record, deadline)
+            try:
+                return f"it was absent; {await self._parts.switch.release(holder, deadline)}"
+            except DpuError as error:
+                if error.reason not in AWAY:
+                    raise
+                return f"it was absent; {error}"
+
+        return await self._locked(holder, LaneName.TAKE_AWAY, work, deadline)
+
+    async def repair(self, sandbox_id: str, deadline: Deadline) -> bool:
+        """End a sandbox that is half built or half gone; False when it is neither by now."""
+        record = self._ledger.sandboxes.get(sandbox_id)
+        if record is None:
+            return False
+
+        async def work() -> bool:
+            now = self._ledger.sandboxes.get(sandbox_id)
+            if now is None or (now.wanted and now.ready):
+                return False
+            await self.sandboxes.end(now, deadline)
+            return True
+
+        return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
+
+    async def collect_one(self, record: Sandbox, deadline: Deadline) -> bool:
+        """End a sandbox whose container is gone; False when it is another one by now."""
+
+        async def work() -> bool:
+            if self._ledger.sandboxes.get(record.sandbox_id) != record:
+                return False
+            await self.sandboxes.end(record, deadline)
+            return True
+
+        return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
+
+    async def check(self, claim: SandboxClaim, deadline: Deadline, gone: asyncio.Event) -> None:
+        """Look at both sides.
+
+        Raises:
+            DpuError: NOT_FOUND for an attachment that is not known, WRONG_STATE naming what differs.
+        """
+        record = self._ledger.sandboxes.get(str(claim.holder))
+        if record is None or not record.wanted or not record.ready or record.assignment is None:
+            message = f"container {claim.holder.container_id} has no {claim.holder.interface} of this node's daemon"
+            raise DpuError(Reason.NOT_FOUND, message, field="CNI_CONTAINERID", remedy="call ADD")
+        assignment = record.assignment
+        found: list[str] = []
+        if lacking := unclaimed(assignment, claim.addresses):
+            found.append(f"prevResult lacks {', '.join(lacking)}")
+        looking = asyncio.gather(self._look(record, claim.netns), self._parts.switch.check(record.holder, deadline))
+        seen, _ = await unless(gone, looking)
+        if record.device or record.representor:
+            found += differences(inside_of(assignment, record.interface, record.mtu), seen)
+        if found:
+            remedy = "let the runtime make the container's network anew"
+            raise DpuError(Reason.WRONG_STATE, f"{assignment.port_id}: {'; '.join(found)}", remedy=remedy)
+
+    async def _look(self, record: Sandbox, netns: str) -> InsideSeen | None:
+        hold = self._parts.links.open(netns)
+        try:
+            if record.netns_inode and hold.inode != record.netns_inode:
+                message = f"{netns} is not the network namespace that {record.interface} was made in"
+                raise DpuError(Reason.WRONG_STATE, message, field="CNI_NETNS", remedy="call DEL, then ADD")
+            return await self._parts.links.look(hold, record.interface)
+        finally:
+            hold.close()
+
+    async def collect(self, network: str, valid: frozenset[Holder], deadline: Deadline) -> None:
+        """End all attachments of a network that are not named, here and at the switch; go on past failures.
+
+        Raises:
+            DpuError: UNAVAILABLE with all that failed, at the end.
+        """
+        boxes = tuple(self._ledger.sandboxes.values())
+        stale = [box for box in boxes if box.network == network and box.holder not in valid]
+        others = frozenset(box.holder for box in boxes if box.network != network)
+        ends = await asyncio.gather(*(self.delete(box.holder, deadline) for box in stale), return_exceptions=True)
+        failures = [
+            f"{box.sandbox_id}: {end}" for box, end in zip(stale, ends, strict=True) if isinstance(end, DpuError)
+        ]
+        for end in ends:
+            if isinstance(end, BaseException) and not isinstance(end, DpuError):
+                raise end
+        try:
+            await self._parts.switch.collect(valid | others, deadline)
+        except DpuError as error:
+            failures.append(str(error))
+        if failures:
+            remedy = "the daemon goes on trying; the call may be repeated"
+            raise DpuError(Reason.UNAVAILABLE, f"not all was collected: {'; '.join(failures)}", remedy=remedy)
+
+    async def ready(self, deadline: Deadline) -> None:
+        """Nothing when an ADD could be served now.
+
+        Raises:
+            DpuError: UNAVAILABLE or CATCHING_UP, naming the DPU; EXHAUSTED never: other pods may need no function.
+        """
+        await self._parts.switch.ready(deadline)
+
+    def census(self) -> Iterator[str]:
+        """State of every sandbox."""
+        for box in tuple(self._ledger.sandboxes.values()):
+            yield "leaving" if not box.wanted else "established" if box.ready else "coming"
+
+    async def _locked(self, holder: Holder, lane: LaneName, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        return await self.operations.run(_key(holder), lane, work, deadline, what=f"attachment {holder}")
+
+
+def _key(holder: Holder) -> Hashable:
+    return ("sandbox", str(holder))

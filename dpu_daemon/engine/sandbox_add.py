@@ -1,0 +1,238 @@
+"""An ADD: both sides at once, journalled before each step, undone when one of them fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
+
+import structlog
+
+from dpu_daemon.engine.change import Change
+from dpu_daemon.engine.cni_protocols import DeviceFiles, NetnsHold, SandboxLinks, SwitchSide, VfGiver
+from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.sandboxes import Sandboxes, told
+from dpu_daemon.model.assignment import NO_VF, GrantStage, PortAsk, PortGrant, Sandbox
+from dpu_daemon.model.sandbox import Added, InsideWanted, SandboxAsk
+from dpu_daemon.model.vf import VfSeen
+from dpu_daemon.plan.sandboxes import inside_of, mtu_of, unlimited
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+T = TypeVar("T")
+UNDO_S = 10.0
+"""For taking back what an ADD began, after its deadline if need be; what is not done by then the audit does."""
+
+_log = structlog.get_logger("dpu_daemon.cni")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """What CNI on a node works with.
+
+    Attributes:
+        needs_function: every container gets a virtual function (CNI mode host); otherwise only who names one.
+    """
+
+    switch: SwitchSide
+    links: SandboxLinks
+    vfs: VfGiver | None
+    files: DeviceFiles
+    needs_function: bool = False
+
+
+class SandboxAdder:
+    """Builds sandboxes.
+
+    Args:
+        ledger: what is wanted.
+        parts: what it works with.
+        sandboxes: takes apart what failed.
+    """
+
+    def __init__(self, ledger: Ledger, parts: NodeParts, sandboxes: Sandboxes) -> None:
+        self._ledger = ledger
+        self._parts = parts
+        self._sandboxes = sandboxes
+
+    async def add(self, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline, gone: asyncio.Event) -> Added:
+        """Give a container its interface; the caller holds the attachment's lock.
+
+        Args:
+            ask: what for.
+            hold: its namespace.
+            deadline: until the port forwards.
+            gone: set when the runtime has given up.
+
+        Raises:
+            DpuError: nothing is left inside then; a release that the switch could not hear stays journalled.
+        """
+        if await self._parts.links.look(hold, ask.holder.interface) is not None:
+            raise _there_already(ask)
+        record, function = await self._intend(ask, hold)
+        try:
+            return await unless(gone, self._establish(record, function, hold, ask, deadline))
+        except (DpuError, asyncio.CancelledError) as error:
+            await self._undo(ask, error)
+            raise
+
+    async def _intend(self, ask: SandboxAsk, hold: NetnsHold) -> tuple[Sandbox, VfSeen | None]:
+        """Journal who wants what, with the function chosen, and all that is needed to bring it home."""
+        record = Sandbox(
+            container_id=ask.holder.container_id,
+            interface=ask.holder.interface,
+            netns=ask.netns,
+            network=ask.network,
+            pod=ask.pod,
+            pod_uid=ask.pod_uid,
+            netns_inode=hold.inode,
+            device_info=ask.device_info,
+            device_id=ask.device_id,
+        )
+        if not (ask.device_id or self._parts.needs_function):
+            await self._ledger.commit(Change(put=(record,)))
+            return record, None
+        vfs = self._parts.vfs
+        if vfs is None:
+            message = f"this node has no virtual functions, and function {ask.device_id or 'of any kind'} is asked for"
+            raise DpuError(Reason.INVALID, message, field="deviceID", remedy="set up [vfs] of the daemon")
+        await vfs.look()
+        async with self._ledger.allocation:
+            function = vfs.choose(ask.device_id, ask.holder)
+            record = replace(
+                record, vf=function.vf, device=function.netdev, device_mac=function.mac, device_mtu=function.mtu
+            )
+            await self._ledger.commit(Change(put=(record,)))
+        return record, function
+
+    async def _establish(
+        self, record: Sandbox, function: VfSeen | None, hold: NetnsHold, ask: SandboxAsk, deadline: Deadline
+    ) -> Added:
+        port_ask = PortAsk(
+            container_id=record.container_id,
+            interface=record.interface,
+            pod_namespace=ask.pod_namespace,
+            pod_name=ask.pod_name,
+            pod_uid=ask.pod_uid,
+            network=ask.wish,
+            vf=function.vf if function else None,
+            addresses=ask.addresses,
+            mac=ask.mac,
+        )
+        async with aclosing(cast("_Closable", self._parts.switch.acquire(port_ask, deadline))) as grants:
+            grant = await _next(grants, GrantStage.ASSIGNED)
+            if grant.vf != record.vf:
+                message = f"the switch gives function {grant.vf}, and {record.vf} was asked for"
+                raise DpuError(Reason.INTERNAL, message, remedy="install dpu-daemon of one version on host and DPU")
+            mtu = mtu_of(grant.assignment, ask.mtu)
+            record = replace(
+                record,
+                assignment=grant.assignment,
+                representor=grant.representor if grant.vf == NO_VF else "",
+                mtu=mtu,
+                pod_uid=ask.pod_uid or grant.assignment.pod_uid,
+            )
+            await self._ledger.commit(Change(put=(record,)))
+            wanted = inside_of(grant.assignment, record.interface, mtu)
+            if grant.vf == NO_VF:
+                await self._parts.links.make_pair(hold, grant.representor, wanted)
+                await _next(grants, GrantStage.FORWARDING)
+            else:
+                await both(_next(grants, GrantStage.FORWARDING), self._enter(record, function, hold, wanted))
+        return await self._answer(record, function, ask, hold, wanted)
+
+    async def _enter(self, record: Sandbox, function: VfSeen | None, hold: NetnsHold, wanted: InsideWanted) -> None:
+        """The function's device goes inside; one for a virtual machine has none, and only gets its MAC."""
+        if record.device:
+            await self._parts.links.move_in(hold, record.device, wanted)
+        elif function is not None and self._parts.vfs is not None:
+            try:
+                await self._parts.vfs.set_mac(function.vf, wanted.mac)
+            except DpuError as error:
+                if error.reason is not Reason.UNSUPPORTED:
+                    raise
+
+    async def _answer(
+        self, record: Sandbox, function: VfSeen | None, ask: SandboxAsk, hold: NetnsHold, wanted: InsideWanted
+    ) -> Added:
+        pci_address = function.pci_address if function else ""
+        if record.device_info and pci_address:
+            self._parts.files.write(record.device_info, pci_address)
+        assignment = record.assignment
+        if assignment is None:
+            raise DpuError(Reason.INTERNAL, f"{record.sandbox_id} forwards without an assignment", remedy="report it")
+        events = [told(record, "Added", f"{record.interface} of {ask.pod} is port {assignment.port_id}")]
+        if differing := unlimited(ask, assignment):
+            events.append(told(record, "BandwidthDiffers", f"{differing}; the assigned limit holds", warning=True))
+        await self._ledger.commit(Change(put=(replace(record, ready=True),), events=tuple(events)))
+        if not function or record.device:
+            await self._parts.links.announce(hold, wanted)
+        return Added(
+            assignment=assignment,
+            interface=record.interface,
+            netns=record.netns,
+            mtu=record.mtu,
+            representor=record.representor,
+            pci_address=pci_address,
+        )
+
+    async def _undo(self, ask: SandboxAsk, error: BaseException) -> None:
+        """Take back what was begun; a failure of that is the audit's to repair."""
+        record = self._ledger.sandboxes.get(str(ask.holder))
+        if record is None:
+            return
+        _log.warning(f"undoing the ADD of {ask.pod}: {error or 'given up'}", id=record.sandbox_id)
+        try:
+            await self._sandboxes.end(record, Deadline.after(UNDO_S))
+        except DpuError as second:
+            _log.warning(f"the undo goes on later: {second}", id=record.sandbox_id)
+
+
+class _Closable(AsyncIterator[PortGrant]):
+    async def aclose(self) -> None: ...
+
+
+async def _next(grants: AsyncIterator[PortGrant], stage: GrantStage) -> PortGrant:
+    grant = await anext(grants, None)
+    if grant is None or grant.stage is not stage:
+        message = f"the switch ended an acquire before {stage.value}"
+        raise DpuError(Reason.INTERNAL, message, remedy="report it with the log of the daemon that has the switch")
+    return grant
+
+
+async def both(first: Awaitable[object], second: Awaitable[object]) -> None:
+    """Do two things at once; when one fails the other is cancelled, and has ended, before the failure goes on."""
+    tasks = {asyncio.ensure_future(first), asyncio.ensure_future(second)}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
+
+
+async def unless(gone: asyncio.Event, work: Awaitable[T]) -> T:
+    """The result of the work.
+
+    Raises:
+        DpuError: DEADLINE when the caller went before; the work was cancelled and has ended.
+    """
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone.wait())
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.wait({working, watching})
+    raise DpuError(Reason.DEADLINE, "the runtime gave up waiting", remedy="see why the call took so long")
+
+
+def _there_already(ask: SandboxAsk) -> DpuError:
+    message = f"there is an interface {ask.holder.interface} in {ask.netns} already"
+    remedy = "remove it, or give the network another interface name"
+    return DpuError(Reason.ALREADY_EXISTS, message, field="CNI_IFNAME", remedy=remedy)
