@@ -207,10 +207,13 @@ class DpuPeer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _is_kept(self, channel: grpc.aio.Channel) -> bool:
+        return channel is self._channel
+
     async def _watch(self, channel: grpc.aio.Channel) -> None:
         """Keep the channel connected, and alarm when the DPU comes back: releases wait for it."""
         was_away = False
-        while channel is self._channel:
+        while self._is_kept(channel):
             state = channel.get_state(try_to_connect=True)
             if state is grpc.ChannelConnectivity.SHUTDOWN:
                 return
