@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import namespace, topology
-from lab.settings import HOSTS_AT_MOST, LabSettings
+from lab.settings import HOSTS_AT_MOST, POD_NODES_AT_MOST, LabSettings
 from lab.topology import Topology
 
 plans = st.builds(
-    lambda name, hosts: topology.plan(LabSettings(name=name, hosts=hosts)),
+    lambda name, hosts, pod_nodes: topology.plan(LabSettings(name=name, hosts=hosts, pod_nodes=pod_nodes)),
     st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True),
     st.integers(1, HOSTS_AT_MOST),
+    st.integers(0, POD_NODES_AT_MOST),
 )
 
 
