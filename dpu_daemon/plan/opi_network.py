@@ -1,0 +1,229 @@
+"""From a wanted OPI network object and one look at switch and kernel to the steps in between."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetObject, Svi, Vrf
+from dpu_daemon.model.opi_network_seen import DomainSeen, EndSeen, NetSeen, Plug, PlugSeen
+from dpu_daemon.plan.opi_network_steps import NetStep, NetVerb
+from dpu_daemon.plan.opi_network_wanted import (
+    Gateway,
+    NetWanted,
+    domain_of,
+    full_trunks,
+    gateway_of,
+    port_of,
+    tunnels_of,
+    uplink_of,
+)
+from dpu_daemon.plan.plan import Plan
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+LOOPBACK = "lo"
+
+
+def plan_net(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Plan:
+    """What makes this object right: there when it is wanted, gone when it is not.
+
+    Raises:
+        DpuError: UNAVAILABLE while something that it stands on is not there; IN_USE when its place is somebody else's.
+    """
+    steps = tuple(_presence(want, wanted, seen) if want.wanted else _absence(want, wanted, seen))
+    if not steps:
+        return Plan.nothing(f"{want.name} is {'there' if want.wanted else 'gone'}")
+    return Plan(steps, f"{want.name}: {', '.join(f'{step.verb.value} {step.name}' for step in steps)}")
+
+
+def plan_stray(owner: NetObject, wanted: NetWanted, seen: NetSeen) -> Plan:
+    """What removes the ports of an object that no journal row knows; `owner` says only its name."""
+    if owner.name in wanted.objects:
+        return Plan.nothing(f"{owner.name} is wanted after all")
+    steps = tuple(_unplug(owner, wanted, seen, keep=frozenset()))
+    return Plan(steps, f"{owner.name}: in no journal") if steps else Plan.nothing(f"{owner.name} is gone")
+
+
+def stray_owners(wanted: NetWanted, seen: NetSeen) -> frozenset[str]:
+    """Names of objects that have ports on the bridge and are in no journal."""
+    owners = {each.plug.owner for each in _own_ports(wanted, seen)}
+    return frozenset(owners - wanted.objects.keys() - {"", wanted.fabric.bridge})
+
+
+def same_addresses(wanted: tuple[str, ...], there: frozenset[str]) -> bool:
+    """Whether a device has these addresses and no others, apart from those that the kernel gives it by itself."""
+    return frozenset(wanted) == own_addresses(there)
+
+
+def own_addresses(there: frozenset[str]) -> frozenset[str]:
+    """Addresses that somebody gave: not link-local ones of IPv6, and not loopback's."""
+    parsed = (ipaddress.ip_interface(each) for each in there)
+    return frozenset(
+        str(each) for each in parsed if not (each.version == 6 and each.is_link_local) and not _loops(each)
+    )
+
+
+def plugged(plug: Plug, wanted: NetWanted, seen: NetSeen) -> bool:
+    """Whether a port is as wanted and the switch forwards to it."""
+    there = seen.ports.get(plug.name)
+    return (
+        there is not None
+        and (there.plug, there.bridge) == (plug, wanted.fabric.bridge)
+        and there.ofport > 0
+        and not there.error
+    )
+
+
+def _loops(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> bool:
+    return address.ip.is_loopback
+
+
+def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    match want.spec:
+        case LogicalBridge() as bridge:
+            yield from _base(want, wanted, seen)
+            tunnels = tuple(tunnels_of(want, bridge, wanted.fabric))
+            yield from _unplug(want, wanted, seen, keep=frozenset(plug.name for plug in tunnels))
+            for plug in tunnels:
+                yield from _plug(want, plug, wanted, seen)
+            yield from _shared(want, wanted, seen)
+        case BridgePort() as port:
+            yield from _base(want, wanted, seen)
+            yield from _port(want, port, wanted, seen)
+        case Vrf() as vrf:
+            yield from _domain(want, vrf, seen)
+        case Svi() as svi:
+            yield from _base(want, wanted, seen)
+            yield from _gateway(want, svi, gateway_of(want, svi, wanted.objects), wanted, seen)
+
+
+def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    plug = port_of(want, port, wanted.objects)
+    yield from _unplug(want, wanted, seen, keep=frozenset({plug.name}) if plug else frozenset())
+    if plug is not None:
+        yield from _raised(want, port.netdev, seen)
+        yield from _plug(want, plug, wanted, seen)
+
+
+def _base(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    if wanted.fabric.bridge not in seen.bridges:
+        yield NetStep(verb=NetVerb.MAKE_BRIDGE, subject=want, name=wanted.fabric.bridge)
+
+
+def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    there = seen.ports.get(plug.name)
+    if plugged(plug, wanted, seen):
+        return
+    if there is not None and (there.bridge != wanted.fabric.bridge or there.plug.owner != plug.owner):
+        whose = there.plug.owner or "somebody else"
+        message = f"{plug.name} is plugged into {there.bridge} for {whose}"
+        raise DpuError(Reason.IN_USE, message, field="spec", remedy="remove it there first")
+    yield NetStep(verb=NetVerb.PLUG, subject=want, name=plug.name, plug=plug)
+
+
+def _unplug(want: NetObject, wanted: NetWanted, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetStep]:
+    for there in _own_ports(wanted, seen):
+        if there.plug.owner == want.name and there.plug.name not in keep:
+            yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=there.plug.name)
+
+
+def _own_ports(wanted: NetWanted, seen: NetSeen) -> Iterator[PlugSeen]:
+    for _, there in sorted(seen.ports.items()):
+        if there.bridge == wanted.fabric.bridge:
+            yield there
+
+
+def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    """Ports that carry all bridges follow each of them; a trunk that is not plugged yet is its own object's to plug."""
+    fabric = wanted.fabric
+    uplink = uplink_of(wanted.objects, fabric)
+    there = seen.ports.get(fabric.uplink)
+    if uplink is not None and uplink.name in seen.ends:
+        yield from _raised(want, uplink.name, seen)
+        yield from _plug(want, uplink, wanted, seen)
+    elif uplink is None and there is not None and (there.bridge, there.plug.owner) == (fabric.bridge, fabric.bridge):
+        yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=fabric.uplink)
+    for thing, port in full_trunks(wanted.objects):
+        plug = port_of(thing, port, wanted.objects)
+        trunk = seen.ports.get(port.netdev)
+        mine = trunk is not None and (trunk.bridge, trunk.plug.owner) == (fabric.bridge, thing.name)
+        if plug is None and mine:
+            yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=port.netdev)
+        elif plug is not None and mine and trunk is not None and trunk.plug != plug:
+            yield NetStep(verb=NetVerb.PLUG, subject=want, name=plug.name, plug=plug)
+
+
+def _raised(want: NetObject, netdev: str, seen: NetSeen) -> Iterator[NetStep]:
+    end = seen.ends.get(netdev)
+    if end is None:
+        raise _waits(want, f"the device {netdev}")
+    if not end.up:
+        yield NetStep(verb=NetVerb.RAISE, subject=want, name=netdev)
+
+
+def _domain(want: NetObject, vrf: Vrf, seen: NetSeen) -> Iterator[NetStep]:
+    name = domain_of(want.name)
+    there = seen.domains.get(name)
+    loopback = there.ends.get(LOOPBACK) if there is not None else None
+    if there is None or not there.routes or loopback is None or not loopback.up:
+        yield NetStep(verb=NetVerb.MAKE_DOMAIN, subject=want, name=name, domain=name)
+    yield from _addresses(want, name, LOOPBACK, loopback, (vrf.loopback_ip_prefix,))
+
+
+def _gateway(want: NetObject, svi: Svi, gateway: Gateway, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    domain = seen.domains.get(gateway.domain)
+    if domain is None:
+        raise _waits(want, svi.vrf)
+    inside, outside = domain.ends.get(gateway.inside), seen.ends.get(gateway.outside)
+    whole = inside is not None and outside is not None and outside.up and inside.up and inside.mac == svi.mac_address
+    if not whole:
+        verb = NetVerb.MAKE_GATEWAY
+        yield NetStep(
+            verb=verb,
+            subject=want,
+            name=gateway.outside,
+            peer=gateway.inside,
+            domain=gateway.domain,
+            mac=svi.mac_address,
+        )
+    yield from _addresses(want, gateway.domain, gateway.inside, inside, svi.gw_ip_prefix)
+    yield from _plug(want, gateway.plug, wanted, seen)
+
+
+def _addresses(
+    want: NetObject, domain: str, name: str, end: EndSeen | None, addresses: tuple[str, ...]
+) -> Iterator[NetStep]:
+    if end is None or not same_addresses(addresses, end.addresses):
+        verb = NetVerb.ADDRESS
+        yield NetStep(verb=verb, subject=want, name=name, domain=domain, addresses=frozenset(addresses))
+
+
+def _waits(want: NetObject, what: str) -> DpuError:
+    message = f"{want.name} waits for {what}, which is not there now"
+    return DpuError(Reason.UNAVAILABLE, message, remedy="look at that; this object follows by itself")
+
+
+def _absence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    match want.spec:
+        case LogicalBridge():
+            yield from _unplug(want, wanted, seen, keep=frozenset())
+            yield from _shared(want, wanted, seen)
+        case BridgePort():
+            yield from _unplug(want, wanted, seen, keep=frozenset())
+        case Vrf():
+            if domain_of(want.name) in seen.domains:
+                yield NetStep(verb=NetVerb.REMOVE_DOMAIN, subject=want, name=domain_of(want.name))
+        case Svi() as svi:
+            gateway = gateway_of(want, svi, wanted.objects)
+            yield from _unplug(want, wanted, seen, keep=frozenset())
+            if gateway.outside in seen.ends or _has(seen.domains.get(gateway.domain), gateway.inside):
+                yield NetStep(
+                    verb=NetVerb.REMOVE_GATEWAY,
+                    subject=want,
+                    name=gateway.outside,
+                    peer=gateway.inside,
+                    domain=gateway.domain,
+                )
+
+
+def _has(domain: DomainSeen | None, end: str) -> bool:
+    return domain is not None and end in domain.ends

@@ -1,0 +1,148 @@
+"""What OPI network objects come down to: ports of the bridge, devices, addresses; told from the objects alone."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetKind, NetObject, PortType, Svi
+from dpu_daemon.model.opi_network_seen import Plug
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+NetObjects = Mapping[str, NetObject]
+"""By resource name."""
+VXLAN = "vxlan"
+DOMAIN_PREFIX = "opi-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fabric:
+    """What of the network is this DPU's own, and not a client's to choose.
+
+    Attributes:
+        bridge: of the switch; nobody else plugs anything there.
+        uplink: network device that carries the VLANs of bridges without a vni; empty for none.
+        vtep: this end of tunnels where a bridge names none; empty for none.
+        remotes: the other ends; each bridge with a vni has a tunnel to each.
+    """
+
+    bridge: str = "br-opi"
+    uplink: str = ""
+    vtep: str = ""
+    remotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetWanted:
+    """All that is wanted: the objects, and what they stand on."""
+
+    objects: NetObjects
+    fabric: Fabric
+
+
+def bridges_of(objects: NetObjects) -> Iterator[tuple[NetObject, LogicalBridge]]:
+    """Logical bridges that are wanted."""
+    for thing in objects.values():
+        if thing.wanted and isinstance(thing.spec, LogicalBridge):
+            yield thing, thing.spec
+
+
+def vlan_of(name: str, objects: NetObjects) -> int:
+    """The VLAN of a logical bridge; 0 when there is none of that name."""
+    thing = objects.get(name)
+    return thing.spec.vlan_id if thing is not None and isinstance(thing.spec, LogicalBridge) else 0
+
+
+def vtep_of(bridge: LogicalBridge, fabric: Fabric) -> str:
+    """This end of a bridge's tunnels."""
+    return bridge.vtep_ip_prefix.partition("/")[0] or fabric.vtep
+
+
+def tunnels_of(thing: NetObject, bridge: LogicalBridge, fabric: Fabric) -> Iterator[Plug]:
+    """A tunnel to each remote end. Frames never go from tunnel to tunnel: every end has one to every other."""
+    if bridge.vni is None:
+        return
+    here = vtep_of(bridge, fabric)
+    for remote in fabric.remotes:
+        if remote == here:
+            continue
+        options = {"remote_ip": remote, "local_ip": here, "key": str(bridge.vni)}
+        name = f"vx{hashlib.sha256(f'{thing.handle}/{remote}'.encode()).hexdigest()[:12]}"
+        yield Plug(name=name, owner=thing.name, kind=VXLAN, tag=bridge.vlan_id, isolated=True, options=options)
+
+
+def uplink_of(objects: NetObjects, fabric: Fabric) -> Plug | None:
+    """The uplink's port: it carries bridges that have no overlay; None while there are none."""
+    vlans = frozenset(bridge.vlan_id for _, bridge in bridges_of(objects) if bridge.vni is None)
+    if not fabric.uplink or not vlans:
+        return None
+    return Plug(name=fabric.uplink, owner=fabric.bridge, trunks=vlans)
+
+
+def port_of(thing: NetObject, port: BridgePort, objects: NetObjects) -> Plug | None:
+    """A host's port; None for a trunk of all bridges while there are none."""
+    if port.ptype is PortType.ACCESS:
+        return Plug(name=port.netdev, owner=thing.name, tag=vlan_of(port.logical_bridges[0], objects))
+    vlans = {vlan_of(name, objects) for name in port.logical_bridges} - {0}
+    if not port.logical_bridges:
+        vlans = {bridge.vlan_id for _, bridge in bridges_of(objects)}
+    return Plug(name=port.netdev, owner=thing.name, trunks=frozenset(vlans)) if vlans else None
+
+
+def full_trunks(objects: NetObjects) -> Iterator[tuple[NetObject, BridgePort]]:
+    """Ports that carry every bridge there is: each new bridge changes them."""
+    for thing in objects.values():
+        match thing.spec:
+            case BridgePort(ptype=PortType.TRUNK, logical_bridges=()) as port if thing.wanted:
+                yield thing, port
+            case _:
+                continue
+
+
+def domain_of(name: str) -> str:
+    """The routing domain of a Vrf."""
+    return f"{DOMAIN_PREFIX}{name.rpartition('/')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """An Svi's pair of devices: `outside` is plugged into the bridge, `inside` is in the routing domain."""
+
+    outside: str
+    inside: str
+    domain: str
+    plug: Plug
+
+
+def gateway_of(thing: NetObject, svi: Svi, objects: NetObjects) -> Gateway:
+    """What an Svi consists of."""
+    outside, inside = f"{thing.handle}sw", f"svi{thing.handle[1:]}"
+    plug = Plug(name=outside, owner=thing.name, tag=vlan_of(svi.logical_bridge, objects))
+    return Gateway(outside=outside, inside=inside, domain=domain_of(svi.vrf), plug=plug)
+
+
+def net_referrers(thing: NetObject, objects: NetObjects) -> Iterator[NetObject]:
+    """Objects that need this one, also those that are being taken away."""
+    for other in objects.values():
+        match other.spec:
+            case BridgePort(logical_bridges=names) if thing.name in names:
+                yield other
+            case Svi(vrf=vrf, logical_bridge=bridge) if thing.name in {vrf, bridge}:
+                yield other
+            case _:
+                continue
+
+
+def existing_kind(name: str, kind: NetKind, field: str, objects: NetObjects) -> NetObject:
+    """An object that another one refers to.
+
+    Raises:
+        DpuError: NOT_FOUND, or WRONG_STATE while it is being deleted, naming the field.
+    """
+    found = objects.get(name)
+    if found is None or found.kind is not kind:
+        raise DpuError(Reason.NOT_FOUND, f"{name} does not exist", field=field, remedy="create it first")
+    if not found.wanted:
+        message = f"{name} is being deleted"
+        raise DpuError(Reason.WRONG_STATE, message, field=field, remedy="create it anew when it is gone")
+    return found
