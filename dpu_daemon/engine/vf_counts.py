@@ -33,7 +33,7 @@ class VfCounts:
         self._records, self._notes, self._clock = records, notes, clock
         self._promised: dict[str, float] = {}
         self._owners: Mapping[str, str] | None = None
-        self._read_at = float("-inf")
+        self._read_at = self._heard_at = float("-inf")
         self._away = ""
         self._conflicts: frozenset[str] = frozenset()
 
@@ -76,15 +76,22 @@ class VfCounts:
         if self._records is not None and now >= self._read_at + RECORDS_S:
             await self._read(now)
             self._compare(held)
-        known = self._owners if self._records is not None else None
-        patience = UNSURE_S if known is None else SURE_S
         for device_id, since in list(self._promised.items()):
-            stands = device_id in held if known is None else device_id in known
-            if not stands and now >= since + patience:
+            if self._is_over(device_id, since, now, held):
                 del self._promised[device_id]
         if self._notes is not None:
             for device_id in self._notes.device_ids() - self.counted() - held.keys():
                 self._notes.drop(device_id)
+
+    async def settle(self) -> None:
+        """Read the records unless they were asked for once: before anything is chosen after a start."""
+        if self._read_at == float("-inf"):
+            await self._read(self._clock())
+
+    def _is_over(self, device_id: str, since: float, now: float, held: Mapping[str, str]) -> bool:
+        if self._owners is None:
+            return device_id not in held and now >= since + UNSURE_S
+        return device_id not in self._owners and self._heard_at >= since + SURE_S
 
     async def _read(self, now: float) -> None:
         if self._records is None:
@@ -97,7 +104,7 @@ class VfCounts:
                 _log.warning(f"which pods have functions stays as last heard: {error}")
             self._away = str(error)
         else:
-            self._away = ""
+            self._away, self._heard_at = "", now
 
     def _compare(self, held: Mapping[str, str]) -> None:
         """Say where kubelet and the journal disagree: a pod that ended may keep its function until its DEL."""

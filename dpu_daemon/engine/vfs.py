@@ -40,10 +40,19 @@ class VfPool:
         driver: the kernel's view.
         counts: kubelet's view.
         clock: seconds that only rise.
+        look_s: between two looks without an alarm.
     """
 
-    def __init__(self, ledger: Ledger, driver: VfDriver, counts: VfCounts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        driver: VfDriver,
+        counts: VfCounts,
+        clock: Callable[[], float],
+        look_s: float = LOOK_S,
+    ) -> None:
         self._ledger, self._driver, self._counts, self._clock = ledger, driver, counts, clock
+        self._look_s = look_s
         self._seen: dict[int, VfSeen] = {}
         """Every function ever seen; one that is gone stays, with a fault, so that kubelet does not recount."""
         self._told: tuple[VfDevice, ...] | None = None
@@ -71,6 +80,7 @@ class VfPool:
 
     async def look(self) -> Mapping[int, VfSeen]:
         """Functions by index with their faults; raises nothing for a physical function that is gone: that is one."""
+        await self._counts.settle()
         try:
             fresh = await self._driver.look()
         except DpuError as error:
@@ -183,8 +193,8 @@ class VfPool:
                 await self.refresh()
             except DpuError as error:
                 _log.warning(f"functions cannot be told of: {error}")
-            await asyncio.sleep(max(0.0, began + REST_S - self._clock()))
-            await self._rest(began + LOOK_S - self._clock())
+            await asyncio.sleep(max(0.0, began + min(REST_S, self._look_s) - self._clock()))
+            await self._rest(began + self._look_s - self._clock())
 
     async def _rest(self, seconds: float) -> None:
         try:

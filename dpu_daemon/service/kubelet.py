@@ -19,8 +19,7 @@ KUBELET = "kubelet.sock"
 """kubelet's own socket in its directory; it makes a new one at each start, and removes all others."""
 VERSION = "v1beta1"
 REGISTER_S = 5.0
-LOOK_S = 10.0
-"""Between two looks at the directory when the kernel tells of no change in it."""
+LOOK_S = 5.0
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
 _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
@@ -42,6 +41,7 @@ class DevicePluginServer:
         resource: name under which kubelet counts the devices.
         register: adds the service to a server.
         interceptors: of that server.
+        look_s: between two looks at the directory when the kernel tells of no change in it.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class DevicePluginServer:
         resource: str,
         register: Callable[[grpc.aio.Server], None],
         interceptors: tuple[grpc.aio.ServerInterceptor, ...] = (),
+        look_s: float = LOOK_S,
     ) -> None:
+        self._look_s = look_s
         self._directory, self._resource, self._register = directory, resource, register
         self._interceptors = interceptors
         self.path = directory / f"dpupool-{resource.replace('/', '_')}.sock"
@@ -82,7 +84,7 @@ class DevicePluginServer:
             if not self._directory.is_dir():
                 self._note(f"kubelet's directory {self._directory} is not there")
                 await self._end()
-                await asyncio.sleep(LOOK_S / 2)
+                await asyncio.sleep(self._look_s)
                 continue
             try:
                 await self._tend()
@@ -105,7 +107,7 @@ class DevicePluginServer:
                     return
 
     def _pause_s(self) -> float:
-        return self._retry_s or LOOK_S
+        return self._retry_s or self._look_s
 
     async def _keep(self) -> None:
         """Serve where we do not, and register with a kubelet that has not heard of us."""
