@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
 from dpu_daemon.drivers.ethernet import disable_tx_checksum
 from lab.ca import Authority, Identity, KeyPair, Role
-from tests.contract.coordinator.test_program import TOKEN, free_port, kubeconfig, started
+from proto.errors import DpuError
+from tests.contract.coordinator.test_program import TOKEN, free_port, kubeconfig
 from tests.fakes.netns import inside, ip, netns
 from tests.fakes.ovn import OvnCentral, OvnChassis, join_underlay
 from tests.fakes.qsd import DIES_WITH_THE_TEST
@@ -342,10 +343,13 @@ async def net_rig(*, wait_s: float = 20.0) -> AsyncIterator[NetRig]:
         daemons = _daemons(folder, names)
         for daemon in daemons.values():
             held.callback(daemon.kill)
-            daemon.start()
+        for name in ("dpu-1", "node-1", "node-2"):
+            daemons[name].start()
         async with AsyncExitStack() as running:
             runtimes = {node: _runtime(folder, node, groups, running) for node in ("node-1", "node-2")}
-            kube = await _coordinator(folder, authority, parts.central, running)
+            kube = _coordinator(folder, authority, parts.central, daemons["coordinator"])
+            running.push_async_callback(kube.close)
+            await _answers(kube)
             yield NetRig(folder, names, parts.central, parts.chassis, daemons, runtimes, authority, kube)
 
 
@@ -371,7 +375,9 @@ def _daemons(folder: Path, names: Mapping[str, str]) -> dict[str, Daemon]:
     for name, place in (("dpu-1", "dpu1"), ("node-1", "h1"), ("node-2", "n2")):
         config = str(folder / name / "daemon.toml")
         found[name] = Daemon(name, names[place], folder / name, ("tests.fakes.net_daemon", config))
-    return found
+    (folder / "coordinator").mkdir()
+    program = ("coordinator.main", "--config", str(folder / "coordinator.toml"))
+    return found | {"coordinator": Daemon("coordinator", names["mgmt"], folder / "coordinator", program)}
 
 
 def _runtime(folder: Path, node: str, groups: Groups, running: AsyncExitStack) -> Containerd:
@@ -388,7 +394,7 @@ def _runtime(folder: Path, node: str, groups: Groups, running: AsyncExitStack) -
     return runtime
 
 
-async def _coordinator(folder: Path, authority: Authority, central: OvnCentral, running: AsyncExitStack) -> KubeApi:
+def _coordinator(folder: Path, authority: Authority, central: OvnCentral, program: Daemon) -> KubeApi:
     ours = authority.issue(Identity("coordinator", Role.COORDINATOR, ("127.0.0.1",)))
     shutil.copy(authority.ca_file, folder / "test-ca.crt")
     (folder / "tokens").write_text(f'{TOKEN},admin,1,"system:masters"\n')
@@ -396,10 +402,17 @@ async def _coordinator(folder: Path, authority: Authority, central: OvnCentral, 
     known = {"folder": folder, "ca": authority.ca_file, "northbound": central.northbound}
     settings = folder / "coordinator.toml"
     settings.write_text(COORDINATOR.format(**known, port=port, tls=ours))
-    await running.enter_async_context(started(settings, folder / "notices", folder / "coordinator.log"))
-    kube = KubeApi.by_kubeconfig(kubeconfig(folder, port))
-    running.push_async_callback(kube.close)
-    return kube
+    program.start()
+    return KubeApi.by_kubeconfig(kubeconfig(folder, port))
+
+
+async def _answers(kube: KubeApi, within_s: float = 30.0) -> None:
+    async with asyncio.timeout(within_s):
+        while True:
+            with suppress(DpuError):
+                await kube.list(Kind.NETWORK)
+                return
+            await asyncio.sleep(0.1)
 
 
 async def furnish(rig: NetRig) -> None:

@@ -1,0 +1,151 @@
+"""Hundreds of pods come and go on two nodes while everything that serves them is killed at random; nothing leaks."""
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import pytest
+
+from coordinator.core.objects.foreign import Foreign
+from proto.errors import DpuError
+from tests.fakes.netns import netns
+from tests.faults.test_net_kills import Victim, deleted, is_gone, victims
+from tests.real.net_rig import NetRig, card, furnish, net_rig
+from tests.real.test_net_story import nothing_is_left
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not shutil.which("containerd") or not shutil.which("ovn-northd"),
+        reason="needs root, containerd and OVN (make deps)",
+    ),
+]
+T = TypeVar("T")
+PODS = int(os.environ.get("DPUPOOL_CHURN", "500"))
+AT_ONCE = 6
+KILL_EVERY_S = 2.0
+"""Long enough for one daemon to come back: what never runs proves nothing."""
+TRIES = 60
+
+
+class Churn:
+    """Pods, and who ends what serves them.
+
+    Args:
+        rig: two nodes.
+        seed: of every choice; a failure names it.
+    """
+
+    def __init__(self, rig: NetRig, seed: int) -> None:
+        self._rig, self._chance = rig, random.Random(seed)
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self.kills = 0
+        self.added = 0
+
+    async def one(self, number: int) -> None:
+        async with self._turn:
+            node = self._chance.choice(("node-1", "node-2"))
+            name = f"c{number}"
+            uid = await self._patiently(lambda: self._rig.wish(name, node))
+            with netns("pod") as there:
+                container = await self._comes(node, name, uid, there)
+                await asyncio.sleep(self._chance.random() * 0.5)
+                if self._chance.random() < 0.7:
+                    await deleted(self._rig, node, container, there, (name, uid))
+            await deleted(self._rig, node, container, "", (name, uid))
+            await self._patiently(lambda: self._rig.kube.delete(Foreign.POD, name, "default"))
+
+    async def _comes(self, node: str, name: str, uid: str, there: str) -> str:
+        said: object = None
+        for attempt in range(TRIES):
+            container = f"{name}-{attempt}"
+            status, said = await self._rig.cni("ADD", node, container, there, (name, uid))
+            if not status:
+                self.added += 1
+                return container
+            await deleted(self._rig, node, container, there, (name, uid))
+            await asyncio.sleep(0.3)
+        raise AssertionError(f"{name} gets no network: {said}")
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(TRIES):
+            with suppress(DpuError):
+                return await call()
+            await asyncio.sleep(0.2)
+        raise AssertionError("the API does not come back")
+
+    async def killing(self) -> None:
+        """Without end: somebody dies and comes back; the card keeps its functions."""
+        known = {one.name + where: one for where in ("dpu-1", "node-1", "node-2") for one in victims(self._rig, where)}
+        pool = [*known.values(), self._program("coordinator"), *self._central()]
+        while True:
+            await asyncio.sleep(KILL_EVERY_S)
+            victim = self._chance.choice(pool)
+            await asyncio.to_thread(victim.revive)
+            self.kills += 1
+
+    def _program(self, name: str) -> Victim:
+        one = self._rig.daemons[name]
+
+        def revive() -> None:
+            one.kill()
+            one.start()
+
+        return Victim(name, lambda: one.process.pid if one.process else 0, revive)
+
+    def _central(self) -> list[Victim]:
+        central = self._rig.central
+
+        def database(name: str) -> Victim:
+            def revive() -> None:
+                central.kill(name)
+                central.start_database(name)
+
+            return Victim(name, lambda: 0, revive)
+
+        def northd() -> None:
+            central.kill("northd")
+            central.start_northd()
+
+        return [database("nb"), database("sb"), Victim("northd", lambda: 0, northd)]
+
+    async def healing(self) -> None:
+        """A function that goes with a container's namespace comes back, as a card's does."""
+        while True:
+            await asyncio.to_thread(card, self._rig.names["h1"], self._rig.names["dpu1"])
+            await asyncio.sleep(0.3)
+
+
+async def test_nothing_leaks_from_pods_that_come_and_go_while_everything_is_killed() -> None:
+    seed = int(os.environ.get("DPUPOOL_SEED", random.randrange(1 << 30)))
+    print(f"DPUPOOL_SEED={seed}")  # noqa: T201  (of a failure)
+    async with net_rig(wait_s=10.0) as rig:
+        await furnish(rig)
+        churn = Churn(rig, seed)
+        hands = [asyncio.create_task(work) for work in (churn.killing(), churn.healing())]
+        try:
+            await asyncio.gather(*(churn.one(number) for number in range(PODS)))
+        finally:
+            hands[0].cancel()
+        assert churn.added == PODS
+        await rig.until(lambda: nothing_is_left(rig), "nothing is left of the pods", 60.0)
+        await rig.until(lambda: is_gone(rig, "c"), "no logical port is left", 30.0)
+        await rig.until(lambda: not journalled(rig), "the journals know no pod", 30.0)
+        hands[1].cancel()
+        print(f"{PODS} pods, {churn.kills} kills")  # noqa: T201
+
+
+def journalled(rig: NetRig) -> list[tuple[str, str]]:
+    """What the daemons' journals still have of pods."""
+    left: list[tuple[str, str]] = []
+    for name in ("dpu-1", "node-1", "node-2"):
+        with sqlite3.connect(f"file:{rig.folder / name / 'journal.db'}?mode=ro", uri=True) as journal:
+            sql = "SELECT kind, id FROM wanted WHERE kind IN ('assignment', 'pod_port', 'sandbox')"
+            left += journal.execute(sql).fetchall()
+    return left
