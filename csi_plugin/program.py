@@ -22,12 +22,13 @@ from csi_plugin.node.records import Records
 from csi_plugin.node.service import NodeIdentity, NodeService
 from csi_plugin.readiness import Part, Readiness, Standing
 from csi_plugin.registration import RegistrationService, Verdict
-from csi_plugin.sockets import UnixServer, claim
+from csi_plugin.sockets import FIELD, UnixServer
 from proto.csi.v1 import csi_pb2_grpc
 from proto.errors import DpuError
 from proto.pluginregistration.v1 import api_pb2_grpc
 from proto.reasons import Reason
 from proto.supervision import notify
+from proto.unix_socket import claim
 
 LOOK_S = 1.0
 """Between two looks at the sockets. A look is two lstat calls; a watch would be lost with the folder it watches."""
@@ -140,7 +141,7 @@ async def run(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    held = claim(config.socket.parent)
+    held = claim(config.socket.parent, FIELD)
     plugin = Plugin(config)
     try:
         await plugin.start()

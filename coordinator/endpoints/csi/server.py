@@ -19,11 +19,12 @@ from coordinator.endpoints.csi.lookups import Lookups, Measure
 from coordinator.endpoints.csi.objects import Objects, Tell, View, Writes
 from coordinator.endpoints.csi.publishing import PublishCalls
 from coordinator.endpoints.csi.snapshots import SnapshotCalls
-from coordinator.endpoints.csi.sockets import FIELD, OTHERS_SHUT_OUT, claim, clear_stale
+from coordinator.endpoints.csi.sockets import FIELD, OTHERS_SHUT_OUT
 from coordinator.endpoints.csi.volumes import Place, VolumeCalls
 from proto.csi.v1 import csi_pb2_grpc
 from proto.errors import DpuError
 from proto.reasons import Reason
+from proto.unix_socket import claim, clear_stale
 
 log = structlog.get_logger(__name__)
 
@@ -102,8 +103,8 @@ class CsiServer:
         Raises:
             DpuError: another instance does, or the socket cannot be made.
         """
-        self._held = claim(self._path.parent)
-        clear_stale(self._path)
+        self._held = claim(self._path.parent, FIELD)
+        clear_stale(self._path, FIELD)
         server = grpc.aio.server(interceptors=[Gate()], options=(("grpc.so_reuseport", 0),))
         self._services.add_to(server)
         before = os.umask(OTHERS_SHUT_OUT)  # nothing else runs until it is put back: binding does not await

@@ -14,10 +14,11 @@ import structlog
 
 from coordinator.endpoints.csi.gate import guarded
 from coordinator.endpoints.csi.server import CsiServer, CsiServices
-from coordinator.endpoints.csi.sockets import claim, clear_stale, socket_path
+from coordinator.endpoints.csi.sockets import FIELD, socket_path
 from proto.csi.v1 import controller_pb2, csi_pb2_grpc, identity_pb2
 from proto.errors import DpuError
 from proto.reasons import Reason
+from proto.unix_socket import claim
 from tests.fakes.csi import CallContext, Refused, create_request, services
 from tests.fakes.plant import Plant
 
@@ -84,7 +85,7 @@ def _group(name: str) -> Any:
 
 
 async def test_a_second_instance_is_kept_out(made: CsiServices, folder: Path) -> None:
-    held = claim(folder)
+    held = claim(folder, FIELD)
     server = CsiServer(made, folder / "csi.sock")
     with pytest.raises(DpuError) as refused:
         await server.start()
@@ -98,30 +99,6 @@ async def test_a_dead_socket_gives_way(made: CsiServices, folder: Path) -> None:
     server = CsiServer(made, folder / "csi.sock")
     await server.start()
     await server.close()
-
-
-def test_a_socket_that_is_served_and_a_file_that_is_none_stay(folder: Path) -> None:
-    folder.mkdir()
-    path = folder / "csi.sock"
-    with socket.socket(socket.AF_UNIX) as served:
-        served.bind(str(path))
-        served.listen()
-        with pytest.raises(DpuError) as refused:
-            clear_stale(path)
-        assert refused.value.reason is Reason.IN_USE
-    path.unlink()
-    path.write_text("precious", encoding="utf-8")
-    with pytest.raises(DpuError) as refused:
-        clear_stale(path)
-    assert refused.value.reason is Reason.WRONG_STATE
-    assert path.read_text(encoding="utf-8") == "precious"
-
-
-def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
-    folder.write_text("", encoding="utf-8")
-    with pytest.raises(DpuError) as refused:
-        claim(folder / "below")
-    assert refused.value.reason is Reason.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
