@@ -108,6 +108,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     server = DaemonServer(about, engine, metrics, certificates.identity if certificates else None)
     metrics.observe(engine.core, engine.slots, engine.census)
     _observe_host(engine, metrics)
+    _observe_offload(engine, metrics)
     await server.start(config.listen)
     stop_metrics = _serve_metrics(config, path, metrics)
     await engine.core.start()
@@ -169,6 +170,15 @@ def _observe_host(engine: "Engine", metrics: Metrics) -> None:
 
     if isinstance(engine, HostEngine):
         metrics.registry.register(HostCollector(engine))
+
+
+def _observe_offload(engine: "Engine", metrics: Metrics) -> None:
+    """Flow offload, where the engine has a switch."""
+    from dpu_daemon.engine.dpu import DpuEngine  # noqa: PLC0415
+    from dpu_daemon.service.offload_metrics import OffloadCollector  # noqa: PLC0415
+
+    if isinstance(engine, DpuEngine) and engine.offload is not None:
+        metrics.registry.register(OffloadCollector(engine.offload))
 
 
 async def _beat(engine: "Engine") -> None:

@@ -1,10 +1,12 @@
 """A DPU's drivers, and the engine over them."""
 
 from dpu_daemon.config import BlockKind, BusKind, DpuConfig, credentials_dir
+from dpu_daemon.config_net import OffloadSection
 from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.netlink import NetlinkLinks
+from dpu_daemon.drivers.offload import OvsOffload
 from dpu_daemon.drivers.opi import OpiBlock, OpiBus, OpiServer, OpiTls
 from dpu_daemon.drivers.ovsdb import OvsdbSwitch
 from dpu_daemon.drivers.probe import FrameProber
@@ -20,6 +22,7 @@ from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.offload import OffloadSettings
 from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.engine.protocols import BlockDriver, HostBus
 
@@ -53,7 +56,14 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
         credentials=FileCredentials(credentials_dir(config)),
         opi=opi,
+        offload=OvsOffload(switch, datapath=config.switch.datapath),
+        offload_settings=offload_settings(config.offload),
     )
+
+
+def offload_settings(section: OffloadSection) -> OffloadSettings:
+    """What [offload] wants."""
+    return OffloadSettings(enabled=section.enabled, heavy_packets=section.heavy_packets, look_s=section.look_s)
 
 
 def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus, OpiLayer | None]:

@@ -7,6 +7,7 @@ from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.service.lifecycle import LifecycleService
 from dpu_daemon.service.network import NetworkService
 from dpu_daemon.service.offer import Offer
+from dpu_daemon.service.offer_offload import offload_offers
 from dpu_daemon.service.opi.admission import opi_services
 from dpu_daemon.service.opi.services import add_opi
 from dpu_daemon.service.storage import StorageService
@@ -32,6 +33,7 @@ def dpu_offers(engine: DpuEngine | StorageEngine) -> tuple[Offer, ...]:
         Offer(storage_pb2, storage_pb2_grpc.add_StorageServiceServicer_to_server, disks),
         Offer(network_pb2, network_pb2_grpc.add_NetworkServiceServicer_to_server, NetworkService(engine.ports)),
         Offer(lifecycle_pb2, lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleService(engine)),
+        *offload_offers(engine.offload),
     )
 
 

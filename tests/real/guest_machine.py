@@ -56,14 +56,25 @@ class GuestMachine:
         directory: short, for sockets and the console.
         command: what it runs; the machine ends with it.
         devices: more arguments of QEMU.
+        modules: kernel modules that it needs besides those for its disks and files.
+        built: module files that are loaded after all others.
     """
 
-    def __init__(self, directory: Path, command: str, devices: list[str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        command: str,
+        devices: list[str],
+        modules: tuple[str, ...] = (),
+        built: tuple[Path, ...] = (),
+    ) -> None:
         self._directory = directory
         self._console = directory / "console"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._command = command
         self._devices = devices
+        self._modules = modules
+        self._built = built
         self._monitor: socket.socket | None = None
 
     def start(self) -> None:
@@ -149,9 +160,9 @@ class GuestMachine:
             for folder in ("bin", "dev", "proc", "sys", "newroot", "modules"):
                 (tree / folder).mkdir()
             shutil.copy(shutil.which("busybox") or "/bin/busybox", tree / "bin" / "busybox")
-            for number, module in enumerate(linux.closure(MODULES)):
+            for number, module in enumerate([*linux.closure(MODULES + self._modules), *self._built]):
                 stripped = without_signature(module.read_bytes())
-                (tree / "modules" / f"{number:02}-{module.name}").write_bytes(stripped)
+                (tree / "modules" / f"{number:03}-{module.name}").write_bytes(stripped)
             (tree / "init").write_text(INIT.replace("@COMMAND@", self._command), encoding="utf-8")
             (tree / "init").chmod(0o755)
             os.mknod(tree / "dev" / "console", stat.S_IFCHR | 0o600, os.makedev(5, 1))

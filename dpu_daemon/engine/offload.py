@@ -1,0 +1,182 @@
+"""Keeps flow offload asked for, looks where flows really are, and tells when traffic misses the hardware."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from dpu_daemon.engine.change import Change, Said
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.offload_protocols import OffloadDriver
+from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.model.event import EventKind
+from dpu_daemon.model.offload import Feature, OffloadReport, OffloadSeen
+from dpu_daemon.plan.offload import decide
+from dpu_daemon.plan.offload_tally import Tally
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+_log = structlog.get_logger("dpu_daemon.offload")
+
+FRESH_S = 2.0
+"""A report so young answers another caller: a look has the switch print every flow."""
+LAZY_S = 60.0
+"""Between two looks while nobody asked for hardware."""
+FORGOTTEN_LOOKS = 20
+"""After so many looks without it, a warning that comes back is news again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadSettings:
+    """As in [offload]: whether to ask for hardware, packets of a heavy flow, seconds between two looks."""
+
+    enabled: bool = False
+    heavy_packets: int = 10_000
+    look_s: float = 15.0
+
+
+@dataclass(slots=True)
+class LookTimes:
+    """Looks so far: how many, how many failed, and how long those took that did not."""
+
+    count: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+class OffloadMonitor:
+    """One look every few seconds; a Driver to the core, which starts and stops it after the switch's.
+
+    Args:
+        driver: of the switch.
+        ledger: for events.
+        settings: what is wanted.
+        clock: seconds that only rise.
+    """
+
+    def __init__(
+        self, driver: OffloadDriver, ledger: Ledger, settings: OffloadSettings, clock: Callable[[], float]
+    ) -> None:
+        self._driver = driver
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self.tally = Tally(settings.heavy_packets)
+        self.times = LookTimes()
+        self.last: OffloadReport | None = None
+        """The newest report; None before the first, and while the switch does not answer."""
+        self._looked_at = float("-inf")
+        self._lock = asyncio.Lock()
+        self._warned: dict[str, int] = {}
+        self._unwilling: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self, _lost: Lost) -> None:
+        """Look from now on."""
+        self._looking = asyncio.get_running_loop().create_task(self._run(), name="look at offload")
+
+    async def stop(self) -> None:
+        """Look no more; the switch keeps its settings."""
+        task, self._looking = self._looking, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def version(self) -> str:
+        """How offload stands, in a sentence; empty before the first look."""
+        return self.last.sentence if self.last is not None else ""
+
+    async def report(self) -> OffloadReport:
+        """What is there now, or was there a moment ago.
+
+        Raises:
+            DpuError: UNAVAILABLE, DEADLINE; the switch does not answer.
+        """
+        if self.last is None or self._clock() - self._looked_at > FRESH_S:
+            await self.once()
+        if self.last is None:
+            raise DpuError(Reason.UNAVAILABLE, "the switch was not looked at yet", remedy="repeat the call")
+        return self.last
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong now, one sentence each."""
+        advice = self.last.advice if self.last is not None else ()
+        return (*advice, *(missed.sentence for missed in self.tally.missed))
+
+    async def once(self) -> None:
+        """Put settings right, look, compare with the look before, and tell what is new.
+
+        Raises:
+            DpuError: UNAVAILABLE, DEADLINE, CONFLICT; nothing is known now.
+        """
+        async with self._lock:
+            began = self._clock()
+            try:
+                seen = await self._ask()
+            except DpuError:
+                self.times.failed += 1
+                self.last = None
+                raise
+            self.last = await asyncio.to_thread(decide, seen)
+            self.tally.take(self.last)
+            self._looked_at = self._clock()
+            self.times.count += 1
+            self.times.seconds += self._looked_at - began
+            await self._tell()
+
+    async def _ask(self) -> OffloadSeen:
+        if not self._settings.enabled:
+            return await self._driver.look()
+        if await self._driver.enable():
+            await self._say("OffloadEnabled", "hw-offload was set in the switch's database", warning=False)
+        seen = await self._driver.look()
+        off = [port.netdev for port in seen.ports if port.feature is Feature.OFF]
+        prepared = [await self._prepare(netdev) for netdev in off]
+        return await self._driver.look() if any(prepared) else seen
+
+    async def _prepare(self, netdev: str) -> bool:
+        """Turns a port's hw-tc-offload on; one that will not is said once."""
+        try:
+            on = await self._driver.prepare(netdev)
+            trouble = "" if on else f"hw-tc-offload of {netdev} stays off although it was turned on"
+        except DpuError as error:
+            on, trouble = False, str(error)
+        if on:
+            self._unwilling.discard(netdev)
+            _log.info("hw-tc-offload turned on", netdev=netdev)
+        elif netdev not in self._unwilling:
+            self._unwilling.add(netdev)
+            await self._say("OffloadRefused", trouble, warning=True, subject=netdev)
+        return on
+
+    async def _tell(self) -> None:
+        """An event for each warning that was not there lately."""
+        current = {f"advice {sentence}": ("", sentence) for sentence in (self.last.advice if self.last else ())}
+        for missed in self.tally.missed:
+            current[f"{missed.netdev} {missed.why.value}"] = (missed.netdev, missed.sentence)
+        for key, (netdev, sentence) in current.items():
+            if key not in self._warned:
+                await self._say("OffloadMissed", sentence, warning=True, subject=netdev)
+        aged = {key: age + 1 for key, age in self._warned.items() if age < FORGOTTEN_LOOKS}
+        self._warned = {**aged, **dict.fromkeys(current, 0)}
+
+    async def _say(self, reason: str, message: str, *, warning: bool, subject: str = "") -> None:
+        (_log.warning if warning else _log.info)(message, netdev=subject)
+        said = Said(kind=EventKind.DAEMON, subject=subject, reason=reason, message=message, warning=warning)
+        await self._ledger.commit(Change(events=(said,)))
+
+    async def _run(self) -> None:
+        silent = ""
+        while True:
+            try:
+                await self.once()
+                silent = ""
+            except DpuError as error:
+                if str(error) != silent:
+                    silent = str(error)
+                    _log.warning(f"offload cannot be looked at: {error}", reason=error.reason.value)
+            except Exception:  # noqa: BLE001  (outermost loop of this task: without it nobody would look again)
+                _log.exception("a look at offload failed")
+            asked = self._settings.enabled or (self.last is not None and self.last.enabled)
+            await asyncio.sleep(self._settings.look_s if asked else max(self._settings.look_s, LAZY_S))
