@@ -1,0 +1,1 @@
+"""NetworkPolicies and security groups, compiled for OVN."""

@@ -1,0 +1,200 @@
+"""Services as load balancers of OVN.
+
+A load balancer stands on the switch of every subnet, for OVN turns a request to a Service's address where its sender
+is: there alone does a pod reach itself through a Service, and so need routers none. Endpoints are used as kube-proxy
+uses them: the ready ones, and while there are none those that still serve while they end. Where the endpoints are does
+not matter, inside OVN or outside.
+
+Node ports are the nodes' own and not made here; a headless Service and an ExternalName are names only.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from coordinator.core.net.policy.model import LAST_PORT, Protocol
+from coordinator.core.net.policy.spans import Family, family_of
+from coordinator.core.net.rows import Row, Table, Value, switch_key
+from coordinator.core.pool.fields import Json, items, mapping, seen_mapping, seen_text, text, texts, whole
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+HAIRPIN: Mapping[Family, str] = {Family.V4: "169.254.254.1", Family.V6: "fd64:7075::1"}
+"""Who a pod sees that reaches itself through a Service: an address of nobody, which policies let through."""
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+LONGEST_AFFINITY_S = 65535
+DEFAULT_AFFINITY_S = 10800
+HEADLESS = "None"
+EXTERNAL_NAME = "ExternalName"
+ADDRESS_TYPES = {"IPv4": Family.V4, "IPv6": Family.V6}
+PROTOCOLS = frozenset({Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value})
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service; its name is what EndpointSlices call it."""
+
+    name: str
+    protocol: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where a port of a Service leads to."""
+
+    family: Family
+    address: str
+    number: int
+
+    def __str__(self) -> str:
+        return joined_address(self.address, self.number)
+
+
+@dataclass(slots=True)
+class ServiceRows:
+    """Rows of a Service, and what of it could not be done."""
+
+    rows: list[Row] = field(default_factory=list)
+    faults: list[DpuError] = field(default_factory=list)
+
+
+def service_of(slice_: Json) -> str:
+    """``NAMESPACE/NAME`` of the Service that an EndpointSlice belongs to; empty when to none."""
+    name = seen_text(slice_, "metadata", "labels", SERVICE_NAME_LABEL)
+    return f"{seen_text(slice_, 'metadata', 'namespace')}/{name}" if name else ""
+
+
+def service_rows(service: Json, slices: Iterable[Json], subnets: Iterable[str]) -> ServiceRows:
+    """The load balancers of a Service, one for each protocol, on the switches of subnets.
+
+    Args:
+        service: as the API shows it.
+        slices: its EndpointSlices.
+        subnets: names of all subnets of networks that OVN forwards for.
+    """
+    found = ServiceRows()
+    try:
+        spec = mapping(service, "spec", "")
+        addresses = _addresses(service, spec)
+        ports = _ports(spec) if addresses else []
+        options = _options(spec, found.faults)
+    except DpuError as error:
+        found.faults.append(error)
+        return found
+    backends = _backends(slices, whether_unready(spec), found.faults)
+    key = f"{seen_text(service, 'metadata', 'namespace')}/{seen_text(service, 'metadata', 'name')}"
+    vips: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for port in ports:
+        for address in addresses:
+            usable = [one for one in backends[port.name, port.protocol] if one.family is family_of(address)]
+            there = ",".join(sorted({str(one) for one in usable}))
+            vips[port.protocol.lower()][joined_address(address, port.number)] = there
+    balancers = [_balancer(key, protocol, vip, options) for protocol, vip in sorted(vips.items())]
+    refs: dict[str, Value] = {"load_balancer": frozenset(row.ref for row in balancers)}
+    found.rows = balancers + [Row(Table.SWITCH, switch_key(name), refs) for name in subnets if balancers]
+    return found
+
+
+def joined_address(address: str, port: int) -> str:
+    """Address and port in one text, as OVN writes them."""
+    return f"[{address}]:{port}" if family_of(address) is Family.V6 else f"{address}:{port}"
+
+
+def whether_unready(spec: Json) -> bool:
+    """Whether endpoints that are not ready are meant, too."""
+    return spec.get("publishNotReadyAddresses") is True
+
+
+def _balancer(key: str, protocol: str, vips: dict[str, str], options: Mapping[str, str]) -> Row:
+    name = f"{key}.{protocol}"
+    columns: dict[str, Value] = {"name": name, "protocol": protocol, "vips": vips, "options": options}
+    return Row(Table.LOAD_BALANCER, name, columns)
+
+
+def _addresses(service: Json, spec: Json) -> list[str]:
+    """All addresses that the Service has; none for one that is a name only."""
+    if text(spec, "type", "spec") == EXTERNAL_NAME or text(spec, "clusterIP", "spec") == HEADLESS:
+        return []
+    own = texts(spec, "clusterIPs", "spec") or [text(spec, "clusterIP", "spec")]
+    status = mapping(mapping(service, "status", ""), "loadBalancer", "status")
+    given = [one for one in items(status, "ingress", "status.loadBalancer") if one.get("ipMode") != "Proxy"]
+    listed = [*own, *texts(spec, "externalIPs", "spec"), *(text(one, "ip", "status.loadBalancer") for one in given)]
+    return list(dict.fromkeys(_address(one) for one in listed if one))
+
+
+def _address(written: str) -> str:
+    try:
+        return str(ip_address(written))
+    except ValueError:
+        message = f"{written!r} is no address"
+        raise DpuError(Reason.INVALID, message, field="spec.clusterIPs", remedy="correct the address") from None
+
+
+def _ports(spec: Json) -> list[ServicePort]:
+    found = []
+    for at, port in enumerate(items(spec, "ports", "spec")):
+        where = f"spec.ports[{at}]"
+        protocol = text(port, "protocol", where) or Protocol.TCP.value
+        number = whole(port, "port", where, 1, LAST_PORT)
+        if protocol not in PROTOCOLS or number is None:
+            message = f"{protocol} {number} is no port"
+            raise DpuError(Reason.INVALID, message, field=where, remedy="give a protocol and a port")
+        found.append(ServicePort(text(port, "name", where), protocol, number))
+    return found
+
+
+def _options(spec: Json, faults: list[DpuError]) -> dict[str, str]:
+    options = {"reject": "true", "hairpin_snat_ip": " ".join(HAIRPIN.values())}
+    if text(spec, "internalTrafficPolicy", "spec") == "Local":
+        message = "traffic goes to endpoints of all nodes"
+        remedy = "leave it at Cluster: OVN 23.03 has one load balancer for all nodes of a subnet"
+        faults.append(DpuError(Reason.UNSUPPORTED, message, field="spec.internalTrafficPolicy", remedy=remedy))
+    if text(spec, "sessionAffinity", "spec") == "ClientIP":
+        at = "spec.sessionAffinityConfig.clientIP"
+        config = mapping(mapping(spec, "sessionAffinityConfig", "spec"), "clientIP", "spec.sessionAffinityConfig")
+        asked = whole(config, "timeoutSeconds", at, 1) or DEFAULT_AFFINITY_S
+        options["affinity_timeout"] = str(min(asked, LONGEST_AFFINITY_S))
+        if asked > LONGEST_AFFINITY_S:
+            message, remedy = f"{asked} s are cut to {LONGEST_AFFINITY_S} s", "OVN keeps no longer affinity"
+            faults.append(DpuError(Reason.OUT_OF_RANGE, message, field=f"{at}.timeoutSeconds", remedy=remedy))
+    return options
+
+
+Backends = defaultdict[tuple[str, str], list[Backend]]
+"""By name of the port and protocol."""
+
+
+def _backends(slices: Iterable[Json], unready: bool, faults: list[DpuError]) -> Backends:  # noqa: FBT001
+    """Endpoints to use, decided for each family and port as kube-proxy does."""
+    ready: Backends = defaultdict(list)
+    ending: Backends = defaultdict(list)
+    for slice_ in slices:
+        try:
+            _sort_in(slice_, unready, ready, ending)
+        except DpuError as error:
+            faults.append(error)
+    for key, backends in ending.items():
+        served = {one.family for one in ready[key]}
+        ready[key] += [one for one in backends if one.family not in served]
+    return ready
+
+
+def _sort_in(slice_: Json, unready: bool, ready: Backends, ending: Backends) -> None:  # noqa: FBT001
+    family = ADDRESS_TYPES.get(text(slice_, "addressType", ""))
+    if family is None:
+        return
+    for endpoint in items(slice_, "endpoints", ""):
+        condition = seen_mapping(endpoint, "conditions")
+        addresses = texts(endpoint, "addresses", "endpoints")
+        is_ready = unready or condition.get("ready") is not False
+        serves = condition.get("serving") is not False and condition.get("terminating") is True
+        if not addresses or not (is_ready or serves):
+            continue
+        for at, port in enumerate(items(slice_, "ports", "")):
+            number = whole(port, "port", f"ports[{at}]", 1, LAST_PORT)
+            key = (text(port, "name", f"ports[{at}]"), text(port, "protocol", f"ports[{at}]") or Protocol.TCP.value)
+            if number is not None:
+                (ready if is_ready else ending)[key].append(Backend(family, _address(addresses[0]), number))
