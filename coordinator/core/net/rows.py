@@ -39,7 +39,7 @@ def ref(table: Table, key: str) -> Ref:
     return Ref(table.value, key)
 
 
-Value = Atom | Ref | frozenset[Atom] | frozenset[Ref] | Mapping[str, str]
+Value = Atom | Ref | frozenset[Atom] | frozenset[Ref] | Mapping[str, str] | Mapping[str, int]
 """A column: one value, a set (also of references), a map. A column that is not given is left as the schema has it."""
 
 
@@ -89,7 +89,7 @@ def _joined(one: Row, other: Row) -> dict[str, Value]:
         elif isinstance(before, frozenset) and isinstance(value, frozenset):
             columns[name] = before | value  # type: ignore[operator]
         elif isinstance(before, Mapping) and isinstance(value, Mapping):
-            columns[name] = {**before, **value}
+            columns[name] = {**before, **value}  # type: ignore[assignment]
         else:
             raise ValueError(f"{one.table.value} {one.key}: column {name} is wanted as {before!r} and as {value!r}")
     return columns

@@ -1,0 +1,217 @@
+"""What one transaction must do so that rows are as they are wanted; only what differs, and nothing that is not ours.
+
+Rows without our key are left alone, as children of our rows too; a row of ours that nobody wants goes; of several with
+one key one stays. The rows that a transaction looks at are closed under what belongs together: a child is inserted in
+the transaction that has its parent refer to it, since a row to which nothing refers vanishes at the commit.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from coordinator.core.net import edits
+from coordinator.core.net.edits import Operation
+from coordinator.core.net.rows import Ref, Row, Value
+from coordinator.core.net.schema import SHAPES, STRONG, Column, unwritten
+from coordinator.core.net.seen import Place, Seen
+from proto.ovsdb.values import NamedUuid, Shape, Uuid
+
+
+class WantedRows(Protocol):
+    """What shall be there; `store.RowStore` is one."""
+
+    def get(self, wanted: Ref, /) -> Row | None:
+        """A row as it shall be; None when it shall not."""
+        ...
+
+    def mentioned_by(self, row: Ref, /) -> frozenset[Ref]:
+        """Rows that refer to this one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Operations of one transaction, in order.
+
+    Attributes:
+        refused: rows that cannot be had, with the sentence that says why.
+        looked_at: rows that are right once the transaction is done, but for refused ones.
+    """
+
+    operations: tuple[Operation, ...] = ()
+    refused: Mapping[Ref, str] = field(default_factory=dict)
+    looked_at: frozenset[Ref] = frozenset()
+
+
+def diff(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, *, keep_unwanted: bool = False) -> Difference:
+    """The difference between what is wanted and what is seen, for some rows and what belongs to them.
+
+    Args:
+        dirty: rows to look at.
+        keep_unwanted: take nothing away: who wants it may not have spoken yet.
+    """
+    rows = _closed(dirty, wanted, seen)
+    differ = _Differ(rows, wanted, seen, keep=keep_unwanted)
+    return Difference(tuple(differ.operations()), differ.refused, frozenset(rows))
+
+
+def _closed(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen) -> list[Ref]:
+    """With those that refer to rows which will be inserted, and the rows that are referred to and not there yet."""
+    found: set[Ref] = set()
+    todo = list(dirty)
+    while todo:
+        row = todo.pop()
+        if row in found:
+            continue
+        found.add(row)
+        want = wanted.get(row)
+        if want is None:
+            continue
+        if not seen.has(row):
+            todo += wanted.mentioned_by(row)
+        todo += (target for target in edits.targets(want) if not seen.has(target))
+    return sorted(found)
+
+
+class _Differ:
+    def __init__(self, rows: list[Ref], wanted: WantedRows, seen: Seen, *, keep: bool) -> None:
+        self._rows, self._seen, self._keep = rows, seen, keep
+        self._wants = {row: wanted.get(row) for row in rows}
+        self._wanted = wanted
+        self._stays: dict[Ref, str] = {}
+        self._ends: dict[str, Ref] = {}
+        self._inserts: dict[Ref, NamedUuid] = {}
+        self._cuts: dict[Place, set[str]] = {}
+        self.refused: dict[Ref, str] = {}
+        for row in rows:
+            self._choose(row)
+        self._refuse_taken_names()
+        self._choose_inserts()
+        self._choose_cuts()
+
+    def operations(self) -> list[Operation]:
+        found = [edits.insert(row.table, name, self._fresh(row)) for row, name in self._inserts.items()]
+        for row, identity in self._stays.items():
+            found += self._put_right(row, identity)
+        for (table, identity, column), gone in sorted(self._cuts.items()):
+            found.append(edits.mutate(table, identity, edits.set_mutations(column, (), edits.uuids(gone))))
+        found += [edits.delete(row.table, identity) for identity, row in self._ends.items() if SHAPES[row.table].root]
+        return found
+
+    def _choose(self, row: Ref) -> None:
+        """Which row stays, and which go."""
+        there = self._seen.of(row)
+        wanted = self._wants[row] is not None
+        if wanted and there:
+            self._stays[row] = there[0]
+        gone = there[1:] if wanted else there
+        if wanted or not self._keep:
+            self._ends.update(dict.fromkeys(gone, row))
+
+    def _refuse_taken_names(self) -> None:
+        taken: set[tuple[str, str]] = set()
+        for row in self._rows:
+            want = self._wants[row]
+            if want is None or not SHAPES[row.table].named:
+                continue
+            name = str(want.columns.get("name", ""))
+            holders = {one for one in self._seen.named(row.table, name) if not self._leaves_name(row.table, one, name)}
+            holders.discard(self._stays.get(row, ""))
+            if holders or (row.table, name) in taken:
+                self.refused[row] = self._taken(row.table, name, holders)
+            taken.add((row.table, name))
+
+    def _leaves_name(self, table: str, identity: str, name: str) -> bool:
+        """Whether a row that has a name goes, or gets another one, in this transaction."""
+        if identity in self._ends:
+            return True
+        row = self._seen.key_of(table, identity)
+        want = self._wants.get(row) if row is not None else None
+        return want is not None and want.columns.get("name", "") != name
+
+    def _taken(self, table: str, name: str, holders: set[str]) -> str:
+        ours = [row.key for one in sorted(holders) if (row := self._seen.key_of(table, one)) is not None]
+        whose = f"our row {ours[0]}" if ours else "a row that is not ours" if holders else "another row of ours"
+        return f"{table} {name} cannot be written: {whose} has this name; remove or rename that one"
+
+    def _choose_inserts(self) -> None:
+        for row in self._rows:
+            if self._wants[row] is not None and row not in self._stays and self._lives(row):
+                self._inserts[row] = NamedUuid(f"new{len(self._inserts)}")
+
+    def _lives(self, row: Ref) -> bool:
+        """Whether a row will be there: it is, or it is in a root table, or a row that lives keeps it alive."""
+        if row in self._stays or (row not in self._wants and self._seen.has(row)):
+            return True
+        if row in self.refused or self._wanted.get(row) is None:
+            return False
+        if SHAPES[row.table].root:
+            return True
+        return any(self._keeps(parent, row) and self._lives(parent) for parent in self._wanted.mentioned_by(row))
+
+    def _keeps(self, parent: Ref, row: Ref) -> bool:
+        want = self._wanted.get(parent)
+        return want is not None and row in edits.targets(want, STRONG[parent.table])
+
+    def _choose_cuts(self) -> None:
+        """Where rows that go are referred to by rows that do not."""
+        for identity in self._ends:
+            for place in self._seen.holders(identity):
+                if place[1] not in self._ends:
+                    self._cuts.setdefault(place, set()).add(identity)
+
+    def _resolved(self, value: Value | None) -> Any:
+        """A value with references to rows that are there or come in this transaction; others are left out."""
+        if isinstance(value, Ref):
+            return self._target(value)
+        if isinstance(value, frozenset):
+            members = (self._target(one) if isinstance(one, Ref) else one for one in value)
+            return frozenset(one for one in members if one is not None)
+        return value
+
+    def _target(self, row: Ref) -> Uuid | NamedUuid | None:
+        if row in self._inserts:
+            return self._inserts[row]
+        there = self._stays.get(row)
+        if there is None and (self._keep or self._wanted.get(row) is not None):
+            there = next(iter(self._seen.of(row)), None)
+        return Uuid(there) if there is not None else None
+
+    def _fresh(self, row: Ref) -> dict[str, Any]:
+        want = self._wants[row]
+        given = edits.columns_of(want) if want is not None else {}
+        columns = SHAPES[row.table].columns
+        values = {name: self._resolved(value) for name, value in given.items()}
+        return {name: value for name, value in values.items() if not unwritten(value, columns[name])}
+
+    def _put_right(self, row: Ref, identity: str) -> list[Operation]:
+        """Updates and mutations of a row that stays."""
+        want = self._wants[row]
+        have = self._seen.row(row.table, identity)
+        if want is None or have is None:
+            return []
+        given = edits.columns_of(want)
+        changed: dict[str, Any] = {}
+        mutations: list[Any] = []
+        for name, column in SHAPES[row.table].columns.items():
+            old, value = have[name], self._resolved(given.get(name, column.default))
+            if column.shape is Shape.MAP:
+                mutations += edits.map_mutations(name, old, value, keep=self._keep)
+            elif column.shape is Shape.SET:
+                cut = self._cuts.pop((row.table, identity, name), set())
+                extra = {one for one in old - value if self._is_extra(column, one)} | cut
+                members = edits.uuids(extra) if column.target else extra
+                mutations += edits.set_mutations(name, value - old, members)
+            elif old != value and not (unwritten(old, column) and unwritten(value, column)):
+                changed[name] = value
+        if row in self.refused:
+            changed.pop("name", None)
+        found = [edits.update(row.table, identity, changed)] if changed else []
+        return [*found, edits.mutate(row.table, identity, mutations)] if mutations else found
+
+    def _is_extra(self, column: Column, member: Any) -> bool:
+        """Whether a member that is not wanted goes: of references only those to rows of ours."""
+        if not column.target:
+            return not self._keep
+        row = self._seen.key_of(column.target, member)
+        return row is not None and (not self._keep or self._wanted.get(row) is not None)
