@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection, PeerSection, VfsSection
 from dpu_daemon.config_switch import SwitchSection
+from dpu_daemon.config_vfs import check_vfs
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -90,6 +91,8 @@ def check_host(path: Path, config: HostConfig) -> None:
         raise _wrong(path, "runtime.socket", f"{config.runtime.socket} is not absolute")
     if config.cni is not None and (config.switch is None) == (config.dpu is None):
         raise _wrong(path, "cni", "needs either [switch] (this node has its own) or [dpu] (its DPU has it)")
+    if config.vfs is not None:
+        check_vfs(path, config.vfs)
     if not 0 < config.runtime.timeout_s <= 60:
         raise _wrong(path, "runtime.timeout_s", f"{config.runtime.timeout_s:g} is not between 0 and 60 seconds")
 

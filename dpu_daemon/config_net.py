@@ -68,12 +68,14 @@ class VfsSection(Section, frozen=True):
 
     Attributes:
         driver: ``sysfs`` for SR-IOV of `pf`; ``netdevs`` for plain network devices named by `pattern` (the lab's).
-        pf: network device of the physical function.
+        pf: network device of the physical function, or its PCI address.
         pattern: name of a function's device; ``{n}`` stands for its index.
-        count: how many, with ``netdevs``.
+        count: how many, with ``netdevs``; with ``sysfs`` how many to set up where there are none, 0 for leaving it.
         resource: under which kubelet counts them, such as ``dpupool.io/vf``; empty: no device plug-in is served.
         kubelet_dir: kubelet's directory of device plug-ins.
         pod_resources: kubelet's socket that tells which pod holds what; empty for none.
+        device_info: folder of device information for whoever builds a pod's networks; what Multus reads.
+        sysfs: where it is mounted.
     """
 
     driver: VfKind = VfKind.SYSFS
@@ -83,6 +85,8 @@ class VfsSection(Section, frozen=True):
     resource: str = ""
     kubelet_dir: Path = Path("/var/lib/kubelet/device-plugins")
     pod_resources: Path = Path()
+    device_info: Path = Path("/var/run/k8s.cni.cncf.io/devinfo")
+    sysfs: Path = Path("/sys")
 
 
 class PeerSection(Section, frozen=True):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dpu_daemon.engine.host import HostDrivers, HostEngine
     from dpu_daemon.engine.protocols import TargetDriver
     from dpu_daemon.engine.storage import StorageEngine
+    from dpu_daemon.service.kubelet import DevicePluginServer
 
     Engine = DpuEngine | StorageEngine | HostEngine
 
@@ -112,6 +113,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     await server.start(config.listen)
     stop_metrics = _serve_metrics(config, path, metrics)
     await engine.core.start()
+    plugin = _serve_kubelet(config, engine, metrics)
     notify("READY=1", "STATUS=answering, not converged yet")
     _log.info("serving", name=config.name, mode=config.mode.value, listen=config.listen)
     beating = asyncio.create_task(_beat(engine))
@@ -119,6 +121,8 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     notify("STOPPING=1", "STATUS=finishing what is running")
     beating.cancel()
     await server.drain()
+    if plugin is not None:
+        await plugin.stop()
     await engine.core.operations.stop(config.times.drain_s)
     await server.stop(GRACE_S)
     await engine.core.stop(0.0)
@@ -179,6 +183,24 @@ def _observe_offload(engine: "Engine", metrics: Metrics) -> None:
 
     if isinstance(engine, DpuEngine) and engine.offload is not None:
         metrics.registry.register(OffloadCollector(engine.offload))
+
+
+def _serve_kubelet(config: Config, engine: "Engine", metrics: Metrics) -> "DevicePluginServer | None":
+    """The device plug-in of a host that lets kubelet count its functions."""
+    from dpu_daemon.engine.host import HostEngine  # noqa: PLC0415
+
+    if not isinstance(config, HostConfig) or config.vfs is None:
+        return None
+    if not isinstance(engine, HostEngine) or engine.vfs is None:
+        return None
+    from dpu_daemon.parts.vfs import device_plugin  # noqa: PLC0415
+    from dpu_daemon.service.vf_metrics import VfCollector  # noqa: PLC0415
+
+    metrics.registry.register(VfCollector(engine.vfs))
+    plugin = device_plugin(config.vfs, engine.vfs, metrics)
+    if plugin is not None:
+        plugin.start(engine.vfs.known)
+    return plugin
 
 
 async def _beat(engine: "Engine") -> None:

@@ -11,8 +11,9 @@ from dpu_daemon.engine.host_protocols import GroupDriver, Sampler
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
-from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.engine.protocols import Driver, Lost
 from dpu_daemon.engine.usage import UsageMonitor
+from dpu_daemon.engine.vfs import VfPool, VfSources
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +22,50 @@ class HostDrivers:
 
     groups: GroupDriver
     sampler: Sampler
+    vfs: VfSources | None = None
 
 
 class HostEngine:
-    """All that a host's daemon does for CPUs.
+    """All that a host's daemon does for CPUs, and its pool of virtual functions.
 
     Args:
         ledger: loaded.
         groups: the kernel's.
         sampler: of the same groups.
         times: of the audits.
+        vfs: what tells of virtual functions; None where pods get none.
     """
 
-    def __init__(self, ledger: Ledger, groups: GroupDriver, sampler: Sampler, times: AuditTimes | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        groups: GroupDriver,
+        sampler: Sampler,
+        times: AuditTimes | None = None,
+        vfs: VfSources | None = None,
+    ) -> None:
         operations = Operations()
         self.groups = groups
         self.cpus = HostCpus(ledger, operations, groups)
         self.usage = UsageMonitor(groups, sampler, asyncio.get_running_loop().time)
-        watched = _Watched(groups, self.usage)
-        self.core = Core(ledger, operations, {"groups": watched}, (self.cpus,), self.cpus.tidy, times or AuditTimes())
+        self.vfs = VfPool(ledger, vfs, asyncio.get_running_loop().time) if vfs else None
+        drivers: dict[str, Driver] = {"groups": _Watched(groups, self.usage)}
+        if self.vfs is not None:
+            drivers["vfs"] = self.vfs
+        self.core = Core(ledger, operations, drivers, (self.cpus,), self.cpus.tidy, times or AuditTimes())
 
     @staticmethod
     async def open(
-        journal: Journal, groups: GroupDriver, sampler: Sampler, times: AuditTimes | None = None
+        journal: Journal,
+        groups: GroupDriver,
+        sampler: Sampler,
+        times: AuditTimes | None = None,
+        vfs: VfSources | None = None,
     ) -> "HostEngine":
         """An engine that has read its journal; call `core.start` to let it work."""
         ledger = Ledger(journal)
         await ledger.load()
-        return HostEngine(ledger, groups, sampler, times)
+        return HostEngine(ledger, groups, sampler, times, vfs)
 
     def census(self) -> Iterator[tuple[str, str]]:
         """Kind of every wanted thing, and whether it was whole once."""

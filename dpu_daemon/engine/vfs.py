@@ -6,7 +6,7 @@ kubelet (which pod it counts a function to, from its own records and from what i
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -14,8 +14,8 @@ from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.engine.vf_counts import VfCounts
-from dpu_daemon.engine.vf_protocols import VfDriver
-from dpu_daemon.model.assignment import Holder
+from dpu_daemon.engine.vf_protocols import DeviceNotes, PodDevices, VfDriver
+from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.vf import VfDevice, VfSeen
 from dpu_daemon.plan.vfs import choose_vf, countable, held, judge, prefer
@@ -32,13 +32,27 @@ SETTLE_S = 0.05
 _log = structlog.get_logger("dpu_daemon.vfs")
 
 
+@dataclass(frozen=True, slots=True)
+class VfSources:
+    """What tells of functions.
+
+    Attributes:
+        driver: the kernel.
+        records: kubelet's; None where they cannot be asked.
+        notes: files of what kubelet gave; None for none.
+    """
+
+    driver: VfDriver
+    records: PodDevices | None = None
+    notes: DeviceNotes | None = None
+
+
 class VfPool:
-    """All functions of this host; a HostVfs, and a Driver of the core.
+    """All functions of this host; a VfGiver, and a Driver of the core.
 
     Args:
         ledger: its sandboxes tell who has which function.
-        driver: the kernel's view.
-        counts: kubelet's view.
+        sources: kernel and kubelet.
         clock: seconds that only rise.
         look_s: between two looks without an alarm.
     """
@@ -46,15 +60,16 @@ class VfPool:
     def __init__(
         self,
         ledger: Ledger,
-        driver: VfDriver,
-        counts: VfCounts,
+        sources: VfSources,
         clock: Callable[[], float],
         look_s: float = LOOK_S,
     ) -> None:
-        self._ledger, self._driver, self._counts, self._clock = ledger, driver, counts, clock
-        self._look_s = look_s
+        self._ledger, self._driver, self._clock, self._look_s = ledger, sources.driver, clock, look_s
+        self.counts = VfCounts(sources.records, sources.notes, clock)
         self._seen: dict[int, VfSeen] = {}
         """Every function ever seen; one that is gone stays, with a fault, so that kubelet does not recount."""
+        self._asked = self._answered = 0
+        self._looking = asyncio.Lock()
         self._told: tuple[VfDevice, ...] | None = None
         self._faults = ""
         self._news = asyncio.Condition()
@@ -64,7 +79,7 @@ class VfPool:
     async def start(self, lost: Lost) -> None:
         """Watch from now on."""
         await self._driver.start(lambda sentence: self._alarmed(lost, sentence))
-        self._counts.recall()
+        self.counts.recall()
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="watch functions")
 
     async def stop(self) -> None:
@@ -72,7 +87,7 @@ class VfPool:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait({self._watching})
-        await self._counts.close()
+        await self.counts.close()
         await self._driver.stop()
 
     def version(self) -> str:
@@ -80,21 +95,31 @@ class VfPool:
 
     async def look(self) -> Mapping[int, VfSeen]:
         """Functions by index with their faults; raises nothing for a physical function that is gone: that is one."""
-        await self._counts.settle()
+        self._asked += 1
+        mine = self._asked
+        async with self._looking:
+            if self._answered < mine:
+                covers = self._asked
+                await self._look()
+                self._answered = covers
+        return self._judged()
+
+    async def _look(self) -> None:
+        """One look serves all who asked before it began."""
+        await self.counts.settle()
         try:
             fresh = await self._driver.look()
         except DpuError as error:
             self._seen = {vf: replace(function, fault=error.message) for vf, function in self._seen.items()}
         else:
             self._seen = {vf: _gone(function) for vf, function in self._seen.items() if vf not in fresh} | dict(fresh)
-        return self._judged()
 
     def choose(self, asked: str, holder: Holder) -> VfSeen:
         """The function for a container, of those last looked at; see `plan.vfs.choose_vf`.
 
         To be called with `ledger.allocation` held, until its Sandbox is journalled.
         """
-        chosen = choose_vf(asked, self._judged(), self._ledger.sandboxes.values(), holder)
+        chosen = choose_vf(asked, self._judged(), self._boxes(), holder)
         self._alarm.set()
         return chosen
 
@@ -103,13 +128,17 @@ class VfPool:
         await self._driver.set_mac(vf, mac)
 
     def _judged(self) -> dict[int, VfSeen]:
-        judged = judge(self._seen, self._ledger.sandboxes.values())
-        counted = self._counts.counted()
+        judged = judge(self._seen, self._boxes())
+        counted = self.counts.counted()
         return {vf: replace(each, counted=True) if each.device_id in counted else each for vf, each in judged.items()}
+
+    def _boxes(self) -> tuple[Sandbox, ...]:
+        """At one instant: metrics are read by another thread."""
+        return tuple(self._ledger.sandboxes.values())
 
     def devices(self) -> tuple[VfDevice, ...]:
         """As kubelet is to count them, by what was last looked at."""
-        return countable(self._judged(), self._ledger.sandboxes.values())
+        return countable(self._judged(), self._boxes())
 
     async def known(self) -> None:
         """Return once they were looked at."""
@@ -150,12 +179,12 @@ class VfPool:
                 raise _refused(Reason.UNAVAILABLE, devices[each].fault)
         functions = {function.device_id: function for function in self._seen.values()}
         given = tuple(functions[each] for each in device_ids)
-        self._counts.promise(given)
+        self.counts.promise(given)
         return given
 
     def census(self) -> dict[str, int]:
         """How many functions there are in each state."""
-        holders = held(self._ledger.sandboxes.values())
+        holders = held(self._boxes())
         states = dict.fromkeys(("held", "fault", "counted", "free"), 0)
         for vf, function in self._judged().items():
             at_fault, counted = "fault" if function.fault else "", "counted" if function.counted else ""
@@ -165,8 +194,8 @@ class VfPool:
     async def refresh(self) -> None:
         """Look, and tell of what changed."""
         await self.look()
-        holders = held(self._ledger.sandboxes.values())
-        await self._counts.refresh(
+        holders = held(self._boxes())
+        await self.counts.refresh(
             {self._seen[vf].device_id: box.pod for vf, box in holders.items() if vf in self._seen}
         )
         devices = self.devices()

@@ -1,6 +1,7 @@
 """A host's drivers, and the engine over them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpu_daemon.config_host import HostConfig
 from dpu_daemon.drivers.cgroups import CgroupTree, KernelGroups
@@ -10,10 +11,13 @@ from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.host import HostDrivers, HostEngine
 from dpu_daemon.engine.journal import Journal
 
+if TYPE_CHECKING:
+    from dpu_daemon.engine.vfs import VfSources
+
 
 async def open_host(journal: Journal, times: AuditTimes, drivers: HostDrivers) -> HostEngine:
     """The engine of a host, its journal read."""
-    return await HostEngine.open(journal, drivers.groups, drivers.sampler, times)
+    return await HostEngine.open(journal, drivers.groups, drivers.sampler, times, drivers.vfs)
 
 
 def host_drivers(config: HostConfig) -> HostDrivers:
@@ -22,4 +26,13 @@ def host_drivers(config: HostConfig) -> HostDrivers:
     socket = config.runtime.socket
     runtime = CriNames(socket, timeout_s=config.runtime.timeout_s) if socket != Path() else None
     groups = KernelGroups(tree, runtime, kubelet_state=config.kubelet.cpu_manager_state)
-    return HostDrivers(groups=groups, sampler=UsageSampler(tree))
+    return HostDrivers(groups=groups, sampler=UsageSampler(tree), vfs=_vf_sources(config))
+
+
+def _vf_sources(config: HostConfig) -> "VfSources | None":
+    """What tells of virtual functions; a host without any does not even load it."""
+    if config.vfs is None:
+        return None
+    from dpu_daemon.parts.vfs import vf_sources  # noqa: PLC0415
+
+    return vf_sources(config.vfs)

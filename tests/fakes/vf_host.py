@@ -14,8 +14,7 @@ from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.rows import RecordKind
-from dpu_daemon.engine.vf_counts import VfCounts
-from dpu_daemon.engine.vfs import VfPool
+from dpu_daemon.engine.vfs import VfPool, VfSources
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.vf import VfSeen
 from dpu_daemon.service.device_plugin import DevicePluginService
@@ -57,8 +56,7 @@ class VfHost:
         driver = SysfsVfs(PF, root=self.tree.root, write=self.tree.write)
         asked = KubeletRecords(self.kubelet.records, RESOURCE) if records else None
         self.notes = DeviceNoteFiles(self.folder / "devinfo", RESOURCE)
-        self.counts = VfCounts(asked, self.notes, self.clock)
-        self.pool = VfPool(self.ledger, driver, self.counts, self.clock, LOOK_S)
+        self.pool = VfPool(self.ledger, VfSources(driver, asked, self.notes), self.clock, LOOK_S)
         service = DevicePluginService(self.pool, RESOURCE)
 
         def register(server: grpc.aio.Server) -> None:

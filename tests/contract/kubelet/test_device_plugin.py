@@ -247,7 +247,9 @@ async def test_kubelet_and_the_journal_at_odds_are_told_of(host: VfHost) -> None
     await host.add(Holder("c1", "net1"), "shop/other", FIRST)
     host.skipped_s = 120.0
     await host.pool.refresh()
-    assert host.counts.conflicts() == (f"kubelet counts {FIRST} to shop/web, but a container of shop/other has it",)
+    assert host.pool.counts.conflicts() == (
+        f"kubelet counts {FIRST} to shop/web, but a container of shop/other has it",
+    )
 
 
 async def test_a_pod_start_is_not_held_up(host: VfHost) -> None:
