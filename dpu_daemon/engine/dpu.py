@@ -1,8 +1,7 @@
 """The engine of a DPU: disks, ports, seeds and machines of its host."""
 
-import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots, census_state
@@ -14,8 +13,6 @@ from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.machines import Machines
 from dpu_daemon.engine.network import NetworkSettings
-from dpu_daemon.engine.offload import OffloadMonitor, OffloadSettings
-from dpu_daemon.engine.offload_protocols import OffloadDriver
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.opi.auditor import storage_auditor
 from dpu_daemon.engine.opi.objects import OpiLayer, OpiObjects
@@ -46,8 +43,6 @@ class DpuDrivers:
     seed_writer: SeedWriter
     credentials: CredentialStore | None = None
     opi: OpiLayer | None = None
-    offload: OffloadDriver | None = None
-    offload_settings: OffloadSettings = field(default_factory=OffloadSettings)
 
 
 class DpuEngine:
@@ -73,8 +68,6 @@ class DpuEngine:
         self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)
         self.machines = Machines(ledger, self.disks, self.ports, self.seeds)
         self.opi = OpiObjects(ledger, operations, drivers.opi) if drivers.opi is not None else None
-        self.offload = _offload(ledger, drivers)
-        offload = {"offload": self.offload} if self.offload is not None else {}
         self._vf_count = network.vf_count
         opi_drivers = {"opi": drivers.opi.driver} if drivers.opi is not None else {}
         opi_auditors = (storage_auditor(self.opi),) if self.opi is not None else ()
@@ -82,8 +75,7 @@ class DpuEngine:
             ledger,
             operations,
             {"block": drivers.block, "bus": drivers.bus, "switch": drivers.switch, "links": drivers.links}
-            | opi_drivers
-            | offload,
+            | opi_drivers,
             (
                 DiskAuditor(ledger, disk_drivers, self.disks),
                 PortAuditor(ledger, port_drivers, self.ports, network),
@@ -120,9 +112,3 @@ class DpuEngine:
             nics=min(self._bus.nic_slots(), self._vf_count),
             nics_used=self.ports.functions_used(),
         )
-
-
-def _offload(ledger: Ledger, drivers: DpuDrivers) -> OffloadMonitor | None:
-    if drivers.offload is None:
-        return None
-    return OffloadMonitor(drivers.offload, ledger, drivers.offload_settings, asyncio.get_running_loop().time)

@@ -20,6 +20,7 @@ from dpu_daemon.model.disk import Attachment
 from dpu_daemon.model.event import Event, EventKind
 from dpu_daemon.model.fence import Fence, FenceScope
 from dpu_daemon.model.opi import OpiObject
+from dpu_daemon.model.opi_network import NetObject
 from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
 from dpu_daemon.model.volume import Image, Snapshot, Volume
@@ -100,6 +101,11 @@ class Ledger:
     def opi(self) -> Mapping[str, OpiObject]:
         """Objects of the OPI API by resource name."""
         return MappingProxyType(self._tables[RecordKind.OPI])
+
+    @property
+    def opi_network(self) -> Mapping[str, NetObject]:
+        """Objects of the OPI network API by resource name."""
+        return MappingProxyType(self._tables[RecordKind.OPI_NETWORK])
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:

@@ -8,6 +8,7 @@ from dpu_daemon.model.assignment import NO_VF, Assignment, PodPort, Sandbox
 from dpu_daemon.model.binding import HostBindings, SizeChange
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Qos, SeedFile, TargetAddress
 from dpu_daemon.model.opi import SPECS, OpiKind, OpiObject
+from dpu_daemon.model.opi_network import NET_SPECS, NetKind, NetObject
 from dpu_daemon.model.port import Port
 from dpu_daemon.model.seed import Seed
 from dpu_daemon.model.volume import Image, Snapshot, Volume
@@ -20,6 +21,7 @@ Record = (
     | Volume
     | Snapshot
     | OpiObject
+    | NetObject
     | HostBindings
     | SizeChange
     | Assignment
@@ -42,6 +44,7 @@ class RecordKind(Enum):
     IMAGE = "image"
     VOLUME = "volume"
     OPI = "opi"
+    OPI_NETWORK = "opi_network"
     SNAPSHOT = "snapshot"
     BINDINGS = "bindings"
     SIZES = "sizes"
@@ -87,6 +90,18 @@ class _OpiRow(msgspec.Struct, frozen=True, kw_only=True):
     established: bool
 
 
+class _NetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An object of the OPI network API, likewise."""
+
+    name: str
+    kind: NetKind
+    handle: str
+    generation: int
+    spec: msgspec.Raw
+    wanted: bool
+    established: bool
+
+
 _KINDS: dict[type[Record], RecordKind] = {
     Attachment: RecordKind.ATTACHMENT,
     Port: RecordKind.PORT,
@@ -95,6 +110,7 @@ _KINDS: dict[type[Record], RecordKind] = {
     Volume: RecordKind.VOLUME,
     Snapshot: RecordKind.SNAPSHOT,
     OpiObject: RecordKind.OPI,
+    NetObject: RecordKind.OPI_NETWORK,
     HostBindings: RecordKind.BINDINGS,
     SizeChange: RecordKind.SIZES,
     Assignment: RecordKind.ASSIGNMENT,
@@ -130,6 +146,7 @@ _ID_FIELDS: dict[type[Record], str] = {
     Volume: "volume_id",
     Snapshot: "snapshot_id",
     OpiObject: "name",
+    NetObject: "name",
     SizeChange: "request_id",
     Assignment: "port_id",
     PodPort: "port_id",
@@ -172,6 +189,8 @@ def from_body(kind: RecordKind, body: bytes) -> Record:
             return _attachment(msgspec.json.decode(body, type=_AttachmentRow))
         case RecordKind.OPI:
             return _opi_object(msgspec.json.decode(body, type=_OpiRow))
+        case RecordKind.OPI_NETWORK:
+            return _net_object(msgspec.json.decode(body, type=_NetRow))
         case _:
             return msgspec.json.decode(body, type=_AS_THEY_ARE[kind])
 
@@ -183,6 +202,18 @@ def _opi_object(row: _OpiRow) -> OpiObject:
         handle=row.handle,
         generation=row.generation,
         spec=msgspec.json.decode(row.spec, type=SPECS[row.kind]),
+        wanted=row.wanted,
+        established=row.established,
+    )
+
+
+def _net_object(row: _NetRow) -> NetObject:
+    return NetObject(
+        name=row.name,
+        kind=row.kind,
+        handle=row.handle,
+        generation=row.generation,
+        spec=msgspec.json.decode(row.spec, type=NET_SPECS[row.kind]),
         wanted=row.wanted,
         established=row.established,
     )

@@ -13,6 +13,7 @@ class HandleKind(Enum):
     SEED = "s"
     VOLUME = "v"
     OPI = "o"
+    OPI_NETWORK = "n"
 
 
 _DIGITS = 12

@@ -146,9 +146,10 @@ def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetSt
         plug = port_of(thing, port, wanted.objects)
         trunk = seen.ports.get(port.netdev)
         mine = trunk is not None and (trunk.bridge, trunk.plug.owner) == (fabric.bridge, thing.name)
+        absent = trunk is None and thing.established and port.netdev in seen.ends
         if plug is None and mine:
             yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=port.netdev)
-        elif plug is not None and mine and trunk is not None and trunk.plug != plug:
+        elif plug is not None and (absent or (mine and trunk is not None and trunk.plug != plug)):
             yield NetStep(verb=NetVerb.PLUG, subject=want, name=plug.name, plug=plug)
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from dpu_daemon.engine.change import Change, Said
+from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.opi.lifecycle import said
 from dpu_daemon.engine.opi.secrets import OpiSecrets
 from dpu_daemon.model.disk import SeedFile, TargetAddress
-from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.identity import HandleKind, handle_for
 from dpu_daemon.model.opi import (
     EncryptedVolume,
@@ -156,12 +156,6 @@ def refuse_connected(ledger: Ledger, source: TargetAddress | SeedFile) -> None:
         if isinstance(path, RemotePath) and isinstance(source, TargetAddress) and path.subnqn == source.export:
             message = f"{source.export} is connected as {thing.parent}"
             raise DpuError(Reason.IN_USE, message, field="spec.target.export", remedy=f"delete {thing.parent} first")
-
-
-def said(thing: OpiObject, reason: str, message: str, *, warning: bool = False) -> Said:
-    """An event about an OPI object."""
-    text = f"{thing.name} {message}"
-    return Said(kind=EventKind.OPI, subject=thing.name, reason=reason, message=text, warning=warning)
 
 
 def _with_secret(spec: OpiSpec, name: str) -> OpiSpec:

@@ -38,7 +38,7 @@ class OpiJob:
     subject: str
     ledger: Ledger
     driver: OpiDriver
-    sight: Sight
+    sight: Sight[OpiSeen]
 
     async def look(self) -> OpiSeen:
         return await self.sight.look()
