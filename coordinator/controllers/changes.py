@@ -99,8 +99,25 @@ class Changes:
             subnet = self._context.caches.subnets.get(name)
             if subnet is None:
                 continue
-            status = msgspec.structs.replace(subnet.status, allocations=list(lines), used=len(lines))
-            await self._context.write_status(Kind.SUBNET, subnet, status)
+            addresses = self._context.caches.addresses
+            new = [line for line in lines if line not in subnet.status.allocations]
+            addresses.reserve_lines(subnet, new)
+            used = (subnet.status.used or 0) + len(lines) - len(subnet.status.allocations)
+            status = msgspec.structs.replace(subnet.status, allocations=list(lines), used=used)
+            try:
+                await self._context.write_status(Kind.SUBNET, subnet, status)
+            except DpuError:
+                await self._reread(name)  # whether it was written may be unknown: until it is, the lines stay held
+                addresses.restore_lines(name, new)
+                raise
+
+    async def _reread(self, subnet: str) -> None:
+        """Take in a subnet as the API has it now."""
+        try:
+            self._context.caches.subnets.absorb(await self._context.api.get(Kind.SUBNET, subnet))
+        except DpuError as error:
+            if error.reason is not Reason.NOT_FOUND:
+                raise
 
     async def _amend(self, machine: Machine, change: Amend) -> None:
         found = self._context.caches.by_kind[change.kind].get(f"{machine.metadata.namespace}/{change.name}")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from coordinator.clients.protocols import Api, Dpu, Outside
+from coordinator.controllers.addresses import Addresses
 from coordinator.controllers.cache import Cache
 from coordinator.controllers.events import Recorder
 from coordinator.core.machine.deadlines import Deadlines
@@ -91,6 +92,7 @@ class Caches:
                 "namespace": lambda one: [one.metadata.namespace],
             },
         )
+        self.addresses = Addresses(self.subnets, self.ports)
         self.by_kind: dict[Kind, Cache[Any]] = {
             cache.kind: cache
             for cache in (

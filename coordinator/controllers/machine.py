@@ -13,6 +13,7 @@ from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.work import POWER_STEPS, MachineWork
 from coordinator.core.conditions import Aspect, find, holds
 from coordinator.core.ipam.allocate import leases_of
+from coordinator.core.ipam.book import PodsOf
 from coordinator.core.machine.claims import claimed_host
 from coordinator.core.machine.names import ROOT, owned_name
 from coordinator.core.machine.plan import plan_machine
@@ -108,6 +109,7 @@ class MachineController:
             hosts=() if host else tuple(caches.hosts.all()),
             dpus={} if host else {one.metadata.name: one for one in caches.dpus.all()},
             machines=caches.machines.all(),
+            pods=PodsOf(caches.addresses.book),
             steps=self._jobs.of(uid),
         )
 

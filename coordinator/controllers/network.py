@@ -5,7 +5,7 @@ import msgspec
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
-from coordinator.core.ipam.plan import parse_subnet
+from coordinator.core.ipam.plan import overlap, plans_of
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.network import Allocation, Subnet, SubnetStatus
 from proto.errors import DpuError
@@ -24,7 +24,8 @@ class NetworkController:
         if network is None:
             return NEVER
         subnets = self._context.caches.subnets.by("network", key)
-        ports = sum(len(subnet.status.allocations) for subnet in subnets)
+        machines = sum(len(subnet.status.allocations) for subnet in subnets)
+        ports = machines + len(self._context.caches.ports.by("network", key))
         status = msgspec.structs.replace(
             network.status,
             observed_generation=network.metadata.generation,
@@ -68,21 +69,17 @@ class SubnetController:
         problem: DpuError | None = None
         total, probe = 0, ""
         try:
-            plan = parse_subnet(subnet.spec)
+            plan, *_ = plans_of(subnet.spec)
             total, probe = plan.total, str(plan.probe)
+            self._check(subnet)
         except DpuError as error:
             problem = error
-        network = subnet.spec.network_ref.name
-        if problem is None and self._context.caches.networks.get(network) is None:
-            remedy = "create the Network, or name one that `kubectl get networks` shows"
-            problem = DpuError(
-                Reason.NOT_FOUND, f"network {network} does not exist", field="spec.networkRef.name", remedy=remedy
-            )
+        used = len(lines) + len(self._context.caches.ports.by("subnet", subnet.metadata.name))
         return msgspec.structs.replace(
             subnet.status,
             observed_generation=subnet.metadata.generation,
             total=total,
-            used=len(lines),
+            used=used,
             probe_address=probe,
             allocations=lines,
             conditions=with_condition(
@@ -90,8 +87,32 @@ class SubnetController:
                 Aspect.READY,
                 Truth.FALSE if problem else Truth.TRUE,
                 reason=problem.reason.value if problem else "Ready",
-                message=str(problem) if problem else f"{len(lines)} of {total} addresses given",
+                message=str(problem) if problem else f"{used} of {total} addresses given",
                 generation=subnet.metadata.generation,
                 now=self._context.clock(),
             ),
         )
+
+    def _check(self, subnet: Subnet) -> None:
+        """Refuse a subnet without network or with an overlap.
+
+        Raises:
+            DpuError: what is wrong; names the field.
+        """
+        network, name = subnet.spec.network_ref.name, subnet.metadata.name
+        if self._context.caches.networks.get(network) is None:
+            raise DpuError(
+                Reason.NOT_FOUND,
+                f"network {network} does not exist",
+                field="spec.networkRef.name",
+                remedy="create the Network, or name one that `kubectl get networks` shows",
+            )
+        others = [one for one in self._context.caches.subnets.by("network", network) if one.metadata.name != name]
+        overlapping = overlap(subnet, others)
+        if overlapping:
+            raise DpuError(
+                Reason.WRONG_STATE,
+                f"its addresses are also those of subnet {overlapping} of network {network}",
+                field="spec.cidr",
+                remedy="write a prefix that no other subnet of the network has",
+            )

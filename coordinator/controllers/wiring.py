@@ -30,6 +30,8 @@ from coordinator.core.objects.storage import Attachment, Image, Snapshot, Volume
 
 log = structlog.get_logger(__name__)
 
+COUNT_S = 1.0
+
 
 class Controllers:
     """The controllers of this process. `run` serves until it is cancelled."""
@@ -123,6 +125,7 @@ class Controllers:
             Kind.DPU: self._on_dpu,
             Kind.NETWORK: self._on_network,
             Kind.SUBNET: self._on_subnet,
+            Kind.PORT: self._on_port,
         }
         for kind, listener in routes.items():
             self._caches.by_kind[kind].listen(listener)
@@ -256,6 +259,13 @@ class Controllers:
                     self._machine.queue.add(machine.metadata.key)
         else:
             self._wake_waiting()
+
+    def _on_port(self, _key: str, before: Any, after: Any) -> None:
+        """A pod got or gave back addresses: many at a time, so they are counted a little later, together."""
+        if before is None or after is None:
+            spec = (after or before).spec
+            self._subnet.queue.add_after(spec.subnet_ref.name, COUNT_S)
+            self._network.queue.add_after(spec.network_ref.name, COUNT_S)
 
     def _wake_owner(self, found: Volume | Attachment | None) -> None:
         uid = found.metadata.labels.get(UID_LABEL, "") if found else ""

@@ -38,6 +38,7 @@ class NetCaches:
         self.subnets = shared_here.subnets
         self.machines = shared_here.machines
         self.ports = shared_here.ports
+        self.addresses = shared_here.addresses
         self.nodes: Cache[NetworkNode] = Cache(Kind.NETWORK_NODE, {"node": lambda one: [one.node]})
         self.groups: Cache[SecurityGroup] = Cache(
             Kind.SECURITY_GROUP, {"namespace": lambda one: [one.metadata.namespace]}

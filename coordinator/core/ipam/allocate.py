@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Protocol
 
 from coordinator.core.ipam.mac import choose_mac, is_unicast
 from coordinator.core.ipam.plan import Address, AddressPlan, parse_subnet
@@ -18,6 +19,60 @@ class Lease:
 
     subnet: str
     allocation: Allocation
+
+
+class Pods(Protocol):
+    """What pods hold; answers are words that name a pod, empty for none."""
+
+    def address(self, subnet: str, address: Address) -> str: ...
+
+    def mac(self, network: str, mac: str) -> str: ...
+
+
+class NoPods:
+    """`Pods` where there are none."""
+
+    def address(self, _subnet: str, _address: Address) -> str:
+        return ""
+
+    def mac(self, _network: str, _mac: str) -> str:
+        return ""
+
+
+NO_PODS = NoPods()
+
+
+@dataclass(frozen=True, slots=True)
+class _TakenMacs:
+    """MACs of machines and, in one network, of pods."""
+
+    machines: Mapping[str, str]
+    pods: Pods
+    network: str
+
+    def owner(self, mac: str) -> str:
+        """Who has a MAC; empty for nobody."""
+        machine = self.machines.get(mac, "")
+        return f"machine {machine}" if machine else self.pods.mac(self.network, mac)
+
+    def __contains__(self, mac: object) -> bool:
+        return isinstance(mac, str) and bool(self.owner(mac))
+
+
+@dataclass(frozen=True, slots=True)
+class _UsedNumbers:
+    """Addresses of machines and pods in one subnet, as integers."""
+
+    machines: frozenset[int]
+    pods: Pods
+    subnet: str
+    version: int
+
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, int):
+            return False
+        address = IPv4Address(number) if self.version == 4 else IPv6Address(number)
+        return number in self.machines or bool(self.pods.address(self.subnet, address))
 
 
 Ledgers = Mapping[str, Sequence[Allocation]]
@@ -42,13 +97,16 @@ def lease_fits(nic: Nic, lease: Lease | None) -> bool:
     return same_address and (not nic.mac or nic.mac == lease.allocation.mac)
 
 
-def settle(machine: Machine, subnets: Mapping[str, Subnet], machines: Iterable[Machine]) -> Ledgers:
+def settle(
+    machine: Machine, subnets: Mapping[str, Subnet], machines: Iterable[Machine], pods: Pods = NO_PODS
+) -> Ledgers:
     """The ledgers as they should be for a machine: a fitting line for each of its NICs and no other of its own.
 
     Only subnets whose ledger changes are in the answer. Lines that fit already are kept as they are.
 
     Args:
         machines: all that there are, for MACs that a spec claims before its ledger line exists.
+        pods: what they hold of these subnets and their networks.
 
     Raises:
         DpuError: a NIC's subnet, address or MAC cannot be had; names the field and who has it.
@@ -63,7 +121,7 @@ def settle(machine: Machine, subnets: Mapping[str, Subnet], machines: Iterable[M
     macs = _macs(ledgers, machine, machines)
     for index, nic in enumerate(machine.spec.nics):
         if nic.name not in kept:
-            line = _allocate(machine, nic, f"spec.nics[{index}]", subnets, ledgers, macs)
+            line = _allocate(machine, nic, f"spec.nics[{index}]", subnets, ledgers, macs, pods)
             ledgers[nic.subnet_ref.name].append(line)
             macs[line.mac] = f"{machine.metadata.key} nic {nic.name}"
     return {name: lines for name, lines in ledgers.items() if lines != subnets[name].status.allocations}
@@ -76,6 +134,7 @@ def _allocate(
     subnets: Mapping[str, Subnet],
     ledgers: Ledgers,
     macs: Mapping[str, str],
+    pods: Pods,
 ) -> Allocation:
     """A new line for one NIC."""
     subnet = subnets.get(nic.subnet_ref.name)
@@ -86,9 +145,9 @@ def _allocate(
             field=f"{field}.subnetRef.name",
             remedy="create the Subnet, or name one that `kubectl get subnets` shows",
         )
-    mac = _mac(machine, nic, field, macs)
+    mac = _mac(machine, nic, field, _TakenMacs(macs, pods, subnet.spec.network_ref.name))
     return Allocation(
-        address=str(_address(subnet, nic, field, ledgers[subnet.metadata.name])),
+        address=str(_address(subnet, nic, field, ledgers[subnet.metadata.name], pods)),
         mac=mac,
         uid=machine.metadata.uid,
         nic=nic.name,
@@ -128,7 +187,7 @@ def _is_elder(other: Machine, machine: Machine) -> bool:
     return age(other) < age(machine)
 
 
-def _mac(machine: Machine, nic: Nic, field: str, owners: Mapping[str, str]) -> str:
+def _mac(machine: Machine, nic: Nic, field: str, owners: _TakenMacs) -> str:
     if not nic.mac:
         return choose_mac(machine.metadata.uid, nic.name, owners)
     if not is_unicast(nic.mac):
@@ -141,27 +200,28 @@ def _mac(machine: Machine, nic: Nic, field: str, owners: Mapping[str, str]) -> s
     if nic.mac in owners:
         raise DpuError(
             Reason.ALREADY_EXISTS,
-            f"MAC address {nic.mac} belongs to machine {owners[nic.mac]}",
+            f"MAC address {nic.mac} belongs to {owners.owner(nic.mac)}",
             field=f"{field}.mac",
             remedy="choose another, or leave it out to have one chosen",
         )
     return nic.mac
 
 
-def _address(subnet: Subnet, nic: Nic, field: str, lines: Sequence[Allocation]) -> Address:
+def _address(subnet: Subnet, nic: Nic, field: str, lines: Sequence[Allocation], pods: Pods) -> Address:
     plan = _plan(subnet, field)
     if not nic.address:
-        used = frozenset(int(ip_address(line.address)) for line in lines)
+        machines = frozenset(int(ip_address(line.address)) for line in lines)
+        used = _UsedNumbers(machines, pods, subnet.metadata.name, plan.prefix.version)
         chosen = next(plan.free(used), None)
         if chosen is None:
             raise DpuError(
                 Reason.EXHAUSTED,
-                f"subnet {subnet.metadata.name} has no free address ({len(lines)} given)",
+                f"subnet {subnet.metadata.name} has no free address ({len(lines)} given to machines)",
                 field=f"{field}.subnetRef.name",
-                remedy="delete a machine of this subnet, shorten its spec.reserved, or use another subnet",
+                remedy="delete a machine or pod of this subnet, shorten its spec.reserved, or use another subnet",
             )
         return chosen
-    return _static(plan, subnet, nic, field, lines)
+    return _static(plan, subnet, nic, field, lines, pods)
 
 
 def _plan(subnet: Subnet, field: str) -> AddressPlan:
@@ -176,7 +236,9 @@ def _plan(subnet: Subnet, field: str) -> AddressPlan:
         ) from error
 
 
-def _static(plan: AddressPlan, subnet: Subnet, nic: Nic, field: str, lines: Sequence[Allocation]) -> Address:
+def _static(
+    plan: AddressPlan, subnet: Subnet, nic: Nic, field: str, lines: Sequence[Allocation], pods: Pods
+) -> Address:
     remedy = f"choose another of {plan.prefix}, or leave it out to have one chosen"
     try:
         wanted = ip_address(nic.address)
@@ -187,13 +249,14 @@ def _static(plan: AddressPlan, subnet: Subnet, nic: Nic, field: str, lines: Sequ
     refusal = plan.refusal(wanted)
     if refusal:
         raise DpuError(Reason.INVALID, f"{wanted} {refusal}", field=f"{field}.address", remedy=remedy)
-    for line in lines:
-        if ip_address(line.address) == wanted:
-            raise DpuError(
-                Reason.ALREADY_EXISTS,
-                f"{wanted} of subnet {subnet.metadata.name} belongs to machine {line.namespace}/{line.machine}"
-                f" nic {line.nic}",
-                field=f"{field}.address",
-                remedy=remedy,
-            )
+    owners = [line for line in lines if ip_address(line.address) == wanted]
+    owner = f"machine {owners[0].namespace}/{owners[0].machine} nic {owners[0].nic}" if owners else ""
+    owner = owner or pods.address(subnet.metadata.name, wanted)
+    if owner:
+        raise DpuError(
+            Reason.ALREADY_EXISTS,
+            f"{wanted} of subnet {subnet.metadata.name} belongs to {owner}",
+            field=f"{field}.address",
+            remedy=remedy,
+        )
     return wanted

@@ -23,7 +23,7 @@ def address_area(seen: Seen) -> Area:
         given = ", ".join(lease.allocation.address for lease in seen.leases.values()) or "no NIC, no address"
         return Area(ready=problem is None, says=f"address {given}" if wanted else given, problem=problem)
     try:
-        ledgers = settle(seen.machine, seen.subnets, seen.machines)
+        ledgers = settle(seen.machine, seen.subnets, seen.machines, seen.pods)
     except DpuError as error:
         return Area(ready=False, says="addresses are being allocated", problem=error)
     return Area(ready=False, says="addresses are being allocated", changes=(WriteLedgers(ledgers=ledgers),))

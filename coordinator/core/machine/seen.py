@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from coordinator.core.ipam.allocate import Lease, Ledgers
+from coordinator.core.ipam.allocate import NO_PODS, Lease, Ledgers, Pods
 from coordinator.core.machine.steps import Step, Steps
 from coordinator.core.objects.fleet import Dpu, Host, PowerState
 from coordinator.core.objects.kinds import Kind
@@ -25,6 +25,7 @@ class Seen:
         attachments: by name, all that belong to this machine or are named as its own would be.
         volumes: by name, likewise, and those that its disks refer to.
         hosts, dpus, machines: all there are.
+        pods: what pods hold of the subnets.
         steps: of this machine, since this process started.
     """
 
@@ -41,6 +42,7 @@ class Seen:
     hosts: tuple[Host, ...] = ()
     dpus: Mapping[str, Dpu] = field(default_factory=dict)
     machines: Iterable[Machine] = ()
+    pods: Pods = NO_PODS
     steps: Steps = field(default_factory=dict)
 
     @property
