@@ -89,9 +89,10 @@ class VfCounts:
             await self._read(self._clock())
 
     def _is_over(self, device_id: str, since: float, now: float, held: Mapping[str, str]) -> bool:
-        if self._owners is None:
+        """Whether what was given is no pod's any more; records that were never heard say nothing of it."""
+        if self._records is None:
             return device_id not in held and now >= since + UNSURE_S
-        return device_id not in self._owners and self._heard_at >= since + SURE_S
+        return self._owners is not None and device_id not in self._owners and self._heard_at >= since + SURE_S
 
     async def _read(self, now: float) -> None:
         if self._records is None:
