@@ -1,7 +1,8 @@
 """The engine of a DPU: disks, ports, seeds and machines of its host."""
 
+import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots, census_state
@@ -13,9 +14,14 @@ from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.machines import Machines
 from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.node_network import Containers, over
+from dpu_daemon.engine.offload import OffloadMonitor, OffloadSettings
+from dpu_daemon.engine.offload_protocols import OffloadDriver
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.opi.auditor import storage_auditor
 from dpu_daemon.engine.opi.objects import OpiLayer, OpiObjects
+from dpu_daemon.engine.pod_protocols import PodLinks, PodSwitchDriver
+from dpu_daemon.engine.pod_switch import PodDrivers, pod_switch
 from dpu_daemon.engine.port_audit import PortAuditor
 from dpu_daemon.engine.port_job import PortDrivers
 from dpu_daemon.engine.ports import Ports
@@ -26,7 +32,6 @@ from dpu_daemon.engine.protocols import (
     LinkDriver,
     Prober,
     SeedWriter,
-    SwitchDriver,
 )
 from dpu_daemon.engine.seeds import Seeds
 
@@ -37,12 +42,16 @@ class DpuDrivers:
 
     block: BlockDriver
     bus: HostBus
-    switch: SwitchDriver
+    switch: PodSwitchDriver
     links: LinkDriver
+    pod_links: PodLinks
     prober: Prober
     seed_writer: SeedWriter
     credentials: CredentialStore | None = None
     opi: OpiLayer | None = None
+    offload: OffloadDriver | None = None
+    offload_settings: OffloadSettings = field(default_factory=OffloadSettings)
+    containers: Containers | None = None
 
 
 class DpuEngine:
@@ -65,18 +74,28 @@ class DpuEngine:
         self.secrets = DiskSecrets(ledger, drivers.credentials)
         port_drivers = PortDrivers(drivers.switch, drivers.links, drivers.bus)
         self.ports = Ports(ledger, operations, port_drivers, drivers.prober, network)
+        switch = pod_switch(ledger, operations, PodDrivers(drivers.switch, drivers.pod_links), network)
+        self.pods = switch.pods
         self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)
         self.machines = Machines(ledger, self.disks, self.ports, self.seeds)
         self.opi = OpiObjects(ledger, operations, drivers.opi) if drivers.opi is not None else None
+        self.offload = _offload(ledger, drivers)
+        offload = {"offload": self.offload} if self.offload is not None else {}
+        self.network = over(ledger, self.pods.side(network.node), drivers.containers) if drivers.containers else None
+        inside = self.network.drivers if self.network is not None else {}
         self._vf_count = network.vf_count
         opi_drivers = {"opi": drivers.opi.driver} if drivers.opi is not None else {}
         opi_auditors = (storage_auditor(self.opi),) if self.opi is not None else ()
         self.core = Core(
             ledger,
             operations,
-            {"block": drivers.block, "bus": drivers.bus, "switch": drivers.switch, "links": drivers.links}
-            | opi_drivers,
+            {"block": drivers.block, "bus": drivers.bus, **switch.drivers, "links": drivers.links}
+            | opi_drivers
+            | offload
+            | dict(inside),
             (
+                *switch.auditors,
+                *(self.network.auditors if self.network is not None else ()),
                 DiskAuditor(ledger, disk_drivers, self.disks),
                 PortAuditor(ledger, port_drivers, self.ports, network),
                 *opi_auditors,
@@ -101,6 +120,10 @@ class DpuEngine:
             yield "attachment", census_state(wanted=disk.wanted, established=disk.established)
         for port in tuple(ledger.ports.values()):
             yield "port", census_state(wanted=port.wanted, established=port.established)
+        for pod in tuple(ledger.pod_ports.values()):
+            yield "pod_port", census_state(wanted=pod.wanted, established=pod.established)
+        for state in self.network.cni.census() if self.network is not None else ():
+            yield "sandbox", state
         for thing in tuple(ledger.opi.values()):
             yield "opi", census_state(wanted=thing.wanted, established=thing.established)
 
@@ -112,3 +135,9 @@ class DpuEngine:
             nics=min(self._bus.nic_slots(), self._vf_count),
             nics_used=self.ports.functions_used(),
         )
+
+
+def _offload(ledger: Ledger, drivers: DpuDrivers) -> OffloadMonitor | None:
+    if drivers.offload is None:
+        return None
+    return OffloadMonitor(drivers.offload, ledger, drivers.offload_settings, asyncio.get_running_loop().time)

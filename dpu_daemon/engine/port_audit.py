@@ -1,15 +1,15 @@
-"""The audit of ports: the bridge, ports that are not as wanted, and ports of ours that nobody wants."""
+"""The audit of ports: those that are not as wanted, and ports of ours that nobody wants."""
 
 from dpu_daemon.engine.convergence import LOOK_S, Job, converge
 from dpu_daemon.engine.deadline import within
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.network import NetworkSettings
-from dpu_daemon.engine.port_job import BridgeJob, PortDrivers, PortJob, StrayPortJob
+from dpu_daemon.engine.port_job import PortDrivers, PortJob, StrayPortJob
 from dpu_daemon.engine.ports import Ports
 from dpu_daemon.engine.repair import Repair, RepairWork
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.port import PortWorld
-from dpu_daemon.plan.ports import plan_bridge, plan_port, stray_ports
+from dpu_daemon.plan.ports import plan_port, stray_ports
 
 
 class PortAuditor:
@@ -29,15 +29,10 @@ class PortAuditor:
         self._settings = settings
 
     async def audit(self) -> tuple[Repair, ...]:
-        """The bridge, ports that are not as wanted, and ports of ours that nobody wants."""
+        """Ports that are not as wanted, and ports of ours that nobody wants."""
         seen = await within(LOOK_S, self._drivers.look(), "look at the ports")
         records = tuple(self._ledger.ports.values())
-        repairs: list[Repair] = []
-        bridge, uplink = self._settings.bridge, self._settings.uplink
-        if not (plan := plan_bridge(bridge, uplink, seen)).settled:
-            work = self._convergence(BridgeJob(bridge, uplink, self._drivers))
-            repairs.append(Repair(("bridge", bridge), EventKind.DRIVER, bridge, plan.why, work))
-        repairs += [
+        repairs = [
             Repair(("port", record.port_id), EventKind.PORT, record.port_id, plan.why, self._repair(record.port_id))
             for record in records
             if not (plan := plan_port(record, seen)).settled or not record.wanted or not record.established

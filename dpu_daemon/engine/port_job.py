@@ -8,7 +8,7 @@ from dpu_daemon.engine.protocols import HostBus, LinkDriver, SwitchDriver
 from dpu_daemon.engine.rows import Record
 from dpu_daemon.model.port import NicSeen, Port, PortWorld
 from dpu_daemon.plan.plan import Plan
-from dpu_daemon.plan.ports import plan_bridge, plan_port, plan_stray_port
+from dpu_daemon.plan.ports import plan_port, plan_stray_port
 from dpu_daemon.plan.steps import UNPLUG_WAIT_S, AddPort, EnsureBridge, PlugNic, RemovePort, SetLink, Step, UnplugNic
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -69,24 +69,6 @@ class PortJob:
     def decide(self, seen: PortWorld) -> Plan:
         want = self.ledger.ports.get(self.subject)
         return plan_port(want, seen) if want else Plan.nothing(f"{self.subject} is not journalled")
-
-    async def apply(self, step: Step) -> tuple[Record, ...]:
-        return await self.drivers.apply(step)
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeJob:
-    """The convergence of what all ports stand on; `subject` is the bridge."""
-
-    subject: str
-    uplink: str
-    drivers: PortDrivers
-
-    async def look(self) -> PortWorld:
-        return await self.drivers.look()
-
-    def decide(self, seen: PortWorld) -> Plan:
-        return plan_bridge(self.subject, self.uplink, seen)
 
     async def apply(self, step: Step) -> tuple[Record, ...]:
         return await self.drivers.apply(step)

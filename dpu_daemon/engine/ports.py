@@ -16,6 +16,7 @@ from dpu_daemon.engine.port_job import PortDrivers, PortJob
 from dpu_daemon.engine.port_reader import PortReader, PortView
 from dpu_daemon.engine.protocols import Prober
 from dpu_daemon.engine.rows import RecordKind
+from dpu_daemon.model.assignment import NO_VF
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.fence import FenceScope, raised
 from dpu_daemon.model.port import Port, PortSpec
@@ -94,7 +95,8 @@ class Ports:
         async with self._ledger.allocation:
             others = tuple(self._ledger.ports.values())
             pattern = self._settings.vf_pattern
-            record = intended_port(port_id, generation, spec, others, functions, foreign, vf_pattern=pattern)
+            held = {pod.vf for pod in self._ledger.pod_ports.values()}
+            record = intended_port(port_id, generation, spec, others, functions, foreign | held, vf_pattern=pattern)
             fence = raised(self._ledger.fence(FenceScope.PORT, port_id), generation=generation, closed=False)
             said = _said(port_id, "Plugging", f"{record.representor} gets {spec.mac} on {spec.bridge}")
             await self._ledger.commit(Change(put=(record,), fences=(fence,), events=(said,)))
@@ -168,7 +170,7 @@ class Ports:
 
     def functions_used(self) -> int:
         """Virtual functions that the journal has given away."""
-        return len(self._ledger.ports)
+        return len(self._ledger.ports) + sum(pod.vf != NO_VF for pod in self._ledger.pod_ports.values())
 
     def _job(self, port_id: str) -> PortJob:
         return PortJob(port_id, self._ledger, self._drivers)

@@ -1,5 +1,7 @@
 """A DPU's drivers, and the engine over them."""
 
+from dataclasses import replace
+
 from dpu_daemon.config import BlockKind, BusKind, DpuConfig, credentials_dir
 from dpu_daemon.config_net import OffloadSection
 from dpu_daemon.drivers.credentials import FileCredentials
@@ -8,7 +10,7 @@ from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.netlink import NetlinkLinks
 from dpu_daemon.drivers.offload import OvsOffload
 from dpu_daemon.drivers.opi import OpiBlock, OpiBus, OpiServer, OpiTls
-from dpu_daemon.drivers.ovsdb import OvsdbSwitch
+from dpu_daemon.drivers.pod_links import KernelLinks
 from dpu_daemon.drivers.probe import FrameProber
 from dpu_daemon.drivers.qsd import QsdBlock
 from dpu_daemon.drivers.seed import IsoSeedWriter
@@ -21,19 +23,20 @@ from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
-from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.offload import OffloadSettings
 from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.engine.protocols import BlockDriver, HostBus
+from dpu_daemon.parts.cni import containers_of
+from dpu_daemon.parts.switch import network_settings, ovs_switch
 
 
 async def open_dpu(config: DpuConfig, journal: Journal, times: AuditTimes, drivers: DpuDrivers) -> DpuEngine:
     """The engine of a DPU, its journal read."""
-    network = NetworkSettings(
-        bridge=config.switch.bridge,
-        uplink=config.switch.uplink,
+    network = replace(
+        network_settings(config.name, config.switch, config.ovn, config.cni),
         vf_pattern=config.network.vf_pattern,
         vf_count=config.network.vf_count,
+        host=config.network.host,
     )
     return await DpuEngine.open(journal, drivers, network, times)
 
@@ -45,19 +48,21 @@ def nvme_host(config: DpuConfig) -> str:
 
 def dpu_drivers(config: DpuConfig) -> DpuDrivers:
     """The real drivers of a DPU."""
-    switch = OvsdbSwitch(socket=str(config.switch.ovsdb), datapath=config.switch.datapath)
+    switch = ovs_switch(config.switch, config.ovn)
     block, bus, opi = storage_drivers(config)
     return DpuDrivers(
         block=block,
         bus=bus,
         switch=switch,
         links=NetlinkLinks(),
+        pod_links=KernelLinks(),
         prober=FrameProber(netdev=config.switch.probe_port, plug=switch.ensure_internal_port),
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
         credentials=FileCredentials(credentials_dir(config)),
         opi=opi,
         offload=OvsOffload(switch, datapath=config.switch.datapath),
         offload_settings=offload_settings(config.offload),
+        containers=containers_of(config.switch) if config.cni is not None else None,
     )
 
 

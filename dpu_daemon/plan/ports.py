@@ -64,7 +64,7 @@ def _switch_steps(want: Port, seen: PortWorld, faults: list[str]) -> Iterator[St
 
 
 def _forwards(want: Port, port: SwitchPortSeen) -> bool:
-    identity = (port.iface_id, port.mac, port.vlan) == (want.port_id, want.spec.mac, want.spec.vlan)
+    identity = (port.iface_id, port.mac, port.vlan, port.pod) == (want.port_id, want.spec.mac, want.spec.vlan, "")
     return identity and port.ofport > 0 and not port.error
 
 
@@ -88,7 +88,7 @@ def _plan_absence(want: Port, seen: PortWorld) -> Plan:
         if nic.port_id == want.port_id
     ]
     port = seen.switch.ports.get(want.representor) if seen.switch else None
-    if port is not None and port.iface_id == want.port_id:
+    if port is not None and port.iface_id == want.port_id and not port.pod:
         steps.append(RemovePort(bridge=port.bridge, netdev=port.name))
     if steps:
         return Plan(tuple(steps), f"{want.representor}: not wanted any more")
@@ -112,7 +112,7 @@ def plan_stray_port(port_id: str, representors: Collection[str], seen: PortWorld
     steps += [
         RemovePort(bridge=port.bridge, netdev=port.name)
         for port in ports
-        if port.name in representors and port.iface_id == port_id
+        if port.name in representors and port.iface_id == port_id and not port.pod
     ]
     why = f"port {port_id}: in no journal"
     return Plan(tuple(steps), why) if steps else Plan.nothing(f"port {port_id} is gone")
@@ -122,7 +122,8 @@ def stray_ports(known: Collection[str], representors: Collection[str], seen: Por
     """Ids of ports that are on the bus or on a netdev of ours, and that nobody wants."""
     ids = {nic.port_id for nic in (seen.nics or {}).values()}
     ports = (seen.switch.ports if seen.switch else {}).values()
-    ids |= {port.iface_id for port in ports if port.iface_id and port.name in representors}
+    # A container's port stands on a representor, too; it is in another table of the journal.
+    ids |= {port.iface_id for port in ports if port.iface_id and port.name in representors and not port.pod}
     return tuple(sorted(ids - set(known)))
 
 

@@ -25,8 +25,9 @@ from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.server import DaemonServer, Identity
-from tests.fakes.drivers import FakeBlock, FakeBus, FakeLinks, FakeProber, FakeSeedWriter, FakeSwitch
+from tests.fakes.drivers import FakeBlock, FakeBus, FakeLinks, FakeProber, FakeSeedWriter
 from tests.fakes.groups import FakeGroups, FakeSampler
+from tests.fakes.pod_drivers import FakePodLinks, FakePodSwitch
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import World
 
@@ -59,8 +60,9 @@ def fake_drivers(world: World) -> DpuDrivers:
     return DpuDrivers(
         block=FakeBlock(world),
         bus=FakeBus(world),
-        switch=FakeSwitch(world),
+        switch=FakePodSwitch(world),
         links=FakeLinks(world),
+        pod_links=FakePodLinks(world),
         prober=FakeProber(world),
         seed_writer=FakeSeedWriter(world),
     )

@@ -265,7 +265,15 @@ class FakeSwitch(FakeDriver):
 
     async def look(self) -> SwitchSeen:
         await self.world.look(self.role)
-        return SwitchSeen(bridges=frozenset(self.world.state.bridges), ports=dict(self.world.state.switch_ports))
+        state = self.world.state
+        return SwitchSeen(
+            bridges=frozenset(state.bridges),
+            ports=dict(state.switch_ports),
+            secure=frozenset(name for name, (_, secure) in state.natures.items() if secure),
+            datapaths={name: datapath for name, (datapath, _) in state.natures.items()},
+            chassis=dict(state.chassis),
+            loose_limits=frozenset(state.loose_limits),
+        )
 
     async def ensure_bridge(self, bridge: str) -> None:
         await self.world.act(self.role, "ensure_bridge", lambda: self.world.state.bridges.add(bridge))

@@ -15,7 +15,8 @@ from dpu_daemon.engine.intent import AskedDisk
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.model.disk import UNLIMITED, AttachmentSpec, DiskProtocol, Qos, TargetAddress
 from tests.fakes.daemon import FAST, NETWORK
-from tests.fakes.drivers import FakeLinks, FakeProber, FakeSeedWriter, FakeSwitch
+from tests.fakes.drivers import FakeLinks, FakeProber, FakeSeedWriter
+from tests.fakes.pod_drivers import FakePodLinks, FakePodSwitch
 from tests.fakes.spdk import Fabric, FakeSpdk
 from tests.fakes.world import World
 
@@ -84,8 +85,9 @@ class SpdkStage:
         drivers = DpuDrivers(
             block=block,
             bus=SpdkBus(rpc, emulation=emulation),
-            switch=FakeSwitch(self.world),
+            switch=FakePodSwitch(self.world),
             links=FakeLinks(self.world),
+            pod_links=FakePodLinks(self.world),
             prober=FakeProber(self.world),
             seed_writer=FakeSeedWriter(self.world),
             credentials=keys,

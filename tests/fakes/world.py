@@ -37,6 +37,13 @@ class State:
     switch_ports: dict[str, SwitchPortSeen] = field(default_factory=dict)
     links: dict[str, LinkSeen] = field(default_factory=dict)
     next_ofport: int = 1
+    natures: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """Datapath of a bridge, and whether it is secure."""
+    chassis: dict[str, str] = field(default_factory=dict)
+    loose_limits: set[str] = field(default_factory=set)
+    ovn_installs: bool = True
+    """ovn-controller installs the flows of each port that is plugged."""
+    ovn_trouble: str = ""
     seed_files: dict[str, dict[str, str]] = field(default_factory=dict)
     image_files: dict[str, int] = field(default_factory=dict)
     """Virtual size by file name."""

@@ -1,11 +1,11 @@
 """Database operations for bridges and ports; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dpu_daemon.drivers.ovsdb.client import Operation
-from dpu_daemon.drivers.ovsdb.view import IFACE_ID_KEY, IFINDEX_KEY, MAC_KEY, OWNER_KEY, OWNER_VALUE, PortRow
+from dpu_daemon.drivers.ovsdb.view import IFACE_ID_KEY, IFINDEX_KEY, MAC_KEY, OWNER_KEY, OWNER_VALUE, POD_KEY, PortRow
 
 OWNED = ["map", [[OWNER_KEY, OWNER_VALUE]]]
 INTERNAL = "internal"
@@ -23,7 +23,9 @@ class PortWanted:
     ifindex: int = 0
 
     def is_met_by(self, row: PortRow) -> bool:
-        return (row.seen.iface_id, row.seen.mac, row.seen.vlan) == (self.iface_id, self.mac, self.vlan)
+        """A port that a container had is none of these, whatever else it says."""
+        seen = (row.seen.iface_id, row.seen.mac, row.seen.vlan, row.seen.pod)
+        return seen == (self.iface_id, self.mac, self.vlan, "")
 
     def identity(self) -> dict[str, str]:
         number = str(self.ifindex) if self.ifindex else ""
@@ -39,12 +41,12 @@ def next_configuration() -> list[Operation]:
     ]
 
 
-def insert_bridge(name: str, datapath: str) -> list[Operation]:
-    """A bridge with its local port, which every bridge must have."""
+def insert_bridge(name: str, datapath: str, *, secure: bool = False) -> list[Operation]:
+    """A bridge with its local port, which every bridge must have; a secure one drops what no flow lets through."""
     row = {
         "name": name,
         "datapath_type": datapath,
-        "fail_mode": "standalone",
+        "fail_mode": fail_mode(secure=secure),
         "ports": ["named-uuid", "port"],
         "external_ids": OWNED,
     }
@@ -52,6 +54,28 @@ def insert_bridge(name: str, datapath: str) -> list[Operation]:
         *_insert_port(PortWanted(name=name, kind=INTERNAL)),
         {"op": "insert", "table": "Bridge", "row": row, "uuid-name": "bridge"},
         _mutate("Open_vSwitch", None, [["bridges", "insert", ["set", [["named-uuid", "bridge"]]]]]),
+    ]
+
+
+def fail_mode(*, secure: bool) -> str:
+    """What a bridge does without a controller."""
+    return "secure" if secure else "standalone"
+
+
+def update_bridge(identity: str, datapath: str, *, secure: bool) -> list[Operation]:
+    """Puts a bridge's nature right; a new datapath makes its ports anew."""
+    row = {"datapath_type": datapath, "fail_mode": fail_mode(secure=secure)}
+    return [{"op": "update", "table": "Bridge", "where": _is(identity), "row": row}]
+
+
+def tell_chassis(chassis: Mapping[str, str]) -> list[Operation]:
+    """Sets keys for ovn-controller; others stay."""
+    return [
+        _mutate(
+            "Open_vSwitch",
+            None,
+            [["external_ids", "delete", ["set", sorted(chassis)]], ["external_ids", "insert", _map(chassis)]],
+        )
     ]
 
 
@@ -66,13 +90,26 @@ def update_port(row: PortRow, want: PortWanted) -> list[Operation]:
         ["external_ids", "delete", ["set", [IFACE_ID_KEY, MAC_KEY, IFINDEX_KEY]]],
         ["external_ids", "insert", _map(want.identity())],
     ]
-    tag = {"op": "update", "table": "Port", "where": _is(row.port_uuid), "row": {"tag": _tag(want.vlan)}}
-    return [_mutate("Interface", row.interface_uuid, identity), tag]
+    changed: dict[str, Any] = {"tag": _tag(want.vlan)}
+    if row.limits:
+        changed["qos"] = ["set", []]
+    return [
+        _mutate("Interface", row.interface_uuid, identity),
+        {"op": "update", "table": "Port", "where": _is(row.port_uuid), "row": changed},
+        _mutate("Port", row.port_uuid, [["external_ids", "delete", ["set", [POD_KEY]]]]),
+        *drop_limits(row.limits),
+    ]
+
+
+def drop_limits(rows: Iterable[tuple[str, str]]) -> list[Operation]:
+    """QoS rows and queues, by table; a queue goes after what refers to it."""
+    return [{"op": "delete", "table": table, "where": _is(identity)} for table, identity in sorted(rows)]
 
 
 def remove_port(row: PortRow) -> list[Operation]:
-    """Port and interface rows vanish with the last reference to them."""
-    return [_mutate("Bridge", row.bridge_uuid, [["ports", "delete", ["uuid", row.port_uuid]]])]
+    """Port and interface rows vanish with the last reference to them, limits do not."""
+    ports = [["ports", "delete", ["uuid", row.port_uuid]]]
+    return [_mutate("Bridge", row.bridge_uuid, ports), *drop_limits(row.limits)]
 
 
 def _insert_port(want: PortWanted) -> list[Operation]:

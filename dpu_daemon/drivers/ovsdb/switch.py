@@ -1,16 +1,21 @@
 """Open vSwitch as a SwitchDriver."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from dpu_daemon.drivers.ethernet import has_address, interface_index, shield
 from dpu_daemon.drivers.ovsdb import edits, view
+from dpu_daemon.drivers.ovsdb.batch import Batch
 from dpu_daemon.drivers.ovsdb.client import Operation, OvsdbClient
 from dpu_daemon.drivers.ovsdb.edits import PortWanted
+from dpu_daemon.drivers.ovsdb.pods import PodPlugger, PortNews
 from dpu_daemon.drivers.ovsdb.view import PortRow
-from dpu_daemon.drivers.ovsdb.vswitchd import VswitchdWatch
+from dpu_daemon.drivers.ovsdb.vswitchd import OVN_CONTROLLER, VswitchdWatch
 from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.model.pod_port import PodPlug
 from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
 from proto.errors import DpuError
 from proto.ovsdb.replica import Replica
@@ -23,32 +28,86 @@ OBEY_TIMEOUT_S = 6.0
 
 HIGHEST_VLAN = 4094
 USERSPACE = "netdev"
+ANSWER_TIMEOUT_S = 1.0
+CONNECTED = "connected"
 
 
 class OvsdbSwitch:
-    """A SwitchDriver; ports that it plugs carry ``dpupool=owned`` and are the only ones that it changes.
+    """A PodSwitchDriver; ports that it plugs carry ``dpupool=owned`` and are the only ones that it changes.
 
     Args:
         socket: path of ovsdb-server's Unix socket; ovs-vswitchd's pidfile lies beside it.
         datapath: datapath type of bridges that it makes, ``netdev`` or ``system``.
+        secure: bridges that are made to drop what no flow lets through: those that ovn-controller rules.
+        ovn_run_dir: where ovn-controller's pidfile lies; None where it is nothing to us.
     """
 
-    def __init__(self, *, socket: str, datapath: str) -> None:
+    def __init__(
+        self, *, socket: str, datapath: str, secure: Collection[str] = (), ovn_run_dir: Path | None = None
+    ) -> None:
         self._client = OvsdbClient(socket, self._changed)
         self._vswitchd = VswitchdWatch(Path(socket).parent)
+        self._ovn = VswitchdWatch(ovn_run_dir, OVN_CONTROLLER) if ovn_run_dir is not None else None
         self._datapath = datapath
+        self._secure = frozenset(secure)
         self._lost: Lost = lambda _: None
         self._busy: set[str] = set()
         self._known: dict[str, SwitchPortSeen] = {}
+        self._news = PortNews()
+        self._pods = PodPlugger(
+            self._client, Batch(self._client), self._news, self._busy, lambda: self._known, self._obeyed
+        )
 
     async def start(self, lost: Lost) -> None:
         self._lost = lost
         await self._client.start(lost)
         await self._vswitchd.start(lost)
+        if self._ovn is not None:
+            await self._ovn.start(lost)
 
     async def stop(self) -> None:
+        if self._ovn is not None:
+            await self._ovn.stop()
         await self._vswitchd.stop()
         await self._client.stop()
+
+    async def plug_pod(self, plug: PodPlug) -> None:
+        await self._pods.plug(plug)
+
+    async def unplug_pod(self, netdev: str) -> None:
+        await self._pods.unplug(netdev)
+
+    async def forwarding(self, plug: PodPlug) -> int:
+        return await self._pods.forwarding(plug)
+
+    async def drop_limits(self, names: Collection[str]) -> None:
+        await self._pods.drop_limits(names)
+
+    async def set_chassis(self, chassis: Mapping[str, str]) -> None:
+        await self._client.transact(edits.tell_chassis(chassis))
+
+    async def set_bridge(self, bridge: str, *, datapath: str, secure: bool) -> None:
+        found = view.bridges(self._client.replica).get(bridge)
+        self._busy.add(bridge)
+        try:
+            if found is None:
+                await self._obeyed(edits.insert_bridge(bridge, datapath, secure=secure))
+            else:
+                await self._obeyed(edits.update_bridge(found, datapath, secure=secure))
+        finally:
+            self._done_with(bridge)
+
+    async def trouble(self) -> str:
+        """Whether each process answers, not only whether it lives: one that stands still forwards nothing new."""
+        try:
+            _ = self._client.replica
+            await self._vswitchd.ask("version", timeout_s=ANSWER_TIMEOUT_S)
+            if self._ovn is None:
+                return ""
+            told = (await self._ovn.ask("connection-status", timeout_s=ANSWER_TIMEOUT_S)).strip()
+        except DpuError as error:
+            return error.message
+        return "" if told == CONNECTED else f"ovn-controller and its southbound database: {told}"
 
     @property
     def database(self) -> OvsdbClient:
@@ -73,7 +132,7 @@ class OvsdbSwitch:
             return
         self._busy.add(bridge)
         try:
-            await self._obeyed(edits.insert_bridge(bridge, self._datapath))
+            await self._obeyed(edits.insert_bridge(bridge, self._datapath, secure=bridge in self._secure))
         finally:
             self._done_with(bridge)
 
@@ -188,9 +247,11 @@ class OvsdbSwitch:
             port = now.get(name)
             if before.get(name) == port:
                 continue
-            if port is not None and port.ofport > 0 and port.name != port.bridge:
+            self._news.tell(name)
+            old = before.get(name)
+            if port is not None and port.ofport > 0 and port.name != port.bridge and (not old or old.ofport <= 0):
                 self._shield(name)
-            if name not in self._busy and name in before:
+            if name not in self._busy and old is not None and _is_worse(old, port):
                 self._lost(f"switch port {name} changed: {_story(port)}")
 
     def _shield(self, netdev: str) -> None:
@@ -204,6 +265,14 @@ class OvsdbSwitch:
                 shield(netdev)
         except OSError as error:
             LOG.warning("port not shielded", netdev=netdev, error=str(error))
+
+
+def _is_worse(old: SwitchPortSeen, now: SwitchPortSeen | None) -> bool:
+    """Whether the audit should hear of a change that none of our calls made; a container's port may come good."""
+    if now is None or not old.pod:
+        return True
+    fine = now.ofport > 0 and not now.error
+    return not fine or replace(old, ofport=now.ofport, error=now.error, installed=now.installed) != now
 
 
 def _owned(ports: dict[str, PortRow]) -> dict[str, SwitchPortSeen]:

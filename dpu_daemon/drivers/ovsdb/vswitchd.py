@@ -1,4 +1,4 @@
-"""Watches ovs-vswitchd itself: the database does not say when the process that obeys it dies."""
+"""Watches the processes that obey the database: it does not say when one of them dies."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from proto.errors import DpuError
 from proto.jsonrpc import JsonRpcConnection, JsonRpcError
 from proto.reasons import Reason
 
-PEER = "ovs-vswitchd"
-REMEDY = "look whether it runs with its pidfile beside the database's socket"
+VSWITCHD = "ovs-vswitchd"
+OVN_CONTROLLER = "ovn-controller"
 CALL_TIMEOUT_S = 2.0
 
 
@@ -18,12 +18,15 @@ class VswitchdWatch:
     """Holds a connection to the control socket, which ends with the process.
 
     Args:
-        run_dir: directory of ovs-vswitchd's control socket, and of its pidfile where the socket's name needs it.
+        run_dir: directory of the control socket, and of the pidfile where the socket's name needs it.
+        program: whose.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, program: str = VSWITCHD) -> None:
         self._run_dir = run_dir
-        self._keeper: Keeper[JsonRpcConnection] = Keeper(PEER, REMEDY, self._dial)
+        self._program = program
+        remedy = f"look whether it runs with its pidfile in {run_dir}"
+        self._keeper: Keeper[JsonRpcConnection] = Keeper(program, remedy, self._dial)
         self.version = ""
 
     async def start(self, lost: Callable[[str], None]) -> None:
@@ -33,7 +36,7 @@ class VswitchdWatch:
         await self._keeper.stop()
 
     async def ask(self, command: str, *words: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
-        """What ovs-vswitchd prints to a command, as ovs-appctl would.
+        """What the program prints to a command, as ovs-appctl would.
 
         Raises:
             DpuError: UNSUPPORTED with its own words when it refuses; UNAVAILABLE, DEADLINE.
@@ -41,12 +44,12 @@ class VswitchdWatch:
         try:
             return str(await self._keeper.connection().call(command, list(words), timeout_s=timeout_s))
         except JsonRpcError as error:
-            message = f"{PEER} refused {command}: {str(error.error).strip()}"
-            raise DpuError(Reason.UNSUPPORTED, message, remedy="look at the log of ovs-vswitchd") from error
+            message = f"{self._program} refused {command}: {str(error.error).strip()}"
+            raise DpuError(Reason.UNSUPPORTED, message, remedy=f"look at the log of {self._program}") from error
 
     async def _dial(self) -> JsonRpcConnection:
-        reader, writer = await asyncio.open_unix_connection(_control_socket(self._run_dir))
-        rpc = JsonRpcConnection(reader, writer, peer=PEER, envelope={}, notified=lambda _method, _params: None)
+        reader, writer = await asyncio.open_unix_connection(_control_socket(self._run_dir, self._program))
+        rpc = JsonRpcConnection(reader, writer, peer=self._program, envelope={}, notified=lambda _method, _params: None)
         try:
             told = await rpc.call("version", [], timeout_s=CALL_TIMEOUT_S)
         except JsonRpcError as error:
@@ -59,14 +62,14 @@ class VswitchdWatch:
         return rpc
 
 
-def _control_socket(run_dir: Path) -> Path:
-    """Where ovs-vswitchd listens: a name chosen with ``--unixctl``, or its own with the process id in it."""
-    chosen = run_dir / "ovs-vswitchd.ctl"
+def _control_socket(run_dir: Path, program: str) -> Path:
+    """Where a program listens: a name chosen with ``--unixctl``, or its own with the process id in it."""
+    chosen = run_dir / f"{program}.ctl"
     if chosen.is_socket():
         return chosen
-    pidfile = run_dir / "ovs-vswitchd.pid"
+    pidfile = run_dir / f"{program}.pid"
     try:
-        return run_dir / f"ovs-vswitchd.{int(pidfile.read_text().strip())}.ctl"
+        return run_dir / f"{program}.{int(pidfile.read_text().strip())}.ctl"
     except ValueError as error:
         raise FileNotFoundError(f"{pidfile} holds no process id") from error
 
