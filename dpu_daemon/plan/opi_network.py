@@ -35,12 +35,12 @@ def plan_net(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Plan:
     return Plan(steps, f"{want.name}: {', '.join(f'{step.verb.value} {step.name}' for step in steps)}")
 
 
-def plan_stray(owner: NetObject, wanted: NetWanted, seen: NetSeen) -> Plan:
-    """What removes the ports of an object that no journal row knows; `owner` says only its name."""
-    if owner.name in wanted.objects:
-        return Plan.nothing(f"{owner.name} is wanted after all")
+def plan_stray(owner: str, wanted: NetWanted, seen: NetSeen) -> Plan:
+    """What removes the ports of an object that no journal row knows."""
+    if owner in wanted.objects:
+        return Plan.nothing(f"{owner} is wanted after all")
     steps = tuple(_unplug(owner, wanted, seen, keep=frozenset()))
-    return Plan(steps, f"{owner.name}: in no journal") if steps else Plan.nothing(f"{owner.name} is gone")
+    return Plan(steps, f"{owner}: in no journal") if steps else Plan.nothing(f"{owner} is gone")
 
 
 def stray_owners(wanted: NetWanted, seen: NetSeen) -> frozenset[str]:
@@ -82,7 +82,7 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
         case LogicalBridge() as bridge:
             yield from _base(want, wanted, seen)
             tunnels = tuple(tunnels_of(want, bridge, wanted.fabric))
-            yield from _unplug(want, wanted, seen, keep=frozenset(plug.name for plug in tunnels))
+            yield from _unplug(want.name, wanted, seen, keep=frozenset(plug.name for plug in tunnels))
             for plug in tunnels:
                 yield from _plug(want, plug, wanted, seen)
             yield from _shared(want, wanted, seen)
@@ -98,7 +98,7 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
 
 def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     plug = port_of(want, port, wanted.objects)
-    yield from _unplug(want, wanted, seen, keep=frozenset({plug.name}) if plug else frozenset())
+    yield from _unplug(want.name, wanted, seen, keep=frozenset({plug.name}) if plug else frozenset())
     if plug is not None:
         yield from _raised(want, port.netdev, seen)
         yield from _plug(want, plug, wanted, seen)
@@ -106,7 +106,7 @@ def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -
 
 def _base(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     if wanted.fabric.bridge not in seen.bridges:
-        yield NetStep(verb=NetVerb.MAKE_BRIDGE, subject=want, name=wanted.fabric.bridge)
+        yield NetStep(verb=NetVerb.MAKE_BRIDGE, subject=want.name, name=wanted.fabric.bridge)
 
 
 def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
@@ -117,13 +117,13 @@ def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Iter
         whose = there.plug.owner or "somebody else"
         message = f"{plug.name} is plugged into {there.bridge} for {whose}"
         raise DpuError(Reason.IN_USE, message, field="spec", remedy="remove it there first")
-    yield NetStep(verb=NetVerb.PLUG, subject=want, name=plug.name, plug=plug)
+    yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=plug.name, plug=plug)
 
 
-def _unplug(want: NetObject, wanted: NetWanted, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetStep]:
+def _unplug(owner: str, wanted: NetWanted, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetStep]:
     for there in _own_ports(wanted, seen):
-        if there.plug.owner == want.name and there.plug.name not in keep:
-            yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=there.plug.name)
+        if there.plug.owner == owner and there.plug.name not in keep:
+            yield NetStep(verb=NetVerb.UNPLUG, subject=owner, name=there.plug.name)
 
 
 def _own_ports(wanted: NetWanted, seen: NetSeen) -> Iterator[PlugSeen]:
@@ -141,16 +141,16 @@ def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetSt
         yield from _raised(want, uplink.name, seen)
         yield from _plug(want, uplink, wanted, seen)
     elif uplink is None and there is not None and (there.bridge, there.plug.owner) == (fabric.bridge, fabric.bridge):
-        yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=fabric.uplink)
+        yield NetStep(verb=NetVerb.UNPLUG, subject=want.name, name=fabric.uplink)
     for thing, port in full_trunks(wanted.objects):
         plug = port_of(thing, port, wanted.objects)
         trunk = seen.ports.get(port.netdev)
         mine = trunk is not None and (trunk.bridge, trunk.plug.owner) == (fabric.bridge, thing.name)
         absent = trunk is None and thing.established and port.netdev in seen.ends
         if plug is None and mine:
-            yield NetStep(verb=NetVerb.UNPLUG, subject=want, name=port.netdev)
+            yield NetStep(verb=NetVerb.UNPLUG, subject=want.name, name=port.netdev)
         elif plug is not None and (absent or (mine and trunk is not None and trunk.plug != plug)):
-            yield NetStep(verb=NetVerb.PLUG, subject=want, name=plug.name, plug=plug)
+            yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=plug.name, plug=plug)
 
 
 def _raised(want: NetObject, netdev: str, seen: NetSeen) -> Iterator[NetStep]:
@@ -158,7 +158,7 @@ def _raised(want: NetObject, netdev: str, seen: NetSeen) -> Iterator[NetStep]:
     if end is None:
         raise _waits(want, f"the device {netdev}")
     if not end.up:
-        yield NetStep(verb=NetVerb.RAISE, subject=want, name=netdev)
+        yield NetStep(verb=NetVerb.RAISE, subject=want.name, name=netdev)
 
 
 def _domain(want: NetObject, vrf: Vrf, seen: NetSeen) -> Iterator[NetStep]:
@@ -166,7 +166,7 @@ def _domain(want: NetObject, vrf: Vrf, seen: NetSeen) -> Iterator[NetStep]:
     there = seen.domains.get(name)
     loopback = there.ends.get(LOOPBACK) if there is not None else None
     if there is None or not there.routes or loopback is None or not loopback.up:
-        yield NetStep(verb=NetVerb.MAKE_DOMAIN, subject=want, name=name, domain=name)
+        yield NetStep(verb=NetVerb.MAKE_DOMAIN, subject=want.name, name=name, domain=name)
     yield from _addresses(want, name, LOOPBACK, loopback, (vrf.loopback_ip_prefix,))
 
 
@@ -180,7 +180,7 @@ def _gateway(want: NetObject, svi: Svi, gateway: Gateway, wanted: NetWanted, see
         verb = NetVerb.MAKE_GATEWAY
         yield NetStep(
             verb=verb,
-            subject=want,
+            subject=want.name,
             name=gateway.outside,
             peer=gateway.inside,
             domain=gateway.domain,
@@ -195,7 +195,7 @@ def _addresses(
 ) -> Iterator[NetStep]:
     if end is None or not same_addresses(addresses, end.addresses):
         verb = NetVerb.ADDRESS
-        yield NetStep(verb=verb, subject=want, name=name, domain=domain, addresses=frozenset(addresses))
+        yield NetStep(verb=verb, subject=want.name, name=name, domain=domain, addresses=frozenset(addresses))
 
 
 def _waits(want: NetObject, what: str) -> DpuError:
@@ -206,20 +206,20 @@ def _waits(want: NetObject, what: str) -> DpuError:
 def _absence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     match want.spec:
         case LogicalBridge():
-            yield from _unplug(want, wanted, seen, keep=frozenset())
+            yield from _unplug(want.name, wanted, seen, keep=frozenset())
             yield from _shared(want, wanted, seen)
         case BridgePort():
-            yield from _unplug(want, wanted, seen, keep=frozenset())
+            yield from _unplug(want.name, wanted, seen, keep=frozenset())
         case Vrf():
             if domain_of(want.name) in seen.domains:
-                yield NetStep(verb=NetVerb.REMOVE_DOMAIN, subject=want, name=domain_of(want.name))
+                yield NetStep(verb=NetVerb.REMOVE_DOMAIN, subject=want.name, name=domain_of(want.name))
         case Svi() as svi:
             gateway = gateway_of(want, svi, wanted.objects)
-            yield from _unplug(want, wanted, seen, keep=frozenset())
+            yield from _unplug(want.name, wanted, seen, keep=frozenset())
             if gateway.outside in seen.ends or _has(seen.domains.get(gateway.domain), gateway.inside):
                 yield NetStep(
                     verb=NetVerb.REMOVE_GATEWAY,
-                    subject=want,
+                    subject=want.name,
                     name=gateway.outside,
                     peer=gateway.inside,
                     domain=gateway.domain,

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from dpu_daemon.model.opi_network import NetObject
 from dpu_daemon.model.opi_network_seen import Plug
 from dpu_daemon.plan.steps import Step
 
@@ -28,7 +27,7 @@ class NetStep(Step):
 
     Attributes:
         verb: what is done.
-        subject: for which object.
+        subject: resource name of the object that it is for.
         name: of the bridge, port or device.
         plug: of PLUG.
         domain: the routing domain, where the call needs one.
@@ -38,7 +37,7 @@ class NetStep(Step):
     """
 
     verb: NetVerb
-    subject: NetObject
+    subject: str
     name: str
     plug: Plug | None = None
     domain: str = ""
@@ -51,4 +50,4 @@ class NetStep(Step):
         return 15.0
 
     def says(self) -> str:
-        return f"{self.verb.value} {self.name} for {self.subject.name}"
+        return f"{self.verb.value} {self.name} for {self.subject}"
