@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dpu_daemon.engine.host import HostDrivers, HostEngine
     from dpu_daemon.engine.protocols import TargetDriver
     from dpu_daemon.engine.storage import StorageEngine
+    from dpu_daemon.service.cni.server import CniServer
     from dpu_daemon.service.kubelet import DevicePluginServer
 
     Engine = DpuEngine | StorageEngine | HostEngine
@@ -114,6 +115,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     stop_metrics = _serve_metrics(config, path, metrics)
     await engine.core.start()
     plugin = _serve_kubelet(config, engine, metrics)
+    cni = await _serve_cni(config, engine, metrics)
     notify("READY=1", "STATUS=answering, not converged yet")
     _log.info("serving", name=config.name, mode=config.mode.value, listen=config.listen)
     beating = asyncio.create_task(_beat(engine))
@@ -123,6 +125,8 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     await server.drain()
     if plugin is not None:
         await plugin.stop()
+    if cni is not None:
+        await cni.stop(config.times.drain_s)
     await engine.core.operations.stop(config.times.drain_s)
     await server.stop(GRACE_S)
     await engine.core.stop(0.0)
@@ -201,6 +205,18 @@ def _serve_kubelet(config: Config, engine: "Engine", metrics: Metrics) -> "Devic
     if plugin is not None:
         plugin.start(engine.vfs.known)
     return plugin
+
+
+async def _serve_cni(config: Config, engine: "Engine", metrics: Metrics) -> "CniServer | None":
+    """The socket of a node whose pods get their network from this daemon."""
+    if isinstance(config, StorageConfig) or config.cni is None:
+        return None
+    network = cast("DpuEngine | HostEngine", engine).network
+    if network is None:
+        return None
+    from dpu_daemon.parts.cni import serve_cni  # noqa: PLC0415
+
+    return await serve_cni(config.cni, network.cni, metrics)
 
 
 async def _beat(engine: "Engine") -> None:

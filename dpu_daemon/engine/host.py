@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots
@@ -12,8 +13,12 @@ from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.protocols import Driver, Lost
+from dpu_daemon.engine.repair import Auditor
 from dpu_daemon.engine.usage import UsageMonitor
 from dpu_daemon.engine.vfs import VfPool, VfSources
+
+if TYPE_CHECKING:
+    from dpu_daemon.engine.node_network import CniDrivers, NodeNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,11 @@ class HostDrivers:
     groups: GroupDriver
     sampler: Sampler
     vfs: VfSources | None = None
+    cni: "CniDrivers | None" = None
 
 
 class HostEngine:
-    """All that a host's daemon does for CPUs, and its pool of virtual functions.
+    """All that a host's daemon does: CPUs of its pods, their networks, its pool of virtual functions.
 
     Args:
         ledger: loaded.
@@ -34,6 +40,7 @@ class HostEngine:
         sampler: of the same groups.
         times: of the audits.
         vfs: what tells of virtual functions; None where pods get none.
+        cni: what pods' networks stand on; None where another plug-in serves them.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class HostEngine:
         sampler: Sampler,
         times: AuditTimes | None = None,
         vfs: VfSources | None = None,
+        cni: "CniDrivers | None" = None,
     ) -> None:
         operations = Operations()
         self.groups = groups
@@ -52,7 +60,12 @@ class HostEngine:
         drivers: dict[str, Driver] = {"groups": _Watched(groups, self.usage)}
         if self.vfs is not None:
             drivers["vfs"] = self.vfs
-        self.core = Core(ledger, operations, drivers, (self.cpus,), self.cpus.tidy, times or AuditTimes())
+        self.network = _network(ledger, operations, cni, self.vfs)
+        auditors: tuple[Auditor, ...] = (self.cpus,)
+        if self.network is not None:
+            drivers |= self.network.drivers
+            auditors = (*self.network.auditors, *auditors)
+        self.core = Core(ledger, operations, drivers, auditors, self.cpus.tidy, times or AuditTimes())
 
     @staticmethod
     async def open(
@@ -61,11 +74,12 @@ class HostEngine:
         sampler: Sampler,
         times: AuditTimes | None = None,
         vfs: VfSources | None = None,
+        cni: "CniDrivers | None" = None,
     ) -> "HostEngine":
         """An engine that has read its journal; call `core.start` to let it work."""
         ledger = Ledger(journal)
         await ledger.load()
-        return HostEngine(ledger, groups, sampler, times, vfs)
+        return HostEngine(ledger, groups, sampler, times, vfs, cni)
 
     def census(self) -> Iterator[tuple[str, str]]:
         """Kind of every wanted thing, and whether it was whole once."""
@@ -74,10 +88,24 @@ class HostEngine:
             yield "binding", "established"
         for change in self.core.ledger.sizes.values():
             yield "resize", "established" if change.settled else "coming"
+        if self.network is not None:
+            for state in self.network.cni.census():
+                yield "sandbox", state
 
     def slots(self) -> Slots:
         """A host has no functions of its own to give."""
         return Slots()
+
+
+def _network(
+    ledger: Ledger, operations: Operations, cni: "CniDrivers | None", vfs: VfPool | None
+) -> "NodeNetwork | None":
+    """CNI; a host whose pods have another plug-in does not even load it."""
+    if cni is None:
+        return None
+    from dpu_daemon.engine.node_network import node_network  # noqa: PLC0415
+
+    return node_network(ledger, operations, cni, vfs)
 
 
 class _Watched:

@@ -1,0 +1,90 @@
+"""CNI of a node put together: the container's side over the side of the switch, which is here or on a DPU.
+
+network = node_network(ledger, operations, drivers, vfs)
+Core(ledger, operations, {**others, **network.drivers}, (*others, *network.auditors), tidy, times)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dpu_daemon.engine.cni_node import CniNode
+from dpu_daemon.engine.cni_protocols import DeviceFiles, SandboxLinks, SwitchSide, VfGiver
+from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.pod_ports import PodPorts
+from dpu_daemon.engine.pod_switch import PodDrivers, pod_switch
+from dpu_daemon.engine.protocols import Driver
+from dpu_daemon.engine.repair import Auditor
+from dpu_daemon.engine.sandbox_add import NodeParts
+from dpu_daemon.engine.sandbox_audit import SandboxAuditor
+
+
+class Peer(Driver, SwitchSide, Protocol):
+    """A DPU that has the switch."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSwitch:
+    """A switch of this node's own: CNI mode default."""
+
+    drivers: PodDrivers
+    settings: NetworkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """The container's side."""
+
+    links: SandboxLinks
+    files: DeviceFiles
+
+
+@dataclass(frozen=True, slots=True)
+class CniDrivers:
+    """What CNI on a node stands on."""
+
+    side: OwnSwitch | Peer
+    inside: Containers
+
+
+@dataclass(frozen=True, slots=True)
+class NodeNetwork:
+    """CNI of a node, and what a Core needs to run it.
+
+    Attributes:
+        cni: serves the calls.
+        drivers: by role.
+        auditors: those of the switch first.
+        pods: ports on this node's own switch; None where a DPU has it.
+    """
+
+    cni: CniNode
+    drivers: Mapping[str, Driver]
+    auditors: tuple[Auditor, ...]
+    pods: PodPorts | None = None
+
+
+def node_network(
+    ledger: Ledger, operations: Operations, drivers: CniDrivers, vfs: VfGiver | None = None
+) -> NodeNetwork:
+    """CNI over these drivers; with a DPU every container gets a virtual function."""
+    side = drivers.side
+    if not isinstance(side, OwnSwitch):
+        inside = over(ledger, side, drivers.inside, vfs, needs_function=True)
+        return replace(inside, drivers={"dpu": side, **inside.drivers})
+    switch = pod_switch(ledger, operations, side.drivers, side.settings)
+    inside = over(ledger, switch.pods.side(side.settings.node), drivers.inside, vfs)
+    return NodeNetwork(
+        inside.cni, {**switch.drivers, **inside.drivers}, (*switch.auditors, *inside.auditors), switch.pods
+    )
+
+
+def over(
+    ledger: Ledger, side: SwitchSide, inside: Containers, vfs: VfGiver | None = None, *, needs_function: bool = False
+) -> NodeNetwork:
+    """The container's side alone, over a switch that the caller runs (CNI mode dpu)."""
+    cni = CniNode(ledger, NodeParts(side, inside.links, vfs, inside.files, needs_function=needs_function))
+    auditor = SandboxAuditor(ledger, cni, inside.links, vfs)
+    return NodeNetwork(cni, {"sandboxes": inside.links}, (auditor,))

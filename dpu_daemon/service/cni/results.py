@@ -1,0 +1,55 @@
+"""Results of an ADD in the version that was asked for. Source: CNI SPEC 1.1.0, section 5 "Success", and 0.4.0."""
+
+from collections.abc import Mapping
+from ipaddress import ip_interface
+from typing import Any
+
+import msgspec
+
+from dpu_daemon.model.sandbox import Added
+from dpu_daemon.plan.sandboxes import routes_of
+from dpu_daemon.service.cni.netconf import NetConf, Version
+
+
+def to_result(added: Added, conf: NetConf) -> bytes:
+    """What is printed; what plug-ins before us had stays, in front."""
+    result = dict(conf.prev_result or {})
+    interfaces = _before(result, "interfaces")
+    mine = _interfaces(added, conf.version)
+    own = len(interfaces) + len(mine) - 1
+    result["cniVersion"] = conf.version.value
+    result["interfaces"] = [*interfaces, *mine]
+    result["ips"] = [*_before(result, "ips"), *_ips(added, conf.version, own)]
+    routes = [{"dst": r.dst, "gw": r.via} if r.via else {"dst": r.dst} for r in routes_of(added.assignment)]
+    result["routes"] = [*_before(result, "routes"), *routes]
+    if added.assignment.dns and not result.get("dns"):
+        result["dns"] = {"nameservers": list(added.assignment.dns)}
+    return msgspec.json.encode({key: value for key, value in result.items() if value not in ([], {}, None)})
+
+
+def _interfaces(added: Added, version: Version) -> list[dict[str, Any]]:
+    """The switch's end, where it is on this node, and the container's."""
+    inside: dict[str, Any] = {"name": added.interface, "mac": added.assignment.mac.lower(), "sandbox": added.netns}
+    outside = {"name": added.representor}
+    if version is Version.V1_1_0:
+        inside["mtu"] = outside["mtu"] = added.mtu  # type: ignore[assignment]
+        if added.pci_address:
+            inside["pciID"] = added.pci_address
+    return [outside, inside] if added.representor else [inside]
+
+
+def _ips(added: Added, version: Version, own: int) -> list[dict[str, Any]]:
+    ips: list[dict[str, Any]] = []
+    for address in added.assignment.addresses:
+        entry: dict[str, Any] = {"address": address.cidr, "interface": own}
+        if address.gateway:
+            entry["gateway"] = address.gateway
+        if version is Version.V0_4_0:
+            entry["version"] = str(ip_interface(address.cidr).version)
+        ips.append(entry)
+    return ips
+
+
+def _before(result: Mapping[str, Any], key: str) -> list[Any]:
+    """What a checked result has of it."""
+    return list(result.get(key) or ())

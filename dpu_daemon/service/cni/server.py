@@ -1,0 +1,144 @@
+"""The CNI socket: connections, who calls, and when the runtime gives up."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from pathlib import Path
+
+import structlog
+
+from dpu_daemon.service.cni.calls import Caller, CniCalls
+from dpu_daemon.service.cni.faults import CniError, from_error, to_output
+from dpu_daemon.service.cni.frame import FrameError, answer, read_call
+from dpu_daemon.service.cni.netconf import NEWEST
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+READ_S = 10.0
+"""For a call to arrive whole; the plug-in has it in memory before it connects."""
+WRITE_S = 5.0
+BACKLOG = 1024
+"""A node that starts hundreds of pods at once must not turn plug-ins away."""
+_CREDENTIALS = struct.Struct("=3i")
+
+_log = structlog.get_logger("dpu_daemon.cni")
+
+
+class CniServer:
+    """Serves calls on a Unix socket.
+
+    Args:
+        calls: what serves them.
+        path: of the socket; mode 0600.
+    """
+
+    def __init__(self, calls: CniCalls, path: Path) -> None:
+        self._calls = calls
+        self._path = path
+        self._server: asyncio.Server | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Listen; a socket that an earlier daemon has left, or still has, is replaced in one step.
+
+        Raises:
+            DpuError: UNAVAILABLE when the path cannot be had.
+        """
+        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fresh.unlink(missing_ok=True)
+            listener.bind(str(fresh))
+            fresh.chmod(0o600)
+            listener.listen(BACKLOG)
+            self._inode = fresh.stat().st_ino
+            fresh.replace(self._path)
+        except OSError as error:
+            listener.close()
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            message = f"cannot listen on {self._path}: {error}"
+            remedy = "make its directory writable, and its path shorter than 100 characters"
+            raise DpuError(Reason.UNAVAILABLE, message, field="cni.socket", remedy=remedy) from error
+        self._server = await asyncio.start_unix_server(self._connected, sock=listener, backlog=BACKLOG)
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no new calls, wait for what is running; the socket goes unless another daemon has it by now."""
+        if self._server is None:
+            return
+        self._server.close()
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=drain_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=drain_s)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, EOFError, TimeoutError) as error:
+            _log.info(f"a connection ended without a call: {error!r}")
+        finally:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pid, uid = _peer(writer)
+        if uid not in {0, os.geteuid()}:
+            message = f"user {uid} may not change the network of this node"
+            error = DpuError(Reason.FORBIDDEN, message, remedy="run the container runtime as root")
+            await _say(writer, 1, to_output(from_error(error), NEWEST))
+            return
+        try:
+            async with asyncio.timeout(READ_S):
+                call = await read_call(reader)
+        except FrameError as error:
+            await _say(writer, 1, to_output(_foreign(error), NEWEST))
+            return
+        gone = asyncio.Event()
+        watching = asyncio.ensure_future(_until_gone(reader, gone))
+        try:
+            status, output = await self._calls.serve(call, Caller(pid, gone))
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+        await _say(writer, status, output)
+
+
+def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:
+    """Process and user at the other end, by the kernel's word."""
+    end = writer.get_extra_info("socket")
+    found = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(found)
+    return int(pid), int(uid)
+
+
+async def _until_gone(reader: asyncio.StreamReader, gone: asyncio.Event) -> None:
+    """A plug-in says nothing after its call, so whatever comes is its end."""
+    with contextlib.suppress(OSError):
+        await reader.read(1)
+    gone.set()
+
+
+async def _say(writer: asyncio.StreamWriter, status: int, output: bytes) -> None:
+    """Answer; nobody there any more is no news: the runtime's DEL follows."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(WRITE_S):
+            writer.write(answer(status, output))
+            await writer.drain()
+
+
+def _foreign(error: FrameError) -> CniError:
+    remedy = "install dpu-cni and dpu-daemon of one version"
+    return from_error(DpuError(Reason.INTERNAL, str(error), remedy=remedy))
