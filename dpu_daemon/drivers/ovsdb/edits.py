@@ -107,9 +107,16 @@ def drop_limits(rows: Iterable[tuple[str, str]]) -> list[Operation]:
 
 
 def remove_port(row: PortRow) -> list[Operation]:
-    """Port and interface rows vanish with the last reference to them, limits do not."""
+    """Port and interface rows vanish with the last reference to them; limits do not.
+
+    A port that is about to vanish still counts as using its limit, unless it says otherwise.
+    """
     ports = [["ports", "delete", ["uuid", row.port_uuid]]]
-    return [_mutate("Bridge", row.bridge_uuid, ports), *drop_limits(row.limits)]
+    removal = _mutate("Bridge", row.bridge_uuid, ports)
+    if not row.limits:
+        return [removal]
+    free = {"op": "update", "table": "Port", "where": _is(row.port_uuid), "row": {"qos": ["set", []]}}
+    return [free, removal, *drop_limits(row.limits)]
 
 
 def _insert_port(want: PortWanted) -> list[Operation]:

@@ -17,7 +17,7 @@ from dpu_daemon.drivers.ovsdb.view import (
 )
 from dpu_daemon.model.pod_port import PodPlug
 from dpu_daemon.model.port import Limit
-from proto.ovsdb.values import NamedUuid, Uuid, encode, same_row
+from proto.ovsdb.values import NamedUuid, encode, same_row
 
 INSTALLED_AT_KEY = "ovn-installed-ts"
 
@@ -109,14 +109,6 @@ def insert_limit(limit: Limit, mark: str) -> list[Operation]:
             },
             "uuid-name": f"q{mark}",
         },
-    ]
-
-
-def remove_pod(row: PortRow) -> list[Operation]:
-    """The port, and its limit."""
-    return [
-        _mutate("Bridge", row.bridge_uuid, [["ports", "delete", encode(Uuid(row.port_uuid))]]),
-        *drop_limits(row.limits),
     ]
 
 

@@ -86,7 +86,7 @@ class PodPlugger:
             return
         number = row.plugged_ifindex
         if row.stale or (number and number != ifindex) or row.seen.bridge != plug.bridge:
-            await self.obeyed(edits_pods.remove_pod(row))
+            await self.obeyed(edits.remove_port(row))
         elif row.seen.error or row.seen.ofport < 0:
             await self.obeyed([])
 
@@ -137,7 +137,7 @@ def _is_met(plug: PodPlug, row: PortRow) -> bool:
 
 def _unplug(replica: Replica, netdev: str) -> list[Operation]:
     row = view.port(replica, netdev)
-    return edits_pods.remove_pod(row) if row is not None and row.seen.pod else []
+    return edits.remove_port(row) if row is not None and row.seen.pod else []
 
 
 def _number(plug: PodPlug, seen: SwitchPortSeen | None) -> int:
