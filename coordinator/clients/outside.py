@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc.aio
 
+from coordinator.clients.assignments import GrpcAssignments
 from coordinator.clients.backends.ceph_pool import connector
 from coordinator.clients.backends.csi import CsiBackend
 from coordinator.clients.backends.node import NodeBackend
@@ -60,6 +61,10 @@ class RealOutside:
     def host_cpus(self, name: str, address: str, server_name: str) -> GrpcHostCpus:
         """The daemon in mode host of a node."""
         return GrpcHostCpus(name, self._channel((address, server_name)))
+
+    def assignments(self, name: str, address: str, server_name: str) -> GrpcAssignments:
+        """The daemon that owns a node's switch, for ports of its pods."""
+        return GrpcAssignments(name, self._channel((address, server_name)))
 
     def host_sizes(self, name: str, address: str, server_name: str) -> GrpcHostSizes:
         """The same daemon, for sizes of its pods."""
