@@ -111,6 +111,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     metrics.observe(engine.core, engine.slots, engine.census)
     _observe_host(engine, metrics)
     _observe_offload(engine, metrics)
+    _observe_pods(engine, metrics)
     await server.start(config.listen)
     stop_metrics = _serve_metrics(config, path, metrics)
     await engine.core.start()
@@ -178,6 +179,19 @@ def _observe_host(engine: "Engine", metrics: Metrics) -> None:
 
     if isinstance(engine, HostEngine):
         metrics.registry.register(HostCollector(engine))
+
+
+def _observe_pods(engine: "Engine", metrics: Metrics) -> None:
+    """Ports of pods, where the engine has a switch."""
+    from dpu_daemon.engine.dpu import DpuEngine  # noqa: PLC0415
+    from dpu_daemon.engine.host import HostEngine  # noqa: PLC0415
+    from dpu_daemon.service.pod_metrics import PodCollector  # noqa: PLC0415
+
+    pods = engine.pods if isinstance(engine, DpuEngine) else None
+    if isinstance(engine, HostEngine) and engine.network is not None:
+        pods = engine.network.pods
+    if pods is not None:
+        metrics.registry.register(PodCollector(pods))
 
 
 def _observe_offload(engine: "Engine", metrics: Metrics) -> None:

@@ -1,7 +1,8 @@
 """The gate that every call passes: who it is, how long it may take, how it ended, one log line."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ import structlog
 from grpc_status import rpc_status
 
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.service.caller import CALLER
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.roles import LOCAL, Peer, admit, peer_of
 from dpu_daemon.service.status import to_status
@@ -23,6 +25,9 @@ MARGIN_S = 0.1
 _IDS = (
     "attachment_id",
     "port_id",
+    "container_id",
+    "pod_namespace",
+    "pod_name",
     "machine_id",
     "volume_id",
     "image_id",
@@ -32,7 +37,14 @@ _IDS = (
     "name",
     "parent",
 )
-_POLLS = frozenset({"/dpu.v1.HostService/GetDaemon", "/dpu.v1.HostService/GetUsage", "/grpc.health.v1.Health/Check"})
+_POLLS = frozenset(
+    {
+        "/dpu.v1.HostService/GetDaemon",
+        "/dpu.v1.HostService/GetUsage",
+        "/dpu.v1.PodPortService/GetReadiness",
+        "/grpc.health.v1.Health/Check",
+    }
+)
 """Asked every few seconds for as long as a daemon lives; only a refusal of these is news."""
 _NOBODY = Peer("unknown", None)
 """Who calls, before and unless a certificate says it."""
@@ -86,6 +98,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
             try:
                 ticket.peer = self._peer(context)
                 admit(ticket.peer, method)
+                CALLER.set(ticket.peer)
                 answer = await inner(request, context)
             except DpuError as error:
                 await ticket.refuse(context, error)
@@ -100,14 +113,16 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
 
         return call
 
-    def _stream(self, method: str, inner: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    def _stream(self, method: str, inner: Callable[..., AsyncGenerator[Any]]) -> Callable[..., AsyncIterator[Any]]:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             ticket = _Ticket(method, request, self._metrics)
             try:
                 ticket.peer = self._peer(context)
                 admit(ticket.peer, method)
-                async for answer in inner(request, context):
-                    yield answer
+                CALLER.set(ticket.peer)
+                async with aclosing(inner(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
             except DpuError as error:
                 await ticket.refuse(context, error)
             except grpc.aio.AbortError:

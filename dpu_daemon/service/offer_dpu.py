@@ -8,6 +8,7 @@ from dpu_daemon.service.lifecycle import LifecycleService
 from dpu_daemon.service.network import NetworkService
 from dpu_daemon.service.offer import Offer
 from dpu_daemon.service.offer_offload import offload_offers
+from dpu_daemon.service.offer_pods import pod_offers
 from dpu_daemon.service.opi.admission import opi_services
 from dpu_daemon.service.opi.services import add_opi
 from dpu_daemon.service.storage import StorageService
@@ -25,7 +26,7 @@ from proto.dpu.v1 import (
 
 
 def dpu_offers(engine: DpuEngine | StorageEngine) -> tuple[Offer, ...]:
-    """Storage, network and lifecycle of a DPU's host; the target of a storage node."""
+    """Storage, network, pods' ports and lifecycle of a DPU's host; the target of a storage node."""
     if isinstance(engine, StorageEngine):
         return (Offer(target_pb2, target_pb2_grpc.add_TargetServiceServicer_to_server, TargetService(engine)),)
     disks = StorageService(engine.disks, engine.secrets)
@@ -33,6 +34,7 @@ def dpu_offers(engine: DpuEngine | StorageEngine) -> tuple[Offer, ...]:
         Offer(storage_pb2, storage_pb2_grpc.add_StorageServiceServicer_to_server, disks),
         Offer(network_pb2, network_pb2_grpc.add_NetworkServiceServicer_to_server, NetworkService(engine.ports)),
         Offer(lifecycle_pb2, lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleService(engine)),
+        *pod_offers(engine.pods, for_host=True),
         *offload_offers(engine.offload),
     )
 

@@ -76,7 +76,7 @@ class DaemonServer:
         names: list[str] = []
         for offer in offers:
             offer.add(offer.service, self._server)
-            names += [service.full_name for service in offer.file.DESCRIPTOR.services_by_name.values()]
+            names += offer.names()
         return (*names, *_add_opi(engine, self._server))
 
     async def start(self, listen: str) -> int:
