@@ -90,9 +90,11 @@ class RowStore:
                 continue
             own = before[key].columns if key in before else {}
             for name, value in row.columns.items():
+                if not _is_one(value):
+                    continue
                 others = Counter(joined.ones.get(name, ()))
                 others.subtract([own[name]] if name in own else [])
-                for other in (+others).keys() - {value} if _is_one(value) else ():
+                for other in (+others).keys() - {value}:
                     raise ValueError(f"{key.table} {key.key}: {name} is {other!r}, and {owner} wants {value!r}")
 
     def _give(self, row: Row) -> None:

@@ -1,0 +1,69 @@
+"""Logical ports: of pods, as their Port objects say, and of machines' NICs, as the subnets' ledgers say; pure."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_interface
+
+from coordinator.core.machine.names import port_id
+from coordinator.core.net import names
+from coordinator.core.net.qos import qos_rows
+from coordinator.core.net.rows import Ref, Row, Table, Value, ref, switch_key
+from coordinator.core.net.segment import Segment
+from coordinator.core.objects.machine import Machine, Nic
+from coordinator.core.objects.net import Port
+from coordinator.core.objects.network import Allocation
+
+REQUESTED_CHASSIS = "requested-chassis"
+
+
+def pod_rows(port: Port, segment: Segment, chassis: str) -> list[Row]:
+    """A pod's logical port; none for one that is being released.
+
+    Args:
+        chassis: that alone may plug it; empty while its node's is not known.
+    """
+    if port.metadata.deleting:
+        return []
+    subnet, spec = segment.subnet.metadata.name, port.spec
+    addresses = [str(ip_interface(address.cidr).ip) for address in spec.addresses]
+    columns: dict[str, Value] = {"options": {REQUESTED_CHASSIS: chassis}} if chassis else {}
+    return [
+        *_port(subnet, port.port_id, spec.mac, addresses, columns),
+        *qos_rows(subnet, port.port_id, spec.bandwidth, both_ways=False),
+    ]
+
+
+def machine_rows(machine: Machine, lines: Mapping[str, list[Allocation]], segments: Mapping[str, Segment]) -> list[Row]:
+    """Logical ports of a machine's NICs, there before its DPU plugs them.
+
+    Args:
+        lines: of the ledgers of OVN's subnets, those of this machine.
+        segments: by subnet.
+    """
+    nics = {nic.name: nic for nic in machine.spec.nics}
+    found: list[Row] = []
+    for subnet, allocations in sorted(lines.items()):
+        for line in allocations:
+            found += _nic(segments[subnet], line, nics.get(line.nic))
+    return found
+
+
+def _nic(segment: Segment, line: Allocation, nic: Nic | None) -> list[Row]:
+    subnet, name = segment.subnet.metadata.name, port_id(line.uid, line.nic)
+    columns: dict[str, Value] = {}
+    if segment.subnet.spec.dhcp.enabled:
+        # OVN answers for the families alone that the port has an address of.
+        version = ip_address(line.address).version
+        columns = {f"dhcpv{version}_options": _dhcp(subnet, version)}
+    rows = _port(subnet, name, line.mac, [line.address], columns)
+    return [*rows, *qos_rows(subnet, name, nic.bandwidth, both_ways=True)] if nic is not None else rows
+
+
+def _dhcp(subnet: str, version: int) -> Ref:
+    return ref(Table.DHCP, names.dhcp_key(subnet, version))
+
+
+def _port(subnet: str, name: str, mac: str, addresses: list[str], columns: Mapping[str, Value]) -> list[Row]:
+    """A port that may send and receive with these addresses and no others."""
+    known = frozenset({" ".join([mac, *addresses])})
+    port = Row(Table.SWITCH_PORT, name, {"name": name, "addresses": known, "port_security": known, **columns})
+    return [Row(Table.SWITCH, switch_key(subnet), {"ports": frozenset({port.ref})}), port]
