@@ -1,0 +1,1 @@
+"""Policies and groups against an independent reading of their API."""
