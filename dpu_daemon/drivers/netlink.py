@@ -27,16 +27,21 @@ GONE = "RTM_DELLINK"
 
 
 class NetlinkLinks:
-    """A LinkDriver."""
+    """A LinkDriver.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: beginning of the names of netdevs that come and go with containers; they are no news. Empty for none.
+    """
+
+    def __init__(self, quiet: str = "") -> None:
+        self._quiet = quiet
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self, lost: Lost) -> None:
         """Begins to listen for netdevs that vanish: a representor goes with its NIC's owner."""
         if self._watch is not None:
             raise DpuError(Reason.WRONG_STATE, "the netlink driver is started already")
-        self._watch = asyncio.create_task(_watch(lost), name="watch links")
+        self._watch = asyncio.create_task(_watch(lost, self._quiet), name="watch links")
 
     async def stop(self) -> None:
         task, self._watch = self._watch, None
@@ -95,13 +100,14 @@ async def _links(netlink: Any) -> AsyncIterator[LinkSeen]:
         )
 
 
-async def _watch(lost: Lost) -> None:
+async def _watch(lost: Lost, quiet: str) -> None:
     async with AsyncIPRoute() as netlink:
         await netlink.bind(groups=RTMGRP_LINK)
         while True:
             async for message in netlink.get():
-                if message.get("event") == GONE:
-                    lost(f"netdev {message.get('ifname')} went away")
+                name = str(message.get("ifname"))
+                if message.get("event") == GONE and not (quiet and name.startswith(quiet)):
+                    lost(f"netdev {name} went away")
 
 
 def _refusal(error: NetlinkError) -> DpuError:

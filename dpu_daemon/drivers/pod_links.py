@@ -29,6 +29,8 @@ IFLA_IFNAME = 3
 NLMSG_HEADER, IFINFO = struct.Struct("=IHHII"), struct.Struct("=BBHiII")
 ATTRIBUTE = struct.Struct("=HH")
 RECEIVE_BYTES = 1 << 16
+BUFFER_BYTES = 4 << 20
+"""A hundred containers that come at once are some hundred messages of a kilobyte and more."""
 
 
 class KernelLinks:
@@ -50,6 +52,7 @@ class KernelLinks:
             raise DpuError(Reason.WRONG_STATE, "the driver of links is started already")
         self._lost = lost
         listening = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         listening.bind((0, RTMGRP_LINK))
         asyncio.get_running_loop().add_reader(listening, self._heard)
         self._listening = listening
@@ -93,7 +96,7 @@ class KernelLinks:
                 return
             except OSError as error:
                 # Messages were dropped: whatever came or went meanwhile, the next look tells.
-                LOG.warning("news of links were lost", error=str(error))
+                LOG.info("news of links were lost", error=str(error))
                 self._lost("")
                 return
             for came, name in _changes(data):

@@ -48,8 +48,8 @@ class Acquisition:
         self.node = node
         self.holder = Holder(ask.container_id, ask.interface)
         self.port_id = ""
-        self.unfinished: PodPort | None = None
-        """What has to be undone if this ends here."""
+        self.finished = False
+        """Until then, and once it has a port's id, there is something to undo if this ends."""
         self.why = "the caller went before the port forwarded"
 
     def abandon(self) -> None:
@@ -65,20 +65,13 @@ class Acquisition:
         """The first grant: found, and journalled with what stands for it."""
         assignment = await self._found()
         self.port_id = assignment.port_id
-        record = await self._locked(self._intended)
-        self.unfinished = None if record.established else record
+        record = await self._locked(lambda: self._life.intend(self.node, self.port_id, self._ask))
         return PortGrant(
             stage=GrantStage.ASSIGNED,
             assignment=self._life.assignment_of(record),
             representor=record.representor,
             vf=record.vf,
         )
-
-    async def _intended(self) -> PodPort:
-        record = await self._life.intend(self.node, self.port_id, self._ask)
-        # Known before the caller hears of it, should it be cancelled at this moment.
-        self.unfinished = None if record.established else record
-        return record
 
     async def _found(self) -> Assignment:
         while True:
@@ -123,7 +116,7 @@ class Acquisition:
         except DpuError as error:
             self.why = str(error)
             raise
-        self.unfinished = None
+        self.finished = True
         return PortGrant(
             stage=GrantStage.FORWARDING,
             assignment=self._life.assignment_of(record),

@@ -1,5 +1,7 @@
 """The audit of pods' ports: those that are not as wanted, halves of ADDs that a restart cut off, strays."""
 
+from dataclasses import replace
+
 from dpu_daemon.engine.convergence import LOOK_S, Job, converge
 from dpu_daemon.engine.deadline import within
 from dpu_daemon.engine.ledger import Ledger
@@ -28,7 +30,7 @@ class PodAuditor:
         self._drivers = drivers
         self._pods = pods
         self._bridge = pods.settings.bridge
-        self._passes = 0
+        self._passed = False
 
     async def audit(self) -> tuple[Repair, ...]:
         """Ports that are not as wanted, and ports and limits of ours that nobody wants."""
@@ -56,10 +58,31 @@ class PodAuditor:
             work = self._convergence(LimitsJob(LIMITS, self._drivers))
             repairs.append(Repair(("pod_port", LIMITS, "all"), EventKind.DRIVER, LIMITS, plan.why, work))
         repairs += self._leftovers()
-        if not repairs or self._passes:
-            self._pods.reader.audited.set()
-        self._passes += 1
-        return tuple(repairs)
+        return self._first(repairs)
+
+    def _first(self, repairs: list[Repair]) -> tuple[Repair, ...]:
+        """Repairs of the first pass tell when the last of them was tried."""
+        audited = self._pods.reader.audited
+        if audited.is_set():
+            return tuple(repairs)
+        if not repairs or self._passed:
+            audited.set()
+            return tuple(repairs)
+        self._passed = True
+        left = set(range(len(repairs)))
+
+        def counted(number: int, work: RepairWork) -> RepairWork:
+            async def counting() -> bool:
+                try:
+                    return await work()
+                finally:
+                    left.discard(number)
+                    if not left:
+                        audited.set()
+
+            return counting
+
+        return tuple(replace(repair, work=counted(n, repair.work)) for n, repair in enumerate(repairs))
 
     def _fault(self, record: PodPort, seen: PodWorld) -> str:
         """Why a port needs work; empty when it does not."""
@@ -87,7 +110,8 @@ class PodAuditor:
                 job = PodJob(port_id, self._bridge, self._ledger, self._drivers)
                 return (await converge(self._ledger, job)).acted
             if record.wanted:
-                await self._pods.life.give_up(record, "its ADD was cut off by a restart of the daemon")
+                why = "its ADD was cut off by a restart of the daemon"
+                await self._pods.life.give_up(port_id, record.holder, why)
             else:
                 await self._pods.life.finish(record)
             return True

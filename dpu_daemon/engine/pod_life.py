@@ -153,7 +153,7 @@ class PodLife:
 
     async def too_late(self, plug: PodPlug) -> DpuError:
         """Why a port did not come to forward in time."""
-        trouble = await self._drivers.switch.trouble()
+        trouble = (await self._drivers.switch.trouble()).message
         port = (await self._drivers.look(())).switch.ports.get(plug.netdev) if not trouble else None
         what = "ovn-controller did not install the flows" if port and port.ofport > 0 else "the switch gave no number"
         message = f"{what} of port {plug.port_id} on {plug.netdev} in time" + (f": {trouble}" if trouble else "")
@@ -195,14 +195,14 @@ class PodLife:
         number = self.steps.pop(port_id, 0)
         return StepEnded(number=number, state=state, sentence=sentence) if number else None
 
-    async def give_up(self, record: PodPort, why: str) -> None:
+    async def give_up(self, port_id: str, holder: Holder, why: str) -> None:
         """Undo what was begun for a container that did not get its port; one that forwarded before stays."""
-        now = self._ledger.pod_ports.get(record.port_id)
-        if now is None or now.holder != record.holder or (now.wanted and now.established):
+        now = self._ledger.pod_ports.get(port_id)
+        if now is None or now.holder != holder or (now.wanted and now.established):
             return
         if now.wanted:
-            ended = self._ended(record.port_id, StepState.FAILED, why)
-            said = _said(record.port_id, "PlugFailed", f"undone: {why}", warning=True)
+            ended = self._ended(port_id, StepState.FAILED, why)
+            said = _said(port_id, "PlugFailed", f"undone: {why}", warning=True)
             now = await self._retire(now, said, ended)
         await self.finish(now)
 

@@ -83,8 +83,8 @@ class PodPorts:
                 yield await self._or_report(asking)
                 yield await asking.forwarding()
             finally:
-                if asking.unfinished is not None:
-                    await self._undo(asking.unfinished, asking.why)
+                if asking.port_id and not asking.finished:
+                    await self._undo(asking.port_id, asking.holder, asking.why)
 
     @contextmanager
     def _registered(self, asking: Acquisition) -> Iterator[None]:
@@ -112,18 +112,18 @@ class PodPorts:
         said = Said(kind=EventKind.POD_PORT, subject=what, reason="Refused", message=message, warning=True)
         await self._ledger.commit(Change(events=(said,)))
 
-    async def _undo(self, record: PodPort, why: str) -> None:
+    async def _undo(self, port_id: str, holder: Holder, why: str) -> None:
         """Give up what was begun, whoever waits: the caller may be cancelled a second time."""
-        task = asyncio.get_running_loop().create_task(self._give_up(record, why))
+        task = asyncio.get_running_loop().create_task(self._give_up(port_id, holder, why))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
         await asyncio.shield(task)
 
-    async def _give_up(self, record: PodPort, why: str) -> None:
+    async def _give_up(self, port_id: str, holder: Holder, why: str) -> None:
         try:
-            await self._run(record.port_id, lambda: self.life.give_up(record, why), Deadline.after(UNDO_S))
+            await self._run(port_id, lambda: self.life.give_up(port_id, holder, why), Deadline.after(UNDO_S))
         except DpuError as error:
-            _log.warning(f"the undo goes on later: {error}", id=record.port_id)
+            _log.warning(f"the undo goes on later: {error}", id=port_id)
             self.alarm("")
 
     async def _run(self, port_id: str, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:

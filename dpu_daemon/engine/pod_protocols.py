@@ -1,11 +1,25 @@
 """What pods' ports stand on besides the bare switch: ports with limits in shared transactions, and links by name."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from dpu_daemon.engine.protocols import Driver, SwitchDriver
 from dpu_daemon.model.pod_port import PodPlug
 from dpu_daemon.model.port import LinkSeen
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchTrouble:
+    """What is wrong with the processes of the switch.
+
+    Attributes:
+        message: one sentence; empty when all is well.
+        forwarding: what forwarded before may not do so any more.
+    """
+
+    message: str = ""
+    forwarding: bool = False
 
 
 class PodSwitchDriver(SwitchDriver, Protocol):
@@ -43,8 +57,8 @@ class PodSwitchDriver(SwitchDriver, Protocol):
         """Make a bridge, or put right its datapath and whether it drops what no flow lets through."""
         ...
 
-    async def trouble(self) -> str:
-        """Why a port cannot be plugged and come to forward now, in a sentence; empty when it can."""
+    async def trouble(self) -> SwitchTrouble:
+        """Why a port cannot be plugged and come to forward now."""
         ...
 
 

@@ -84,22 +84,25 @@ class PodReader:
         trouble = await within(
             max(0.1, min(LOOK_S, deadline.left_s())), self._drivers.switch.trouble(), "ask the switch"
         )
-        cut = await self._cut_off()
+        cut = await self._cut_off(everything=trouble.forwarding)
         if not self.audited.is_set():
             message = "the ports of running containers have not been compared with the switch yet"
-            raise self._catching_up(f"{message}; {trouble}" if trouble else message)
+            raise self._catching_up(message, trouble.message)
         if cut:
             message = f"{len(cut)} ports of running containers do not forward, such as {cut[0]}"
-            raise self._catching_up(f"{message}; {trouble}" if trouble else message)
-        if trouble:
-            raise DpuError(Reason.UNAVAILABLE, trouble, remedy="start it, and see its log")
+            raise self._catching_up(message, trouble.message)
+        if trouble.message:
+            raise DpuError(Reason.UNAVAILABLE, trouble.message, remedy="start it, and see its log")
 
-    def _catching_up(self, message: str) -> DpuError:
-        return DpuError(Reason.CATCHING_UP, message, remedy="the daemon repairs by itself; see its events")
+    def _catching_up(self, message: str, trouble: str) -> DpuError:
+        remedy = "the daemon repairs by itself; see its events"
+        return DpuError(Reason.CATCHING_UP, f"{message}; {trouble}" if trouble else message, remedy=remedy)
 
-    async def _cut_off(self) -> list[str]:
+    async def _cut_off(self, *, everything: bool) -> list[str]:
         """Ids of ports that should forward and do not; all of them while the switch does not answer."""
         records = [record for _, record in sorted(self._ledger.pod_ports.items()) if record.established]
+        if everything:
+            return [record.port_id for record in records if record.wanted]
         try:
             looking = self._drivers.look({record.representor for record in records})
             seen = await within(LOOK_S, looking, "look at the switch")

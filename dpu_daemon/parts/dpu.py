@@ -54,7 +54,7 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
         block=block,
         bus=bus,
         switch=switch,
-        links=NetlinkLinks(),
+        links=NetlinkLinks(quiet=config.cni.veth_pattern.partition("{")[0] if config.cni else ""),
         pod_links=KernelLinks(),
         prober=FrameProber(netdev=config.switch.probe_port, plug=switch.ensure_internal_port),
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from dpu_daemon.engine.pod_protocols import SwitchTrouble
 from dpu_daemon.model.pod_port import PodPlug
 from dpu_daemon.model.port import LinkSeen, SwitchPortSeen
 from proto.errors import DpuError
@@ -71,9 +72,10 @@ class FakePodSwitch(FakeSwitch):
 
         await self.world.act(self.role, "set_bridge", work)
 
-    async def trouble(self) -> str:
-        down = "switch" in self.world.faults.down
-        return "ovs-vswitchd is not reachable" if down else self.world.state.ovn_trouble
+    async def trouble(self) -> SwitchTrouble:
+        if "switch" in self.world.faults.down:
+            return SwitchTrouble("ovs-vswitchd is not reachable", forwarding=True)
+        return SwitchTrouble(self.world.state.ovn_trouble)
 
 
 class FakePodLinks(FakeDriver):

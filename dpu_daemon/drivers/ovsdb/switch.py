@@ -14,6 +14,7 @@ from dpu_daemon.drivers.ovsdb.edits import PortWanted
 from dpu_daemon.drivers.ovsdb.pods import PodPlugger, PortNews
 from dpu_daemon.drivers.ovsdb.view import PortRow
 from dpu_daemon.drivers.ovsdb.vswitchd import OVN_CONTROLLER, VswitchdWatch
+from dpu_daemon.engine.pod_protocols import SwitchTrouble
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.pod_port import PodPlug
 from dpu_daemon.model.port import SwitchPortSeen, SwitchSeen
@@ -97,17 +98,20 @@ class OvsdbSwitch:
         finally:
             self._done_with(bridge)
 
-    async def trouble(self) -> str:
+    async def trouble(self) -> SwitchTrouble:
         """Whether each process answers, not only whether it lives: one that stands still forwards nothing new."""
         try:
             _ = self._client.replica
             await self._vswitchd.ask("version", timeout_s=ANSWER_TIMEOUT_S)
-            if self._ovn is None:
-                return ""
+        except DpuError as error:
+            return SwitchTrouble(error.message, forwarding=True)
+        if self._ovn is None:
+            return SwitchTrouble()
+        try:
             told = (await self._ovn.ask("connection-status", timeout_s=ANSWER_TIMEOUT_S)).strip()
         except DpuError as error:
-            return error.message
-        return "" if told == CONNECTED else f"ovn-controller and its southbound database: {told}"
+            return SwitchTrouble(error.message)
+        return SwitchTrouble("" if told == CONNECTED else f"ovn-controller and its southbound database: {told}")
 
     @property
     def database(self) -> OvsdbClient:
