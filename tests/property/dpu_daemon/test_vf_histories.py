@@ -20,7 +20,7 @@ from dpu_daemon.model.vf import VfSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-FUNCTIONS = 4
+FUNCTIONS = 3
 ANYBODYS = "shop/any"
 """Pod of the containers that name no function."""
 
@@ -102,12 +102,15 @@ class Step:
     count: int = 1
 
 
+NUMBERS = st.integers(0, 2)
 STEPS = st.one_of(
-    st.builds(Step, st.just("admit"), st.integers(0, 5), st.integers(1, 2)),
-    st.builds(Step, st.sampled_from(["add", "add any", "delete", "delete any", "end"]), st.integers(0, 5)),
-    st.builds(Step, st.sampled_from(["refresh", "restart", "flap", "silence"])),
+    st.builds(Step, st.sampled_from(["admit", "run"]), NUMBERS, st.integers(1, 2)),
+    st.builds(Step, st.sampled_from(["add", "add any"]), NUMBERS),
+    st.builds(Step, st.sampled_from(["add", "add any", "delete", "delete any", "end"]), NUMBERS),
+    st.builds(Step, st.sampled_from(["refresh", "refresh", "restart", "flap", "silence", "cut off"])),
     st.builds(Step, st.just("wait"), st.sampled_from([1, 20, 100, 700])),
 )
+"""The world is small, so that its parts meet often."""
 
 
 class History:
@@ -135,6 +138,7 @@ class History:
     async def take(self, step: Step) -> None:
         await {
             "admit": self.admit,
+            "run": self.run,
             "add": self.add,
             "add any": self.add_any,
             "delete": self.delete,
@@ -144,6 +148,7 @@ class History:
             "restart": self.restart,
             "flap": self.flap,
             "silence": self.silence,
+            "cut off": self.cut_off,
             "wait": self.wait,
         }[step.what](step)
         held = [box.vf for box in self.boxes()]
@@ -161,6 +166,13 @@ class History:
             check(error.reason is Reason.UNAVAILABLE, f"an allocation is refused for {error}")
         else:
             self.kubelet.pods[pod] = list(chosen)
+
+    async def run(self, step: Step) -> None:
+        """The pod of this number ends, and the next comes before the first one's network is gone."""
+        await self.end(step)
+        following = replace(step, number=(step.number + 1) % 3)
+        await self.admit(following)
+        await self.add(following)
 
     async def add(self, step: Step) -> None:
         """All functions of a pod that kubelet admitted; only its fault or a pod that ended may be in the way."""
@@ -228,6 +240,11 @@ class History:
     async def silence(self, step: Step) -> None:
         self.kubelet.away = not self.kubelet.away
 
+    async def cut_off(self, step: Step) -> None:
+        """The daemon starts while kubelet is away."""
+        self.kubelet.away = True
+        await self.restart(step)
+
     async def wait(self, step: Step) -> None:
         self.now += step.number
 
@@ -245,7 +262,7 @@ class History:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(STEPS, max_size=40))
+@given(st.lists(STEPS, min_size=20, max_size=80))
 def test_no_function_is_given_twice_and_none_is_lost(steps: list[Step]) -> None:
     async def run(folder: Path) -> None:
         history = History(folder)
