@@ -59,6 +59,10 @@ class RowStore:
         """Keys of the owners of a kind that have rows."""
         return frozenset(key for own, key in self._given if own == kind)
 
+    def rows_of(self, owner: Owner) -> frozenset[Ref]:
+        """Rows that an owner wants."""
+        return frozenset(self._given.get(owner, ()))
+
     def replace(self, owner: Owner, rows: Iterable[Row]) -> frozenset[Ref]:
         """Has an owner want these rows and no others; the rows that are different for it.
 

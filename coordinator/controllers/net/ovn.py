@@ -1,0 +1,261 @@
+"""Keeps OVN's northbound database as it is wanted: dirty owners, what they want, the difference, one transaction.
+
+Level-triggered: a batch compares what is wanted with what is seen, whatever it was that changed. Whatever becomes of a
+transaction, the next comparison starts from what is there.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+
+from coordinator.clients.ovn.northbound import Northbound
+from coordinator.controllers.net.dirty import DirtyOwners
+from coordinator.controllers.net.ovn_metrics import OvnMetrics
+from coordinator.core.net.diff import Difference, diff
+from coordinator.core.net.rows import Ref, Row, Table, ref
+from coordinator.core.net.schema import UP
+from coordinator.core.net.store import Owner, RowStore
+from proto.errors import DpuError
+from proto.ovsdb.remotes import TlsFiles
+from proto.reasons import Reason
+
+log = structlog.get_logger(__name__)
+
+BATCH_WINDOW_S = 0.005
+"""What comes within it goes along; a port takes OVN longer."""
+
+COMPILED_AT_ONCE = 100
+COMPARED_AT_ONCE = 2000
+"""Between two such slices others of this process have their turn."""
+
+FULL_COMPARISON_S = 300.0
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 15.0
+
+Compile = Callable[[str], Iterable[Row]]
+"""Rows of the owner with a key; raises DpuError when it can want none, which its own condition tells."""
+
+
+class OvnController:
+    """The one writer of our rows.
+
+    Args:
+        remotes: of the northbound database.
+        compilers: by kind of owner.
+        heard: called with a port's id when `port_up` or `rows_gone` may answer something else.
+    """
+
+    def __init__(
+        self,
+        remotes: str,
+        tls: TlsFiles | None,
+        compilers: Mapping[str, Compile],
+        metrics: OvnMetrics,
+        heard: Callable[[str], None],
+    ) -> None:
+        self.store = RowStore()
+        self.queue = DirtyOwners()
+        self.refused: dict[Ref, str] = {}
+        self._northbound = Northbound(remotes, self, tls=tls, count=lambda _peer: metrics.lost.inc())
+        self._compilers = compilers
+        self._metrics = metrics
+        self._heard = heard
+        self._pending: set[Ref] = set()
+        self._full = True
+        self._broken: set[Owner] = set()
+        self._leaving: set[str] = set()
+        self._pause_s = FIRST_PAUSE_S
+        self._known = False
+        self._retry: asyncio.TimerHandle | None = None
+        metrics.rows.set_function(lambda: len(self.store))
+        metrics.refused.set_function(lambda: len(self.refused))
+        metrics.connected.set_function(lambda: float(self._northbound.connected))
+        metrics.waiting.set_function(lambda: len(self.queue))
+        metrics.oldest.set_function(self.queue.oldest_s)
+
+    def dirty(self, owners: Iterable[Owner]) -> None:
+        """Have owners compiled again; what is told in one call goes into one transaction."""
+        self.queue.add(owners)
+
+    async def run(self) -> None:
+        """Serve until cancelled. Every owner must have been told of: what nobody wants is deleted."""
+        await self._northbound.start()
+        try:
+            await self._serve()
+        finally:
+            if self._retry is not None:
+                self._retry.cancel()
+            await self._northbound.stop()
+
+    def rows_gone(self, port_id: str) -> bool:
+        """Whether nothing of a port is there any more: its address may go to another."""
+        row = ref(Table.SWITCH_PORT, port_id)
+        known = self._northbound.connected and self._known
+        return known and port_id not in self._leaving and row not in self.store and not self._northbound.seen.has(row)
+
+    def port_up(self, port_id: str) -> bool | None:
+        """Whether a chassis forwards for a port; None when that is not known."""
+        seen = self._northbound.seen
+        identities = seen.of(ref(Table.SWITCH_PORT, port_id)) if self._northbound.connected else []
+        row = seen.row(Table.SWITCH_PORT.value, identities[0]) if identities else None
+        return bool(row[UP]) if row is not None else None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the database is known."""
+        return self._northbound.connected
+
+    def copied(self) -> None:
+        """There is a new connection; see clients.ovn.northbound.Listener for this and the following."""
+        self._full, self._known = True, False
+        self.queue.wake.set()
+
+    def changed(self, rows: set[Ref]) -> None:
+        self._pending |= rows
+        self.queue.wake.set()
+
+    def moved(self, port_id: str) -> None:
+        if port_id:
+            self._heard(port_id)
+
+    def lost(self, why: str) -> None:
+        log.info("northbound database", what=why)
+
+    async def _serve(self) -> None:
+        while True:
+            await self._wait()
+            started = self.queue.take()
+            try:
+                await self._batch(started)
+            except Exception:  # the outermost loop of this task: a bug in one batch must not end the others
+                log.exception("batch failed")
+                self._full = True
+                self.queue.add(started)
+                await asyncio.sleep(LONGEST_PAUSE_S)
+
+    async def _wait(self) -> None:
+        """Until there is something to do; a while more for what comes together."""
+        try:
+            async with asyncio.timeout(FULL_COMPARISON_S):
+                await self.queue.wake.wait()
+        except TimeoutError:
+            self._full = True
+        await asyncio.sleep(BATCH_WINDOW_S)
+        self.queue.wake.clear()
+
+    async def _batch(self, started: Mapping[Owner, float]) -> None:
+        leaving = await self._compile(started)
+        if not self._northbound.connected:
+            self._full = True
+            return
+        full, restoring = self._full, not started and not self._full
+        if not await self._commit(self._take_work(), restoring=restoring):
+            return
+        self._known = self._known or full
+        if not self.refused:
+            self._pause_s = FIRST_PAUSE_S
+        now = asyncio.get_running_loop().time()
+        for since in started.values():
+            self._metrics.lag.observe(now - since)
+        self._leaving -= leaving
+        for port_id in leaving:
+            self._heard(port_id)
+
+    async def _compile(self, owners: Iterable[Owner]) -> set[str]:
+        """Logical ports that are wanted no longer; what else spoke of them is in this batch, too."""
+        leaving: set[str] = set()
+        for number, owner in enumerate(owners, 1):
+            before = self.store.rows_of(owner)
+            self._pending |= self._wanted_by(owner)
+            gone = before - self.store.rows_of(owner)
+            leaving |= {row.key for row in gone if row.table == Table.SWITCH_PORT.value}
+            if number % COMPILED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._leaving |= leaving
+        return set(self._leaving)
+
+    def _wanted_by(self, owner: Owner) -> frozenset[Ref]:
+        """Takes in what an owner wants now; the rows that are different for it."""
+        kind, key = owner
+        try:
+            dirty = self.store.replace(owner, self._compilers[kind](key))
+        except DpuError as error:
+            log.info("no rows", kind=kind, key=key, why=str(error))
+            dirty = self.store.replace(owner, [])
+        except Exception:  # one that cannot be compiled must not stop the others, nor lose what it had
+            log.exception("rows cannot be made", kind=kind, key=key)
+            self._broken.add(owner)
+            return frozenset()
+        self._broken.discard(owner)
+        return dirty
+
+    def _take_work(self) -> list[Ref]:
+        pending, self._pending = self._pending, set()
+        if self._full:
+            self._full = False
+            self._metrics.resyncs.inc()
+            pending.update(self.store, self._northbound.seen.ours())
+        return sorted(pending)
+
+    async def _commit(self, rows: list[Ref], *, restoring: bool) -> bool:
+        """Whether the database was told of all rows; those that it refused are tried again later."""
+        for start in range(0, len(rows), COMPARED_AT_ONCE):
+            if not await self._put_right(rows[start : start + COMPARED_AT_ONCE], restoring=restoring):
+                return False
+            await asyncio.sleep(0)
+        return True
+
+    async def _put_right(self, rows: list[Ref], *, restoring: bool) -> bool:
+        found = diff(rows, self.store, self._northbound.seen, keep_unwanted=bool(self._broken))
+        self._note(found)
+        if not found.operations:
+            return True
+        try:
+            await self._northbound.transact(found.operations)
+        except DpuError as error:
+            return await self._failed(rows, error, restoring=restoring)
+        self._metrics.transactions.labels("committed").inc()
+        self._metrics.batch.observe(len(found.operations))
+        if restoring:
+            self._metrics.restored.inc(len(found.operations))
+            log.warning("rows put right that somebody else had changed", operations=len(found.operations))
+        return True
+
+    async def _failed(self, rows: list[Ref], error: DpuError, *, restoring: bool) -> bool:
+        """Finds the row that a refused transaction is refused for; the others go on without it."""
+        self._metrics.transactions.labels("refused" if error.reason is Reason.CONFLICT else "lost").inc()
+        if error.reason is not Reason.CONFLICT:
+            log.warning("transaction lost; everything will be compared", why=str(error))
+            self._full = True
+            if error.reason is Reason.DEADLINE:
+                await self._northbound.restart()
+            return False
+        if len(rows) == 1:
+            log.warning("row refused", table=rows[0].table, key=rows[0].key, why=str(error))
+            self.refused[rows[0]] = str(error)
+            self._later()
+            return True
+        middle = len(rows) // 2
+        first = await self._put_right(rows[:middle], restoring=restoring)
+        return await self._put_right(rows[middle:], restoring=restoring) and first
+
+    def _note(self, found: Difference) -> None:
+        for row in found.looked_at & self.refused.keys():
+            del self.refused[row]
+        for row, sentence in found.refused.items():
+            log.warning("row refused", table=row.table, key=row.key, why=sentence)
+            self.refused[row] = sentence
+        if found.refused:
+            self._later()
+
+    def _later(self) -> None:
+        """Have refused rows tried again, with growing pauses."""
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(self._pause_s, self._again)
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+
+    def _again(self) -> None:
+        self._retry = None
+        self._pending |= self.refused.keys()
+        self.queue.wake.set()
