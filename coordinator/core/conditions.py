@@ -32,6 +32,8 @@ class Aspect(Enum):
     HOST_CLEAN = "HostClean"
     IO_QUEUES_ACCEPTED = "IoQueuesAccepted"
     PROCESSED = "Processed"
+    ASSIGNED = "Assigned"
+    POLICED = "Policed"
 
 
 def with_condition(

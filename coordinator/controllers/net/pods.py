@@ -1,0 +1,203 @@
+"""Pods: each one bound to a node gets the ports that it asks for, or is told why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from coordinator.controllers.loop import NEVER, Again
+from coordinator.controllers.net.context import NetContext
+from coordinator.controllers.net.wants import Wants
+from coordinator.controllers.pool.mirror import key_of
+from coordinator.core.ipam.book import Holding
+from coordinator.core.ipam.choice import Segments, wants_own_network
+from coordinator.core.ipam.pods import give
+from coordinator.core.net.pods import (
+    GIVEN,
+    WantedPort,
+    amendment,
+    given_annotation,
+    holds_ports,
+    is_going,
+    port_body,
+)
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json, Metadata
+from coordinator.core.pool.fields import seen_text
+from proto.errors import DpuError
+from proto.reasons import Reason
+
+log = structlog.get_logger(__name__)
+
+REFUSED = "PortRefused"
+RETRY_S = 60.0
+UNKNOWN_ENDS = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE, Reason.INTERNAL})
+"""After these a write may have been made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """A Port that may have been created: its pod, and the body."""
+
+    pod: str
+    body: Json
+
+
+class PodController:
+    """Makes Port objects, and has those judged that a pod no longer asks for.
+
+    Args:
+        judge: has the Port of a key looked at.
+    """
+
+    def __init__(self, context: NetContext, wants: Wants, judge: Callable[[str], None]) -> None:
+        self.waiting: set[str] = set()
+        self._context = context
+        self._wants = wants
+        self._judge = judge
+        self._writing: dict[str, _Writing] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
+
+    async def reconcile(self, key: str) -> Again:
+        """Look at one pod."""
+        pod = self._context.mirrors.get(Foreign.POD, key)
+        await self._resolve(key)
+        ports = self._context.caches.ports.by("pod", key)
+        if pod is None or not holds_ports(pod):
+            self._forget(key)
+            for port in ports:
+                self._judge(port.metadata.key)
+            return NEVER
+        asked = self._wants.of_pod(pod)
+        problems = list(asked.problems)
+        names = {one.name for one in asked.wanted}
+        for port in ports:
+            if port.metadata.name not in names or port.spec.pod_ref.uid != pod["metadata"]["uid"]:
+                self._judge(port.metadata.key)
+        missing = False
+        for wanted in asked.wanted:
+            try:
+                missing |= not await self._have(pod, wanted)
+            except DpuError as error:
+                if error.reason in UNKNOWN_ENDS or error.reason is Reason.CONFLICT:
+                    raise
+                problems.append(error)
+        self._tell(key, pod, problems)
+        await self._annotate(pod)
+        if problems or missing:
+            self.waiting.add(key)
+            return Again(after_s=RETRY_S) if problems else NEVER
+        self.waiting.discard(key)
+        return NEVER
+
+    async def _have(self, pod: Json, wanted: WantedPort) -> bool:
+        """Have a port be there as wanted; False when it cannot be made yet, or pods here get none of us."""
+        namespace = pod["metadata"]["namespace"]
+        found = self._context.caches.ports.get(f"{namespace}/{wanted.name}")
+        if found is not None:
+            if found.metadata.deleting or found.spec.pod_ref.uid != pod["metadata"]["uid"]:
+                return False  # it goes first; its end wakes this pod
+            patch = amendment(found, wanted)
+            if patch:
+                await self._context.amend(Kind.PORT, found.metadata, {"spec": patch})
+            return True
+        if is_going(pod):
+            return True
+        segments = self._wants.segments()
+        request = self._wants.request(pod, wanted)
+        if wanted.own and not wants_own_network(request, segments):
+            return False
+        book = self._context.caches.addresses.book
+        given = give(book, request, segments)
+        now_ms = int(self._context.clock().timestamp() * 1000)
+        body = port_body(pod, wanted, given, mtu=_mtu(segments, given.network), epoch=now_ms)
+        self._context.caches.addresses.reserve(
+            Holding(
+                holder=request.holder,
+                words=f"pod {key_of(pod)}",
+                network=given.network,
+                mac=given.mac,
+                subnet=given.subnet,
+                addresses=given.addresses,
+                epoch=now_ms,
+            )
+        )
+        await self._create(f"{namespace}/{wanted.name}", _Writing(key_of(pod), body))
+        return True
+
+    async def _create(self, port: str, writing: _Writing) -> None:
+        """Create a Port whose addresses are held. While it is not known whether that was done, they stay held."""
+        self._writing[port] = writing
+        try:
+            self._context.absorb(Kind.PORT, await self._context.api.create(Kind.PORT, writing.body))
+        except DpuError as error:
+            if error.reason in UNKNOWN_ENDS:
+                raise
+            if error.reason is Reason.ALREADY_EXISTS:
+                await self._take_over(port)
+                raise DpuError(Reason.CONFLICT, f"Port {port} is there already", retry=True) from error
+            self._drop_writing(port)
+            raise
+        self._writing.pop(port, None)
+
+    async def _resolve(self, pod: str) -> None:
+        """Learn what became of creations whose end is not known."""
+        for port in [port for port, writing in self._writing.items() if writing.pod == pod]:
+            await self._take_over(port)
+
+    async def _take_over(self, port: str) -> None:
+        """Take in a Port as the API has it, or that it has none."""
+        namespace, _, name = port.partition("/")
+        try:
+            self._context.absorb(Kind.PORT, await self._context.api.get(Kind.PORT, name, namespace))
+        except DpuError as error:
+            if error.reason is not Reason.NOT_FOUND:
+                raise
+        self._drop_writing(port)
+
+    def _drop_writing(self, port: str) -> None:
+        self._writing.pop(port, None)
+        self._context.caches.addresses.cancel(port)
+
+    def _tell(self, key: str, pod: Json, problems: list[DpuError]) -> None:
+        """Say on the pod what it does not get and why, when that is news."""
+        messages = tuple(str(problem) for problem in problems)
+        if messages == self._told.get(key, ()):
+            return
+        meta = Metadata.parse(pod["metadata"])
+        for problem in problems:
+            self._context.events.tell(Foreign.POD, meta, REFUSED, str(problem), warning=True)
+        if messages:
+            self._told[key] = messages
+        else:
+            self._told.pop(key, None)
+
+    async def _annotate(self, pod: Json) -> None:
+        """Tell on the pod what it has."""
+        meta = pod["metadata"]
+        ports = [
+            port
+            for port in self._context.caches.ports.by("pod", key_of(pod))
+            if port.spec.pod_ref.uid == meta["uid"] and not port.metadata.deleting
+        ]
+        value = given_annotation(ports)
+        if value == seen_text(pod, "metadata", "annotations", GIVEN) or is_going(pod):
+            return
+        body: Json = {"metadata": {"annotations": {GIVEN: value or None}, "uid": meta["uid"]}}
+        try:
+            answer = await self._context.api.patch(Foreign.POD, meta["name"], body, meta["namespace"])
+        except DpuError as error:
+            if error.reason not in {Reason.NOT_FOUND, Reason.CONFLICT, Reason.INVALID}:
+                raise
+            log.info("pod not annotated", pod=key_of(pod), error=str(error))
+        else:
+            self._context.mirrors.absorb(Foreign.POD, answer)
+
+    def _forget(self, key: str) -> None:
+        self.waiting.discard(key)
+        self._told.pop(key, None)
+
+
+def _mtu(segments: Segments, network: str) -> int:
+    return segments.networks[network].spec.mtu

@@ -1,0 +1,73 @@
+"""What pods want of ports, as far as the API shows pods; and whether a port is wanted still."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from coordinator.controllers.net.context import NetContext
+from coordinator.core.ipam.book import port_holder
+from coordinator.core.ipam.choice import PortRequest, Segments
+from coordinator.core.net.pods import PodPorts, WantedPort, holds_ports, is_going, ports_of
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.meta import Json
+from coordinator.core.objects.net import Port
+from coordinator.core.pool.fields import seen_mapping
+
+
+class Want(Enum):
+    """Whether a port is wanted."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    """Its pod is not in the mirror and is in the API: the mirror will tell."""
+
+
+class Wants:
+    """Answers from the mirrors; that a pod is gone is asked of the API before it is believed."""
+
+    def __init__(self, context: NetContext) -> None:
+        self._context = context
+
+    def of_pod(self, pod: Json) -> PodPorts:
+        """The ports that a pod asks for."""
+        return ports_of(pod, lambda key: self._context.mirrors.get(Foreign.ATTACHMENT_DEFINITION, key))
+
+    async def of_port(self, port: Port) -> Want:
+        """Whether the pod of a port is there and asks for it; one that is going, or asks badly, keeps what it has."""
+        ref, namespace = port.spec.pod_ref, port.metadata.namespace
+        pod = self._context.mirrors.get(Foreign.POD, f"{namespace}/{ref.name}")
+        if pod is None or pod["metadata"]["uid"] != ref.uid:
+            there = await self._context.exists(Foreign.POD, ref.name, ref.uid, namespace)
+            return Want.UNKNOWN if there else Want.NO
+        if not holds_ports(pod):
+            return Want.NO
+        asked = self.of_pod(pod)
+        named = any(one.name == port.metadata.name for one in asked.wanted)
+        return Want.YES if named or asked.problems or is_going(pod) else Want.NO
+
+    def request(self, pod: Json, wanted: WantedPort) -> PortRequest:
+        """A wanted port as the decision about addresses asks for it."""
+        meta = pod["metadata"]
+        namespace = self._context.mirrors.get(Foreign.NAMESPACE, meta["namespace"])
+        labels: Mapping[str, str] = seen_mapping(namespace, "metadata", "labels")
+        return PortRequest(
+            holder=port_holder(f"{meta['namespace']}/{wanted.name}"),
+            uid=meta["uid"],
+            nic=wanted.interface or wanted.attachment,
+            namespace=meta["namespace"],
+            labels={name: value for name, value in labels.items() if isinstance(value, str)},
+            network=wanted.network,
+            subnet=wanted.subnet,
+            pool=wanted.pool,
+            addresses=wanted.addresses,
+            mac=wanted.mac,
+            where=wanted.where,
+        )
+
+    def segments(self) -> Segments:
+        """Networks and subnets as they are now."""
+        caches = self._context.caches
+        return Segments(
+            networks={one.metadata.name: one for one in caches.networks.all()},
+            subnets={one.metadata.name: one for one in caches.subnets.all()},
+        )
