@@ -13,7 +13,7 @@ Operation = dict[str, Any]
 def insert(table: str, name: str, values: Mapping[str, Any]) -> Operation:
     """A new row, which the transaction calls `name`."""
     row = {column: encode(value) for column, value in values.items()}
-    return {"op": "insert", "table": table, "row": row, "uuid-name": name}
+    return {"op": "insert", "table": table, "row": row, "uuid-name": str(name)}
 
 
 def update(table: str, identity: str, values: Mapping[str, Any]) -> Operation:
