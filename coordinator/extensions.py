@@ -40,7 +40,7 @@ def bm_api_group(bm_api: BmApi) -> RouteGroup:
         ExtraResource(
             name=action.path,
             kind=discovery.KINDS[action.resource],
-            namespaced=True,
+            namespaced=action.namespaced,
             verbs=tuple(discovery.verbs(action)),
             handler=act,
         )

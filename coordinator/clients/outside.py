@@ -22,6 +22,7 @@ from coordinator.clients.host_cpus import GrpcHostCpus
 from coordinator.clients.host_sizes import GrpcHostSizes
 from coordinator.clients.ipmi import IpmiBmc
 from coordinator.clients.model import BmcEndpoint
+from coordinator.clients.offload import GrpcOffload
 from coordinator.clients.protocols import Backend
 from coordinator.clients.redfish import RedfishBmc
 from coordinator.clients.usage import GrpcUsage
@@ -73,6 +74,10 @@ class RealOutside:
     def usage(self, name: str, address: str, server_name: str) -> GrpcUsage:
         """What the containers of a node use, as its daemon tells it."""
         return GrpcUsage(name, self._channel((address, server_name)))
+
+    def offload(self, name: str, address: str, server_name: str) -> GrpcOffload:
+        """The daemon that owns a switch."""
+        return GrpcOffload(name, self._channel((address, server_name)))
 
     def backend(self, name: str) -> Backend:
         if name not in self._settings:

@@ -102,10 +102,10 @@ def forbidden(caller: Caller, call: Call, why: str = "") -> DpuError:
         why: what the authorizer said.
     """
     reason = f": {why}" if why else ""
+    scope = f'in the namespace "{call.namespace}"' if call.namespace else "at the cluster scope"
     return DpuError(
         Reason.FORBIDDEN,
-        f'User "{caller.name}" cannot {call.verb} resource "{call.resource}" in API group "{GROUP}" in the namespace '
-        f'"{call.namespace}"{reason}',
+        f'User "{caller.name}" cannot {call.verb} resource "{call.resource}" in API group "{GROUP}" {scope}{reason}',
         remedy=f"bind a role with verb {call.verb} on {call.resource} to that user",
     )
 
@@ -125,7 +125,7 @@ def _question(caller: Caller, call: Call) -> Object:
             "group": GROUP,
             "version": VERSION,
             "resource": call.action.resource,
-            "subresource": call.action.value,
+            "subresource": call.action.subresource,
             "verb": call.verb,
             "namespace": call.namespace,
             "name": call.name,

@@ -2,9 +2,20 @@
 
 from typing import Any
 
-from coordinator.endpoints.subresources import ATTACHMENTS, GROUP, METHODS, RESOURCE, VERB_OF_METHOD, VERSION, Action
+from coordinator.endpoints.subresources import (
+    ATTACHMENTS,
+    CLUSTER_WIDE,
+    DPUS,
+    GROUP,
+    METHODS,
+    NODES,
+    RESOURCE,
+    VERB_OF_METHOD,
+    VERSION,
+    Action,
+)
 
-KINDS = {RESOURCE: "BareMetalMachine", ATTACHMENTS: "VolumeAttachment"}
+KINDS = {RESOURCE: "BareMetalMachine", ATTACHMENTS: "VolumeAttachment", DPUS: "Dpu", NODES: "NetworkNode"}
 MACHINE_GROUP = "dpupool.io"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 GROUP_VERSION = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
@@ -25,7 +36,7 @@ def resource_list() -> dict[str, Any]:
             {
                 "name": action.path,
                 "singularName": "",
-                "namespaced": True,
+                "namespaced": action.namespaced,
                 "group": MACHINE_GROUP,
                 "version": VERSION,
                 "kind": KINDS[action.resource],
@@ -63,14 +74,14 @@ def aggregated_group() -> dict[str, Any]:
 def _aggregated_resource(resource: str, kind: str) -> dict[str, Any]:
     response_kind = {"group": MACHINE_GROUP, "version": VERSION, "kind": kind}
     subresources = [
-        {"subresource": action.value, "responseKind": response_kind, "verbs": verbs(action)}
+        {"subresource": action.subresource, "responseKind": response_kind, "verbs": verbs(action)}
         for action in Action
         if action.resource == resource
     ]
     return {
         "resource": resource,
         "responseKind": response_kind,
-        "scope": "Namespaced",
+        "scope": "Cluster" if resource in CLUSTER_WIDE else "Namespaced",
         "singularResource": "",
         "verbs": [],
         "subresources": subresources,
@@ -95,20 +106,24 @@ def openapi_index() -> dict[str, Any]:
 
 def openapi_document() -> dict[str, Any]:
     """OpenAPI v3 of the group: one path for each action."""
-    root = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}"
     return {
         "openapi": "3.0.0",
         "info": {"title": "dpupool bm-api", "version": VERSION},
-        "paths": {f"{root}/{action.resource}/{{name}}/{action.value}": _operations(action) for action in Action},
+        "paths": {_openapi_path(action): _operations(action) for action in Action},
         "components": {"schemas": {}},
     }
+
+
+def _openapi_path(action: Action) -> str:
+    root = f"/apis/{GROUP}/{VERSION}" + ("/namespaces/{namespace}" if action.namespaced else "")
+    return f"{root}/{action.resource}/{{name}}/{action.subresource}"
 
 
 def _operations(action: Action) -> dict[str, Any]:
     return {
         method.lower(): {
             "tags": [f"{GROUP}_{VERSION}"],
-            "operationId": f"{verb}{KINDS[action.resource]}{action.value.capitalize()}",
+            "operationId": f"{verb}{KINDS[action.resource]}{action.subresource.capitalize()}",
             "responses": {"200": {"description": "OK"}},
         }
         for method in METHODS[action]

@@ -28,6 +28,9 @@ class Objects(Protocol):
     async def dpu(self, name: str) -> Object:
         """A Dpu; NOT_FOUND when there is none."""
 
+    async def network_node(self, name: str) -> Object:
+        """A NetworkNode; NOT_FOUND when there is none."""
+
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret; NOT_FOUND when there is none."""
 
@@ -74,6 +77,10 @@ class ApiObjects:
     async def dpu(self, name: str) -> Object:
         """A Dpu; NOT_FOUND when there is none."""
         return await self._api.get(Kind.DPU, name)
+
+    async def network_node(self, name: str) -> Object:
+        """A NetworkNode; NOT_FOUND when there is none."""
+        return await self._api.get(Kind.NETWORK_NODE, name)
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret; NOT_FOUND when there is none."""

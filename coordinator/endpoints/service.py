@@ -1,7 +1,7 @@
 """bm-api: one call, from the authenticated request to the answer."""
 
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -13,25 +13,32 @@ from coordinator.endpoints.console import ConsoleProxy
 from coordinator.endpoints.machines import MachineActions
 from coordinator.endpoints.measures import CALL_SECONDS, CALLS
 from coordinator.endpoints.objects import Objects
+from coordinator.endpoints.offload import OffloadActions, Switches
 from coordinator.endpoints.replies import as_json, refused
 from coordinator.endpoints.subresources import Action, Call
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 BODY_LIMIT_BYTES = 64 << 10
+OFFLOAD = frozenset({Action.OFFLOAD, Action.NODE_OFFLOAD})
 
 log = structlog.get_logger()
 
 
+class Daemons(Dpus, Switches, Protocol):
+    """What is asked of daemons on behalf of a caller."""
+
+
 class BmApi:
-    """The subresources of machines and attachments, for callers who are known and allowed.
+    """The subresources of machines, attachments, DPUs and network nodes, for callers who are known and allowed.
 
     Args:
         objects: the API, as the coordinator itself.
-        dpus: asked for what a disk has moved.
+        dpus: asked for what a disk has moved, and where flows are forwarded.
     """
 
-    def __init__(self, objects: Objects, dpus: Dpus) -> None:
+    def __init__(self, objects: Objects, dpus: Daemons) -> None:
+        self._offload = OffloadActions(objects, dpus)
         self._attachments = AttachmentActions(objects, dpus)
         self._machines = MachineActions(objects)
         self._consoles = ConsoleProxy(objects)
@@ -48,6 +55,8 @@ class BmApi:
                 reply: web.StreamResponse = await self._consoles.serve(request, call, caller)
             elif call.action is Action.STATS:
                 reply = as_json(await self._attachments.stats(call))
+            elif call.action in OFFLOAD:
+                reply = as_json(await self._offload.show(call, request.query))
             else:
                 body = await _body(request)
                 reply = as_json(await self._machines.perform(call, body, caller))

@@ -10,10 +10,13 @@ GROUP = "subresources.dpupool.io"
 VERSION = "v1alpha1"
 RESOURCE = "baremetalmachines"
 ATTACHMENTS = "volumeattachments"
+DPUS = "dpus"
+NODES = "networknodes"
+CLUSTER_WIDE = frozenset({DPUS, NODES})
 
 
 class Action(Enum):
-    """A subresource: of a machine, or of an attachment."""
+    """A subresource: of a machine, of an attachment, or of what has a switch."""
 
     CONSOLE = "console"
     START = "start"
@@ -22,16 +25,31 @@ class Action(Enum):
     DISKS = "disks"
     NICS = "nics"
     STATS = "stats"
+    OFFLOAD = "offload"
+    NODE_OFFLOAD = "networknodes/offload"
 
     @property
     def resource(self) -> str:
         """Plural of what it is a subresource of."""
-        return ATTACHMENTS if self is Action.STATS else RESOURCE
+        return _RESOURCES.get(self, RESOURCE)
+
+    @property
+    def subresource(self) -> str:
+        """Its own name below that."""
+        return self.value.rpartition("/")[2]
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether what it is a subresource of lives in a namespace."""
+        return self.resource not in CLUSTER_WIDE
 
     @property
     def path(self) -> str:
         """Resource and subresource, as authorization rules name them."""
-        return f"{self.resource}/{self.value}"
+        return f"{self.resource}/{self.subresource}"
+
+
+_RESOURCES = {Action.STATS: ATTACHMENTS, Action.OFFLOAD: DPUS, Action.NODE_OFFLOAD: NODES}
 
 
 VERB_OF_METHOD = {"GET": "get", "PUT": "update", "POST": "create", "DELETE": "delete"}
@@ -43,6 +61,8 @@ METHODS: dict[Action, tuple[str, ...]] = {
     Action.DISKS: ("POST", "DELETE"),
     Action.NICS: ("POST", "DELETE"),
     Action.STATS: ("GET",),
+    Action.OFFLOAD: ("GET",),
+    Action.NODE_OFFLOAD: ("GET",),
 }
 NAMED_ON_DELETE = (Action.DISKS, Action.NICS)
 
@@ -53,7 +73,7 @@ class Call:
 
     Attributes:
         method: HTTP method.
-        namespace: namespace of the machine or attachment.
+        namespace: namespace of the machine or attachment; empty for what has none.
         name: its name.
         action: what to do.
         item: disk or NIC to remove; empty for other actions.
@@ -92,11 +112,15 @@ def parse(method: str, path: str) -> Call:
             (group, version) == (GROUP, VERSION) and resource in {RESOURCE, ATTACHMENTS} and len(rest) <= 1
         ):
             action = _action(resource, word)
+        case ["apis", group, version, resource, name, word, *rest] if (
+            (group, version) == (GROUP, VERSION) and resource in CLUSTER_WIDE and not rest
+        ):
+            namespace, action = "", _action(resource, word)
         case _:
             raise _no_such_path(path)
     if method not in METHODS[action]:
         raise DpuError(
-            Reason.UNSUPPORTED, f"{action.value} has no {method}", remedy=f"use {' or '.join(METHODS[action])}"
+            Reason.UNSUPPORTED, f"{action.subresource} has no {method}", remedy=f"use {' or '.join(METHODS[action])}"
         )
     removes = method == "DELETE" and action in NAMED_ON_DELETE
     if removes != bool(rest):
@@ -106,9 +130,9 @@ def parse(method: str, path: str) -> Call:
 
 def _action(resource: str, word: str) -> Action:
     known = [action for action in Action if action.resource == resource]
-    found = next((action for action in known if action.value == word), None)
+    found = next((action for action in known if action.subresource == word), None)
     if found is None:
-        names = ", ".join(action.value for action in known)
+        names = ", ".join(action.subresource for action in known)
         raise DpuError(Reason.NOT_FOUND, f"{resource} have no {word!r}", remedy=f"use one of: {names}")
     return found
 

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
 from coordinator.clients.model import DiskCounters
+from coordinator.clients.offload import FlowsAsked, FlowWhere, PortWhere, SwitchWhere, Verdict
 from coordinator.endpoints.objects import Object
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -71,6 +72,10 @@ class FakeObjects:
 
     async def dpu(self, name: str) -> Object:
         return {"metadata": {"name": name, "uid": "d", "resourceVersion": "1"}, "spec": {"address": "10.0.0.1:5000"}}
+
+    async def network_node(self, name: str) -> Object:
+        spec = {"address": "10.0.0.2:5000", "serverName": "worker-1-switch"}
+        return {"metadata": {"name": name, "uid": "n", "resourceVersion": "1"}, "spec": spec}
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         assert namespace == "infra"
@@ -135,12 +140,60 @@ async def a_bmc() -> AsyncIterator[FakeBmc]:
         yield bmc
 
 
+def a_flow(verdict: Verdict, packets: int, **more: Any) -> FlowWhere:
+    fields = {
+        "ufid": f"u-{packets}", "in_port": "pf0vf0", "match": "in_port(pf0vf0),eth_type(0x0800)", "actions": "p0",
+        "bytes": packets * 100, "layer": "tc", "reason": "driver-refused", "why": "mlx5 did not take it",
+    }  # fmt: skip
+    return FlowWhere(**{**fields, **more}, packets=packets, verdict=verdict)
+
+
+def a_switch(**more: Any) -> SwitchWhere:
+    port = PortWhere(
+        netdev="pf0vf0", port_id="default.web-0", kind="", driver="mlx5e_rep", asked=True, capable=True,
+        flow_api="linux_tc", verdict=Verdict.PARTIAL, flows=3, flows_in_hardware=2, packets=1000,
+        packets_in_hardware=990, bytes=100_000, bytes_in_hardware=99_000, rules=3, rules_in_hardware=2,
+        why="1 of 3 flows, 1 % of packets, are not: mlx5e_rep of pf0vf0 did not take it",
+    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "enabled": True, "restart_needed": False, "datapath": "system", "path": "tc",
+        "abilities": ["hw-tc-offload=1/1"], "flows": 3, "flows_in_hardware": 2, "flows_partial": 0, "packets": 1000,
+        "packets_in_hardware": 990, "bytes": 100_000, "bytes_in_hardware": 99_000, "ports": [port],
+        "sentence": "offload is on (tc): 2 of 3 flows and 99 % of packets are in hardware",
+    }  # fmt: skip
+    return SwitchWhere(**{**fields, **more})
+
+
+class FakeSwitch:
+    """A daemon with a switch that has three flows."""
+
+    def __init__(self, owner: "FakeDpus") -> None:
+        self._owner = owner
+
+    async def offload(self) -> SwitchWhere:
+        if self._owner.error is not None:
+            raise self._owner.error
+        return self._owner.switch
+
+    async def flows(self, asked: FlowsAsked) -> list[FlowWhere]:
+        self._owner.flows_asked.append(asked)
+        flows = [a_flow(Verdict.HARDWARE, 985), a_flow(Verdict.SOFTWARE, 10), a_flow(Verdict.HARDWARE, 5)]
+        wanted = [flow for flow in flows if not asked.software_only or flow.verdict is Verdict.SOFTWARE]
+        return wanted[: asked.limit]
+
+
 class FakeDpus:
     """DPUs that counted one read of 4 KiB."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.error: DpuError | None = None
+        self.switch = a_switch()
+        self.flows_asked: list[FlowsAsked] = []
+
+    def offload(self, name: str, address: str, server_name: str) -> FakeSwitch:
+        self.asked.append((f"{name} as {server_name}", address))
+        return FakeSwitch(self)
 
     def dpu(self, name: str, address: str, server_name: str) -> "FakeDpus":
         del server_name
