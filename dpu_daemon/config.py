@@ -9,6 +9,7 @@ import msgspec
 
 from dpu_daemon.config_host import HostConfig, check_host
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection
+from dpu_daemon.config_opi import OpiNetworkSection, opi_network_faults
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.model.volume import Clearing
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
@@ -173,6 +174,7 @@ class DpuConfig(Section, frozen=True):
     cni: CniSection | None = None
     ovn: OvnSection | None = None
     offload: OffloadSection = OffloadSection()
+    opi_network: OpiNetworkSection = OpiNetworkSection()
     metrics: MetricsSection = MetricsSection()
     times: TimesSection = TimesSection()
     tls: TlsSection | None = None
@@ -253,18 +255,24 @@ def _check(path: Path, config: Config) -> None:
         check_host(path, config)
         return
     if isinstance(config, DpuConfig):
-        _check_block(path, config.block)
-        _check_bus(path, config.bus)
-        own = _BUS_OF.get(config.block.driver)
-        if own is not (config.bus.driver if config.bus.driver in _BUS_OF.values() else None):
-            what = f"{config.bus.driver.value} does not go with the block layer {config.block.driver.value}"
-            raise _wrong(path, "bus.driver", what)
+        _check_dpu(path, config)
     if isinstance(config, StorageConfig):
         _check_target(path, config)
     elif "{n}" not in config.network.vf_pattern:
         raise _wrong(path, "network.vf_pattern", "has no {n} for the index of the function")
     elif len(config.switch.probe_port) > 15 or not config.switch.probe_port:
         raise _wrong(path, "switch.probe_port", "is not a device name of 1 to 15 characters")
+
+
+def _check_dpu(path: Path, config: DpuConfig) -> None:
+    _check_block(path, config.block)
+    _check_bus(path, config.bus)
+    for key, what in opi_network_faults(config.opi_network, config.switch):
+        raise _wrong(path, key, what)
+    own = _BUS_OF.get(config.block.driver)
+    if own is not (config.bus.driver if config.bus.driver in _BUS_OF.values() else None):
+        what = f"{config.bus.driver.value} does not go with the block layer {config.block.driver.value}"
+        raise _wrong(path, "bus.driver", what)
 
 
 _BUS_OF: dict[BlockKind, BusKind] = {BlockKind.SPDK: BusKind.VFIO_USER, BlockKind.OPI: BusKind.OPI}

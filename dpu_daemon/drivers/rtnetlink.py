@@ -38,6 +38,7 @@ class Type(IntEnum):
     DELLINK = 17
     GETLINK = 18
     NEWADDR = 20
+    DELADDR = 21
     GETADDR = 22
     NEWROUTE = 24
     GETROUTE = 26
@@ -264,6 +265,13 @@ def add_address(index: int, address: IpInterface) -> Request:
     if address.version == 6:
         body += attribute(Ifa.FLAGS, struct.pack("=I", IFA_F_NODAD))
     return Request(Type.NEWADDR, NLM_F_CREATE, body, f"add {address}", frozenset({errno.EEXIST}))
+
+
+def delete_address(index: int, address: IpInterface) -> Request:
+    """Take an address away, gone is fine."""
+    body = _ADDRESS.pack(_family(address.version), address.network.prefixlen, 0, 0, index)
+    body += attribute(Ifa.LOCAL, address.ip.packed)
+    return Request(Type.DELADDR, 0, body, f"remove {address}", frozenset({errno.EADDRNOTAVAIL}))
 
 
 def get_addresses() -> Request:

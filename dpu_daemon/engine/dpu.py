@@ -20,6 +20,8 @@ from dpu_daemon.engine.offload_protocols import OffloadDriver
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.opi.auditor import storage_auditor
 from dpu_daemon.engine.opi.objects import OpiLayer, OpiObjects
+from dpu_daemon.engine.opi_network.auditor import NetAuditor
+from dpu_daemon.engine.opi_network.objects import NetLayer, NetworkObjects
 from dpu_daemon.engine.pod_protocols import PodLinks, PodSwitchDriver
 from dpu_daemon.engine.pod_switch import PodDrivers, pod_switch
 from dpu_daemon.engine.port_audit import PortAuditor
@@ -28,17 +30,22 @@ from dpu_daemon.engine.ports import Ports
 from dpu_daemon.engine.protocols import (
     BlockDriver,
     CredentialStore,
+    Driver,
     HostBus,
     LinkDriver,
     Prober,
     SeedWriter,
 )
+from dpu_daemon.engine.repair import Auditor
 from dpu_daemon.engine.seeds import Seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpuDrivers:
-    """Everything that a DPU's engine asks of the world; `opi` is None where the block layer cannot serve OPI."""
+    """Everything that a DPU's engine asks of the world.
+
+    `opi` is None where the block layer cannot serve OPI, `opi_network` where the switch has no bridge for it.
+    """
 
     block: BlockDriver
     bus: HostBus
@@ -49,6 +56,7 @@ class DpuDrivers:
     seed_writer: SeedWriter
     credentials: CredentialStore | None = None
     opi: OpiLayer | None = None
+    opi_network: NetLayer | None = None
     offload: OffloadDriver | None = None
     offload_settings: OffloadSettings = field(default_factory=OffloadSettings)
     containers: Containers | None = None
@@ -79,13 +87,18 @@ class DpuEngine:
         self.seeds = Seeds(ledger, operations, self.disks, drivers.seed_writer)
         self.machines = Machines(ledger, self.disks, self.ports, self.seeds)
         self.opi = OpiObjects(ledger, operations, drivers.opi) if drivers.opi is not None else None
+        bridging = drivers.opi_network
+        self.opi_network = NetworkObjects(ledger, operations, bridging, network) if bridging is not None else None
         self.offload = _offload(ledger, drivers)
         offload = {"offload": self.offload} if self.offload is not None else {}
         self.network = over(ledger, self.pods.side(network.node), drivers.containers) if drivers.containers else None
         inside = self.network.drivers if self.network is not None else {}
         self._vf_count = network.vf_count
-        opi_drivers = {"opi": drivers.opi.driver} if drivers.opi is not None else {}
-        opi_auditors = (storage_auditor(self.opi),) if self.opi is not None else ()
+        opi_drivers: dict[str, Driver] = {"opi": drivers.opi.driver} if drivers.opi is not None else {}
+        opi_auditors: list[Auditor] = [storage_auditor(self.opi)] if self.opi is not None else []
+        if self.opi_network is not None:
+            opi_drivers["opi_network"] = self.opi_network.driver
+            opi_auditors.append(NetAuditor(self.opi_network))
         self.core = Core(
             ledger,
             operations,
@@ -126,6 +139,8 @@ class DpuEngine:
             yield "sandbox", state
         for thing in tuple(ledger.opi.values()):
             yield "opi", census_state(wanted=thing.wanted, established=thing.established)
+        for net in tuple(ledger.opi_network.values()):
+            yield "opi_network", census_state(wanted=net.wanted, established=net.established)
 
     def slots(self) -> Slots:
         """What the host's bus offers and what is given away."""

@@ -1,7 +1,10 @@
 """What a look finds of the objects of the OPI network API: the switch, this system's links, and routing domains."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+LOOPBACK = "lo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,16 @@ class EndSeen:
     up: bool = False
     carrier: bool = False
     addresses: frozenset[str] = frozenset()
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Addresses that somebody gave it: not those that the kernel gives by itself."""
+        parsed = (ipaddress.ip_interface(each) for each in self.addresses)
+        return frozenset(str(each) for each in parsed if not _own(each))
+
+
+def _own(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> bool:
+    return address.ip.is_loopback or (address.version == 6 and address.is_link_local)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

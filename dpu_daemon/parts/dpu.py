@@ -27,6 +27,7 @@ from dpu_daemon.engine.offload import OffloadSettings
 from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.engine.protocols import BlockDriver, HostBus
 from dpu_daemon.parts.cni import containers_of
+from dpu_daemon.parts.opi_network import net_layer
 from dpu_daemon.parts.switch import network_settings, ovs_switch
 
 
@@ -60,6 +61,7 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
         seed_writer=IsoSeedWriter(directory=str(config.block.seed_dir)),
         credentials=FileCredentials(credentials_dir(config)),
         opi=opi,
+        opi_network=net_layer(config.opi_network, config.switch, bus),
         offload=OvsOffload(switch, datapath=config.switch.datapath),
         offload_settings=offload_settings(config.offload),
         containers=containers_of(config.switch) if config.cni is not None else None,

@@ -1,6 +1,7 @@
 """What an OPI object may not be beside the others: names, places and volumes that are taken."""
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 
 from dpu_daemon.model.opi import (
     NO_LIMITS,
@@ -25,7 +26,7 @@ from dpu_daemon.plan.opi_references import Objects, bdev_of, ground_of, volume_o
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-PARENT_OF: dict[OpiKind, OpiKind] = {
+PARENT_OF: dict[Enum, OpiKind] = {
     OpiKind.PATH: OpiKind.REMOTE_CONTROLLER,
     OpiKind.CONTROLLER: OpiKind.SUBSYSTEM,
     OpiKind.NAMESPACE: OpiKind.SUBSYSTEM,

@@ -1,10 +1,9 @@
 """From a wanted OPI network object and one look at switch and kernel to the steps in between."""
 
-import ipaddress
 from collections.abc import Iterator
 
 from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetObject, Svi, Vrf
-from dpu_daemon.model.opi_network_seen import DomainSeen, EndSeen, NetSeen, Plug, PlugSeen
+from dpu_daemon.model.opi_network_seen import LOOPBACK, DomainSeen, EndSeen, NetSeen, Plug, PlugSeen
 from dpu_daemon.plan.opi_network_steps import NetStep, NetVerb
 from dpu_daemon.plan.opi_network_wanted import (
     Gateway,
@@ -19,8 +18,6 @@ from dpu_daemon.plan.opi_network_wanted import (
 from dpu_daemon.plan.plan import Plan
 from proto.errors import DpuError
 from proto.reasons import Reason
-
-LOOPBACK = "lo"
 
 
 def plan_net(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Plan:
@@ -49,19 +46,6 @@ def stray_owners(wanted: NetWanted, seen: NetSeen) -> frozenset[str]:
     return frozenset(owners - wanted.objects.keys() - {"", wanted.fabric.bridge})
 
 
-def same_addresses(wanted: tuple[str, ...], there: frozenset[str]) -> bool:
-    """Whether a device has these addresses and no others, apart from those that the kernel gives it by itself."""
-    return frozenset(wanted) == own_addresses(there)
-
-
-def own_addresses(there: frozenset[str]) -> frozenset[str]:
-    """Addresses that somebody gave: not link-local ones of IPv6, and not loopback's."""
-    parsed = (ipaddress.ip_interface(each) for each in there)
-    return frozenset(
-        str(each) for each in parsed if not (each.version == 6 and each.is_link_local) and not _loops(each)
-    )
-
-
 def plugged(plug: Plug, wanted: NetWanted, seen: NetSeen) -> bool:
     """Whether a port is as wanted and the switch forwards to it."""
     there = seen.ports.get(plug.name)
@@ -71,10 +55,6 @@ def plugged(plug: Plug, wanted: NetWanted, seen: NetSeen) -> bool:
         and there.ofport > 0
         and not there.error
     )
-
-
-def _loops(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> bool:
-    return address.ip.is_loopback
 
 
 def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
@@ -193,7 +173,7 @@ def _gateway(want: NetObject, svi: Svi, gateway: Gateway, wanted: NetWanted, see
 def _addresses(
     want: NetObject, domain: str, name: str, end: EndSeen | None, addresses: tuple[str, ...]
 ) -> Iterator[NetStep]:
-    if end is None or not same_addresses(addresses, end.addresses):
+    if end is None or end.given != frozenset(addresses):
         verb = NetVerb.ADDRESS
         yield NetStep(verb=verb, subject=want.name, name=name, domain=domain, addresses=frozenset(addresses))
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetObject, Svi, Vrf
-from dpu_daemon.model.opi_network_seen import EndSeen, NetSeen, Plug
-from dpu_daemon.plan.opi_network import LOOPBACK, plugged, same_addresses
+from dpu_daemon.model.opi_network_seen import LOOPBACK, EndSeen, NetSeen, Plug
+from dpu_daemon.plan.opi_network import plugged
 from dpu_daemon.plan.opi_network_wanted import (
     NetWanted,
     domain_of,
@@ -139,6 +139,6 @@ def _svi(record: NetObject, svi: Svi, wanted: NetWanted, seen: NetSeen) -> Itera
 def _addresses(name: str, netdev: str, wanted: tuple[str, ...], end: EndSeen | None) -> Part:
     if end is None:
         return Part(name, Health.ERROR, f"{netdev} is not there")
-    if not same_addresses(wanted, end.addresses):
+    if end.given != frozenset(wanted):
         return Part(name, Health.ERROR, f"{netdev} has not the addresses {', '.join(wanted)}")
     return Part(name, Health.SUCCESS, f"{netdev} has {', '.join(wanted)}")

@@ -11,6 +11,7 @@ from dpu_daemon.service.offer_offload import offload_offers
 from dpu_daemon.service.offer_pods import pod_offers
 from dpu_daemon.service.opi.admission import opi_services
 from dpu_daemon.service.opi.services import add_opi
+from dpu_daemon.service.opi_network.services import add_opi_network
 from dpu_daemon.service.storage import StorageService
 from dpu_daemon.service.target import TargetService
 from proto.dpu.v1 import (
@@ -40,8 +41,9 @@ def dpu_offers(engine: DpuEngine | StorageEngine) -> tuple[Offer, ...]:
 
 
 def add_opi_services(engine: DpuEngine | StorageEngine, server: grpc.aio.Server) -> tuple[str, ...]:
-    """Serve the OPI storage API of a DPU beside our own; returns the names of its services."""
+    """Serve the OPI APIs of a DPU beside our own; returns the names of their services."""
     if isinstance(engine, StorageEngine):
         return ()
     add_opi(server, engine.opi, "the block layer of this DPU")
+    add_opi_network(server, engine.opi_network)
     return tuple(opi_services())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -20,14 +21,27 @@ Write = Callable[[OpiView], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """One collection.
+class Called:
+    """How a collection is called.
 
     Attributes:
         kind: of its objects.
         noun: as in the names of its rpcs, such as ``NullVolume``.
         field: as in its requests, such as ``null_volume``.
         module: with its messages.
+    """
+
+    kind: Enum
+    noun: str
+    field: str
+    module: ModuleType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec(Called):
+    """One collection of the storage API.
+
+    Attributes:
         read: from the wire.
         write: to the wire.
         lists_by_parent: the list request has a parent although the collection lives in nothing.
@@ -35,9 +49,6 @@ class Codec:
     """
 
     kind: OpiKind
-    noun: str
-    field: str
-    module: ModuleType
     read: Read
     write: Write
     lists_by_parent: bool = False

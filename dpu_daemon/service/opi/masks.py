@@ -31,13 +31,36 @@ def merged(present: Any, asked: Any, paths: Sequence[str]) -> Any:
     result = type(present)()
     result.CopyFrom(present)
     if not paths:
+        _forget_lists(result, asked)
         result.MergeFrom(asked)
         return result
     for path in paths:
         _check(path, present.DESCRIPTOR)
     mask = field_mask_pb2.FieldMask(paths=[path for path in paths if path.partition(".")[0] not in _TOLD])
-    mask.MergeMessage(asked, result, replace_message_field=True)
+    mask.MergeMessage(asked, result, replace_message_field=True, replace_repeated_field=True)
+    for path in mask.paths:
+        _forget_unset(result, asked, path.split("."))
     return result
+
+
+def _forget_lists(result: Any, asked: Any) -> None:
+    """A list that is sent replaces the one there is; merging would append it."""
+    for field, value in asked.ListFields():
+        if field.is_repeated:
+            result.ClearField(field.name)
+        elif field.message_type is not None and result.HasField(field.name):
+            _forget_lists(getattr(result, field.name), value)
+
+
+def _forget_unset(result: Any, asked: Any, parts: Sequence[str]) -> None:
+    """A named field that the caller left unset is unset from now on; merging would make it zero."""
+    name, rest = parts[0], parts[1:]
+    field = result.DESCRIPTOR.fields_by_name[name]
+    if rest:
+        if result.HasField(name):
+            _forget_unset(getattr(result, name), getattr(asked, name), rest)
+    elif field.has_presence and not asked.HasField(name):
+        result.ClearField(name)
 
 
 def _check(path: str, descriptor: Descriptor | None) -> None:

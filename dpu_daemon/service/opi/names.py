@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from enum import Enum
 
 from dpu_daemon.model.opi import REMOTE_NAMESPACES, OpiKind
 from dpu_daemon.plan.opi_conflicts import PARENT_OF
@@ -11,13 +12,13 @@ _ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 ID_REMEDY = "use 1 to 63 letters, digits, '.', '_' or '-', with a letter or digit at both ends"
 
 
-def pattern(kind: OpiKind) -> str:
+def pattern(kind: Enum) -> str:
     """How names of a collection look, such as ``nvmeSubsystems/{id}/nvmeNamespaces/{id}``."""
     parent = PARENT_OF.get(kind)
     return f"{parent.value}/{{id}}/{kind.value}/{{id}}" if parent else f"{kind.value}/{{id}}"
 
 
-def check_name(field: str, name: str, kind: OpiKind) -> str:
+def check_name(field: str, name: str, kind: Enum) -> str:
     """A full resource name of this collection.
 
     Raises:
@@ -26,7 +27,7 @@ def check_name(field: str, name: str, kind: OpiKind) -> str:
     return _check(field, name, pattern(kind))
 
 
-def check_parent(field: str, name: str, kind: OpiKind) -> str:
+def check_parent(field: str, name: str, kind: Enum) -> str:
     """The parent of a collection; empty for one that has none."""
     parent = PARENT_OF.get(kind)
     return _check(field, name, pattern(parent)) if parent else ""
@@ -64,7 +65,7 @@ def check_volume(field: str, name: str, *, limits_too: bool = True) -> str:
     return name
 
 
-def chosen_name(field: str, parent: str, kind: OpiKind, resource_id: str) -> str:
+def chosen_name(field: str, parent: str, kind: Enum, resource_id: str) -> str:
     """The name of a new object; an id is made when the caller gives none.
 
     Raises:

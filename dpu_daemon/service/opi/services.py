@@ -149,7 +149,7 @@ def _handlers(module: Any, codecs: tuple[Codec, ...], objects: OpiObjects | None
     handlers: dict[str, Handler] = {}
     for service in module.DESCRIPTOR.services_by_name.values():
         why = no_layer(layer) if objects is None else NO_SCSI
-        handlers |= {method.name: _refusal(*why) for method in service.methods}
+        handlers |= {method.name: refusal(*why) for method in service.methods}
     if objects is None:
         return handlers
     for codec in codecs:
@@ -172,7 +172,9 @@ def _handlers(module: Any, codecs: tuple[Codec, ...], objects: OpiObjects | None
     return handlers
 
 
-def _refusal(message: str, remedy: str) -> Handler:
+def refusal(message: str, remedy: str) -> Handler:
+    """A handler that answers UNIMPLEMENTED, and why."""
+
     async def refuse(_request: Any, _context: Any) -> Any:
         raise DpuError(Reason.UNSUPPORTED, message, remedy=remedy)
 
