@@ -8,6 +8,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+IPV6_LEAST_MTU = 1280
+"""RFC 8200, section 5; the kernel has no IPv6 on an interface with less."""
 USUAL_MTU = 1500
 """Of Ethernet; for an assignment and a netconf that say none."""
 
@@ -47,6 +49,10 @@ def mtu_of(assignment: Assignment, asked: int) -> int:
     if asked > most:
         message = f"mtu {asked} is larger than what network {assignment.network} carries, {most}"
         raise DpuError(Reason.INVALID, message, field="mtu", remedy=f"ask for {most} at most, or leave mtu out")
+    needs_ipv6 = any(ip_interface(address.cidr).version == 6 for address in assignment.addresses)
+    if needs_ipv6 and asked and asked < IPV6_LEAST_MTU:
+        message = f"mtu {asked} is too small for IPv6, which the pod has: {IPV6_LEAST_MTU} is the least"
+        raise DpuError(Reason.INVALID, message, field="mtu", remedy=f"ask for {IPV6_LEAST_MTU} at least")
     return asked or most
 
 

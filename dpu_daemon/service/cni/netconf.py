@@ -45,6 +45,7 @@ REFUSED_AT_RUN_TIME = {
     "ipRanges": "addresses are assigned by the coordinator: see Subnet",
     "infinibandGUID": "networks of dpupool are Ethernet: do not declare this capability",
 }
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def asked_version(config: bytes) -> str:
     """The version that an error answers in: the one asked for, or our newest when that cannot be read."""
     try:
         table = msgspec.json.decode(config)
-    except (msgspec.DecodeError, RecursionError):
+    except _NO_JSON:
         return NEWEST
     asked = table.get("cniVersion") if isinstance(table, dict) else None
     return asked if isinstance(asked, str) and 0 < len(asked) <= 32 else NEWEST
@@ -101,7 +102,7 @@ def read_netconf(config: bytes, verb: Verb) -> NetConf:
 def _decoded(config: bytes) -> dict[str, Any]:
     try:
         table = msgspec.json.decode(config)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _NO_JSON as error:
         message = f"the network configuration is no JSON: {error}"
         raise CniError(CniCode.DECODE_FAILURE, message, "correct the file in /etc/cni/net.d") from None
     if not isinstance(table, dict):

@@ -1,11 +1,13 @@
-"""The executable under test, and a daemon beside it."""
+"""The executable under test, a daemon that plays a script, and a whole node."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.cni.daemon import FakeDaemon, built
+from tests.contract.cni.node import CniNodeRig, cni_node
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,9 @@ def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def daemon(tmp_path: Path) -> FakeDaemon:
     return FakeDaemon(tmp_path / "cni.sock")
+
+
+@pytest.fixture
+async def node(executable: Path) -> AsyncIterator[CniNodeRig]:
+    async with cni_node(executable) as node:
+        yield node

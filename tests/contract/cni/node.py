@@ -102,7 +102,13 @@ class CniNodeRig:
         return list((await stub.ListAssignments(pods_pb2.ListAssignmentsRequest(), timeout=10)).ports)
 
     async def call(
-        self, verb: str, container: str = "", *, config: object = None, pod: str = "web", **environment: str | None
+        self,
+        verb: str,
+        container: str = "",
+        *,
+        config: object = None,
+        pod: str = "web",
+        environment: Mapping[str, str | None] | None = None,
     ) -> Said:
         """One call of the executable; a variable that is None is left out."""
         known: dict[str, str | None] = {
@@ -113,7 +119,7 @@ class CniNodeRig:
             "CNI_PATH": str(self.executable.parent),
             "CNI_ARGS": pod_args(pod),
             "DPUPOOL_CNI_SOCKET": str(self.socket),
-            **environment,
+            **(environment or {}),
         }
         text = config if isinstance(config, bytes) else json.dumps(config or conf()).encode()
         return await run(self.executable, {key: value for key, value in known.items() if value is not None}, text)
