@@ -86,10 +86,11 @@ class Api:
         path = kind.path(namespace or self.namespace, name)
         return self.transport.ask("PATCH", path, body=patch, query=WRITE, content_type=MERGE)
 
-    def ask_about(self, kind: Kind, name: str, word: str) -> Object:
+    def ask_about(self, kind: Kind, name: str, word: str, query: Query | None = None) -> Object:
         """Read a subresource of bm-api, such as an attachment's ``stats``."""
-        root = f"/apis/{SUBRESOURCES_GROUP}/{VERSION}/namespaces/{self.namespace}"
-        return self.transport.ask("GET", f"{root}/{kind.plural}/{name}/{word}")
+        scope = f"/namespaces/{self.namespace}" if kind.namespaced else ""
+        root = f"/apis/{SUBRESOURCES_GROUP}/{VERSION}{scope}"
+        return self.transport.ask("GET", f"{root}/{kind.plural}/{name}/{word}", query=query)
 
     def delete(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         """Ask for an object's deletion; finalizers may keep it for a while."""

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cpu": ("bmctl.commands.cpu:cpu", "CPUs of nodes: who holds which, and instances that come, go and are lifted."),
     "resize": ("bmctl.commands.resize:resize", "Give a running pod's containers other sizes."),
     "pool": ("bmctl.commands.pool:pool", "Pools of servers: who has them, what the autoscaler would do, and what-if."),
+    "offload": ("bmctl.commands.offload:offload", "Show which traffic is in hardware, which is not, and why."),
     "kubeconfig": ("bmctl.commands.kubeconfig:kubeconfig", "Print or merge the credentials in use."),
     "lab": ("lab.cli:lab", "The whole system on this one machine."),
     "completion": ("bmctl.commands.completion:completion", "Print the shell's completion script."),

@@ -7,14 +7,27 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-GOOD = {"Running", "Available", "Online", "Ready", "Attached", "Bound", "On", "True", "Claimed", "Plugged", "Up"}
-BAD = {"Failed", "Unhealthy", "Offline", "Degraded", "Warning"}
-QUIET = {"Stopped", "Off", "None", "Normal", ""}
+GOOD = {
+    "Running",
+    "Available",
+    "Online",
+    "Ready",
+    "Attached",
+    "Bound",
+    "On",
+    "True",
+    "Claimed",
+    "Plugged",
+    "Up",
+    "Hardware",
+}
+BAD = {"Failed", "Unhealthy", "Offline", "Degraded", "Warning", "Software"}
+QUIET = {"Stopped", "Off", "None", "Normal", "NotAsked", ""}
 WORKING = {
     "Pending", "Allocating", "Cloning", "Attaching", "Plugging", "PoweringOn", "Booting", "Stopping", "Restarting",
-    "Deleting", "Creating", "Exporting", "Detaching", "Resizing", "Releasing", "Unknown",
+    "Deleting", "Creating", "Exporting", "Detaching", "Resizing", "Releasing", "Unknown", "Partial",
 }  # fmt: skip
-STATUS_COLUMNS = {"phase", "power", "status", "type", "state", "ready"}
+STATUS_COLUMNS = {"phase", "power", "status", "type", "state", "ready", "where"}
 
 
 @cache

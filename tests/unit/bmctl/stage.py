@@ -45,6 +45,9 @@ class LateObjects:
     async def dpu(self, name: str) -> Object:
         return await self._objects().dpu(name)
 
+    async def network_node(self, name: str) -> Object:
+        return await self._objects().network_node(name)
+
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         return await self._objects().secret(namespace, name)
 
