@@ -54,6 +54,8 @@ class Kubelet:
     """What it has given to which pod, what it believes to be healthy, and whether it answers."""
 
     pods: dict[str, list[str]] = field(default_factory=dict)
+    lives: int = 0
+    """Counts pods, so that one is not taken for an earlier one of its name."""
     healthy: set[str] = field(default_factory=set)
     away: bool = False
 
@@ -119,6 +121,7 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kernel, self.kubelet, self.notes = Kernel(), Kubelet(), Notes()
+        self.uids: dict[str, str] = {}
         self.now = 1000.0
         self.ledger: Ledger | None = None
 
@@ -166,6 +169,8 @@ class History:
             check(error.reason is Reason.UNAVAILABLE, f"an allocation is refused for {error}")
         else:
             self.kubelet.pods[pod] = list(chosen)
+            self.kubelet.lives += 1
+            self.uids[pod] = str(self.kubelet.lives)
 
     async def run(self, step: Step) -> None:
         """The pod of this number ends, and the next comes before the first one's network is gone."""
@@ -178,16 +183,22 @@ class History:
         """All functions of a pod that kubelet admitted; only its fault or a pod that ended may be in the way."""
         pod = f"shop/{step.number}"
         for number, device_id in enumerate(self.kubelet.pods.get(pod, ())):
-            holder = Holder(f"c{step.number}", f"net{number}")
+            holder = Holder(f"c{step.number}-{self.uids[pod]}", f"net{number}")
             if any(box.holder == holder for box in self.boxes()):
                 continue
             try:
                 await self.choose(holder, pod, device_id)
             except DpuError as error:
                 down = error.reason is Reason.UNAVAILABLE and not self.kernel.up
-                others = [box.pod for box in self.boxes() if address(box.vf) == device_id]
-                ended = all(other != ANYBODYS and device_id not in self.kubelet.pods.get(other, ()) for other in others)
+                others = [box for box in self.boxes() if address(box.vf) == device_id]
+                ended = all(self.has_ended(box) for box in others)
                 check(down or (error.reason is Reason.IN_USE and ended), f"what kubelet gave is refused: {error}")
+
+    def has_ended(self, box: Sandbox) -> bool:
+        """Whether it is of a pod that kubelet counts no more; its DEL is still to come."""
+        if box.pod == ANYBODYS:
+            return False
+        return box.pod not in self.kubelet.pods or not box.container_id.endswith(f"-{self.uids[box.pod]}")
 
     async def add_any(self, step: Step) -> None:
         try:
@@ -209,7 +220,7 @@ class History:
         self.kernel.inside.add(function.vf)
 
     async def delete(self, step: Step) -> None:
-        await self.drop([box for box in self.boxes() if box.container_id == f"c{step.number}"])
+        await self.drop([box for box in self.boxes() if box.container_id.startswith(f"c{step.number}-")])
 
     async def delete_any(self, step: Step) -> None:
         await self.drop([box for box in self.boxes() if box.container_id == f"any{step.number}"])
