@@ -31,7 +31,7 @@ class AssignmentDaemon(Protocol):
         """Take ports (id and generation) back; unknown ones are good."""
         ...
 
-    async def list(self) -> list[AssignedPort]:
+    async def list(self) -> Sequence[AssignedPort]:
         """All that the daemon knows."""
         ...
 

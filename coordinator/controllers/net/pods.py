@@ -9,7 +9,7 @@ from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.wants import Wants
 from coordinator.controllers.pool.mirror import key_of
-from coordinator.core.ipam.book import Holding
+from coordinator.core.ipam.book import AddressBook, Holding
 from coordinator.core.ipam.choice import Segments, wants_own_network
 from coordinator.core.ipam.pods import give
 from coordinator.core.net.pods import (
@@ -58,6 +58,11 @@ class PodController:
         self._judge = judge
         self._writing: dict[str, _Writing] = {}
         self._told: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def book(self) -> AddressBook:
+        """Who holds what."""
+        return self._context.caches.addresses.book
 
     async def reconcile(self, key: str) -> Again:
         """Look at one pod."""
@@ -108,8 +113,7 @@ class PodController:
         request = self._wants.request(pod, wanted)
         if wanted.own and not wants_own_network(request, segments):
             return False
-        book = self._context.caches.addresses.book
-        given = give(book, request, segments)
+        given = give(self.book, request, segments)
         now_ms = int(self._context.clock().timestamp() * 1000)
         body = port_body(pod, wanted, given, mtu=_mtu(segments, given.network), epoch=now_ms)
         self._context.caches.addresses.reserve(

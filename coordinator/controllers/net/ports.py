@@ -62,7 +62,7 @@ class PortController:
         if obstacle is not None:
             await self._write(port, port.status.phase, Truth.FALSE, obstacle.reason.value, str(obstacle))
             return Again(after_s=WAIT_S)
-        if not self._context.ovn.rows_gone(port.port_id):
+        if self._may_be_in_ovn(port) and not self._context.ovn.rows_gone(port.port_id):
             await self._write(port, PortPhase.RELEASING, Truth.FALSE, "TakenBack", "its rows are leaving OVN")
             return Again(after_s=WAIT_S)
         kept = [name for name in port.metadata.finalizers if name != FINALIZER]
@@ -99,6 +99,10 @@ class PortController:
             "delete its NetworkNode",
             retry=True,
         )
+
+    def _may_be_in_ovn(self, port: Port) -> bool:
+        network = self._context.caches.networks.get(port.spec.network_ref.name)
+        return network is None or network.spec.driver is NetworkDriver.OVN
 
     async def _is_off(self, name: str) -> bool:
         """Whether somebody has said that a node runs nothing any more."""

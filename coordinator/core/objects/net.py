@@ -6,7 +6,7 @@ from coordinator.core.objects.meta import Condition, Metadata, Ref, UidRef, Wire
 
 
 class PortPhase(Enum):
-    """How far a port is; each phase is true of all that come after it."""
+    """How far a port is. RELEASING: it is off its node, and its rows are leaving OVN; until then they stay."""
 
     PENDING = "Pending"
     ALLOCATED = "Allocated"
