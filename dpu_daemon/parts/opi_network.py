@@ -16,6 +16,14 @@ def net_layer(section: OpiNetworkSection, switch: SwitchSection, bus: HostBus) -
     async def functions() -> Mapping[str, str]:
         return {nic.mac: nic.representor for nic in (await bus.look_nics()).values() if nic.mac}
 
-    driver = OvsNetwork(socket=str(switch.ovsdb), datapath=switch.datapath, functions=functions)
-    fabric = Fabric(bridge=section.bridge, uplink=section.uplink, vtep=section.vtep, remotes=section.remotes)
+    fabric = Fabric(
+        bridge=section.bridge,
+        uplink=section.uplink,
+        vtep=section.vtep,
+        remotes=section.remotes,
+        domains=section.domains,
+    )
+    driver = OvsNetwork(
+        socket=str(switch.ovsdb), datapath=switch.datapath, domains=section.domains, functions=functions
+    )
     return NetLayer(driver, fabric)

@@ -70,10 +70,10 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
             yield from _base(want, wanted, seen)
             yield from _port(want, port, wanted, seen)
         case Vrf() as vrf:
-            yield from _domain(want, vrf, seen)
+            yield from _domain(want, vrf, wanted, seen)
         case Svi() as svi:
             yield from _base(want, wanted, seen)
-            yield from _gateway(want, svi, gateway_of(want, svi, wanted.objects), wanted, seen)
+            yield from _gateway(want, svi, gateway_of(want, svi, wanted), wanted, seen)
 
 
 def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
@@ -141,8 +141,8 @@ def _raised(want: NetObject, netdev: str, seen: NetSeen) -> Iterator[NetStep]:
         yield NetStep(verb=NetVerb.RAISE, subject=want.name, name=netdev)
 
 
-def _domain(want: NetObject, vrf: Vrf, seen: NetSeen) -> Iterator[NetStep]:
-    name = domain_of(want.name)
+def _domain(want: NetObject, vrf: Vrf, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+    name = domain_of(want.name, wanted.fabric)
     there = seen.domains.get(name)
     loopback = there.ends.get(LOOPBACK) if there is not None else None
     if there is None or not there.routes or loopback is None or not loopback.up:
@@ -191,10 +191,10 @@ def _absence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetS
         case BridgePort():
             yield from _unplug(want.name, wanted, seen, keep=frozenset())
         case Vrf():
-            if domain_of(want.name) in seen.domains:
-                yield NetStep(verb=NetVerb.REMOVE_DOMAIN, subject=want.name, name=domain_of(want.name))
+            if domain_of(want.name, wanted.fabric) in seen.domains:
+                yield NetStep(verb=NetVerb.REMOVE_DOMAIN, subject=want.name, name=domain_of(want.name, wanted.fabric))
         case Svi() as svi:
-            gateway = gateway_of(want, svi, wanted.objects)
+            gateway = gateway_of(want, svi, wanted)
             yield from _unplug(want.name, wanted, seen, keep=frozenset())
             if gateway.outside in seen.ends or _has(seen.domains.get(gateway.domain), gateway.inside):
                 yield NetStep(

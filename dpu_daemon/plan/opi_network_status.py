@@ -68,7 +68,7 @@ def parts_of(record: NetObject, wanted: NetWanted, seen: NetSeen | None) -> tupl
                 switch = _port("switch", plug, wanted, seen)
             return switch, _link("link", port.netdev, seen.ends.get(port.netdev))
         case Vrf() as vrf:
-            return tuple(_vrf(record, vrf, seen))
+            return tuple(_vrf(record, vrf, wanted, seen))
         case Svi() as svi:
             return tuple(_svi(record, svi, wanted, seen))
 
@@ -116,8 +116,8 @@ def _link(name: str, netdev: str, end: EndSeen | None) -> Part:
     return Part(name, Health.SUCCESS, f"{netdev} is up")
 
 
-def _vrf(record: NetObject, vrf: Vrf, seen: NetSeen) -> Iterator[Part]:
-    name = domain_of(record.name)
+def _vrf(record: NetObject, vrf: Vrf, wanted: NetWanted, seen: NetSeen) -> Iterator[Part]:
+    name = domain_of(record.name, wanted.fabric)
     domain = seen.domains.get(name)
     if domain is None:
         yield Part("domain", Health.ERROR, f"the network namespace {name} is missing")
@@ -128,7 +128,7 @@ def _vrf(record: NetObject, vrf: Vrf, seen: NetSeen) -> Iterator[Part]:
 
 
 def _svi(record: NetObject, svi: Svi, wanted: NetWanted, seen: NetSeen) -> Iterator[Part]:
-    gateway = gateway_of(record, svi, wanted.objects)
+    gateway = gateway_of(record, svi, wanted)
     domain = seen.domains.get(gateway.domain)
     inside = domain.ends.get(gateway.inside) if domain is not None else None
     yield _port("switch", gateway.plug, wanted, seen)

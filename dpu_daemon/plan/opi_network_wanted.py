@@ -12,7 +12,6 @@ from proto.reasons import Reason
 NetObjects = Mapping[str, NetObject]
 """By resource name."""
 VXLAN = "vxlan"
-DOMAIN_PREFIX = "opi-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +23,14 @@ class Fabric:
         uplink: network device that carries the VLANs of bridges without a vni; empty for none.
         vtep: this end of tunnels where a bridge names none; empty for none.
         remotes: the other ends; each bridge with a vni has a tunnel to each.
+        domains: with which names of routing domains begin.
     """
 
     bridge: str = "br-opi"
     uplink: str = ""
     vtep: str = ""
     remotes: tuple[str, ...] = ()
+    domains: str = "opi-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ def full_trunks(objects: NetObjects) -> Iterator[tuple[NetObject, BridgePort]]:
                 continue
 
 
-def domain_of(name: str) -> str:
+def domain_of(name: str, fabric: Fabric) -> str:
     """The routing domain of a Vrf."""
-    return f"{DOMAIN_PREFIX}{name.rpartition('/')[2]}"
+    return f"{fabric.domains}{name.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,11 @@ class Gateway:
     plug: Plug
 
 
-def gateway_of(thing: NetObject, svi: Svi, objects: NetObjects) -> Gateway:
+def gateway_of(thing: NetObject, svi: Svi, wanted: NetWanted) -> Gateway:
     """What an Svi consists of."""
     outside, inside = f"{thing.handle}sw", f"svi{thing.handle[1:]}"
-    plug = Plug(name=outside, owner=thing.name, tag=vlan_of(svi.logical_bridge, objects))
-    return Gateway(outside=outside, inside=inside, domain=domain_of(svi.vrf), plug=plug)
+    plug = Plug(name=outside, owner=thing.name, tag=vlan_of(svi.logical_bridge, wanted.objects))
+    return Gateway(outside=outside, inside=inside, domain=domain_of(svi.vrf, wanted.fabric), plug=plug)
 
 
 def net_referrers(thing: NetObject, objects: NetObjects) -> Iterator[NetObject]:

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import structlog
 
+from dpu_daemon.drivers.ethernet import interface_index
 from dpu_daemon.drivers.opi_network.kernel import Domains
 from dpu_daemon.drivers.opi_network.switch import OpiBridge
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.opi_network_seen import NetSeen, Plug
-from dpu_daemon.plan.opi_network_wanted import DOMAIN_PREFIX
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -28,18 +28,20 @@ class OvsNetwork:
     Args:
         socket: path of ovsdb-server's Unix socket.
         datapath: datapath type of the bridge, ``netdev`` or ``system``.
+        domains: with which names of routing domains begin.
         functions: who knows the host's functions.
     """
 
-    def __init__(self, *, socket: str, datapath: str, functions: Functions) -> None:
+    def __init__(self, *, socket: str, datapath: str, domains: str, functions: Functions) -> None:
         self._switch = OpiBridge(socket=socket, datapath=datapath)
-        self._domains = Domains(prefix=DOMAIN_PREFIX, datapath=datapath)
+        self._domains = Domains(prefix=domains, datapath=datapath)
         self._functions = functions
         self._kernel = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opi network")
         """One thread: to remove a device is to wait some ten milliseconds for the kernel, and order matters."""
 
     async def start(self, lost: Lost) -> None:
-        """Connect to the switch's database."""
+        """Connect to the switch's database; the thread for the kernel stays in the namespace that this one is in."""
+        await self._in_kernel(lambda: None)
         await self._switch.start(lost)
 
     async def stop(self) -> None:
@@ -65,7 +67,8 @@ class OvsNetwork:
         await self._switch.make_bridge(bridge)
 
     async def plug(self, bridge: str, plug: Plug) -> None:
-        await self._switch.plug(bridge, plug)
+        number = 0 if plug.kind else await self._in_kernel(lambda: interface_index(plug.name))
+        await self._switch.plug(bridge, plug, number)
 
     async def unplug(self, bridge: str, name: str) -> None:
         await self._switch.unplug(bridge, name)

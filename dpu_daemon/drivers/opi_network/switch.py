@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from dpu_daemon.drivers.ethernet import interface_index
 from dpu_daemon.drivers.keeper import count_lost
 from dpu_daemon.drivers.opi_network import rows
 from dpu_daemon.engine.protocols import Lost
@@ -52,15 +51,15 @@ class OpiBridge:
         if bridge not in rows.bridges(self._client.replica):
             await self._obeyed(rows.insert_bridge(bridge, self._datapath))
 
-    async def plug(self, bridge: str, plug: Plug) -> None:
-        """Plug a port, or put it right.
+    async def plug(self, bridge: str, plug: Plug, ifindex: int) -> None:
+        """Plug a port, or put it right; `ifindex` is its device's number, 0 for none.
 
         Raises:
             DpuError: NOT_FOUND for a bridge or device that is not there, IN_USE when somebody else plugged it.
         """
         self._busy.add(plug.name)
         try:
-            await self._put(bridge, plug)
+            await self._put(bridge, plug, ifindex)
         finally:
             self._done_with(plug.name)
 
@@ -77,7 +76,7 @@ class OpiBridge:
         finally:
             self._done_with(name)
 
-    async def _put(self, bridge: str, plug: Plug) -> None:
+    async def _put(self, bridge: str, plug: Plug, ifindex: int) -> None:
         replica = self._client.replica
         row, home = rows.ports(replica).get(plug.name), rows.bridges(replica).get(bridge)
         if home is None:
@@ -89,8 +88,7 @@ class OpiBridge:
             await self._obeyed(rows.remove_ports(row.bridge, [row.port]))
             row = None
         if row is None:
-            index = 0 if plug.kind else interface_index(plug.name)
-            await self._obeyed(rows.insert_port(home, plug, index))
+            await self._obeyed(rows.insert_port(home, plug, ifindex))
         else:
             await self._obeyed(rows.update_port(row, plug))
         await self._confirm(plug, new=row is None)
