@@ -8,7 +8,7 @@ from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.pod_job import LimitsJob, PodDrivers, PodJob, StrayPodJob
 from dpu_daemon.engine.pod_ports import PodPorts, pod_key
 from dpu_daemon.engine.repair import Repair, RepairWork
-from dpu_daemon.model.assignment import NO_VF, PodPort
+from dpu_daemon.model.assignment import PodPort
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.pod_port import PodWorld
 from dpu_daemon.plan.pod_ports import plan_limits, plan_pod_port, stray_pods
@@ -36,7 +36,7 @@ class PodAuditor:
         """Ports that are not as wanted, and ports and limits of ours that nobody wants."""
         records = dict(self._ledger.pod_ports)
         names = {record.representor for record in records.values()}
-        self._drivers.links.expect({record.representor for record in records.values() if record.vf != NO_VF})
+        self._drivers.links.expect(self._pods.life.functions())
         seen = await within(LOOK_S, self._drivers.look(names), "look at the pods' ports")
         repairs = [
             Repair(pod_key(port_id), EventKind.POD_PORT, port_id, why, self._repair(port_id))

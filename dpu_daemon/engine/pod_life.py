@@ -189,7 +189,13 @@ class PodLife:
         record = replace(record, established=True)
         said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
         await self._ledger.commit(Change(put=(record,), ended=ended, events=(said,)))
+        if record.vf != NO_VF:
+            self._drivers.links.expect(self.functions())
         return record
+
+    def functions(self) -> frozenset[str]:
+        """Representors of virtual functions that containers have: they may come late, and go with a driver."""
+        return frozenset(each.representor for each in self._ledger.pod_ports.values() if each.vf != NO_VF)
 
     def _ended(self, port_id: str, state: StepState, sentence: str = "") -> StepEnded | None:
         number = self.steps.pop(port_id, 0)

@@ -122,11 +122,12 @@ def stray_pods(known: Mapping[str, PodPort], seen: PodWorld) -> tuple[SwitchPort
 
     Args:
         known: rows of the journal by port id.
-        seen: the world; ports without the mark of a pod are never among the strays.
+        seen: the world; ports without the mark of a pod are never among the strays, nor is one on a netdev of a row,
+            which is that row's to put right.
     """
-    places = {(row.port_id, row.representor) for row in known.values()}
+    places = {row.representor for row in known.values()}
     ports = sorted(seen.switch.ports.values(), key=lambda port: port.name)
-    return tuple(port for port in ports if port.pod and (port.iface_id, port.name) not in places)
+    return tuple(port for port in ports if port.pod and port.name not in places)
 
 
 def plan_stray(netdev: str, known: Mapping[str, PodPort], seen: PodWorld) -> Plan:
