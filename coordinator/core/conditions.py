@@ -32,8 +32,7 @@ class Aspect(Enum):
     HOST_CLEAN = "HostClean"
     IO_QUEUES_ACCEPTED = "IoQueuesAccepted"
     PROCESSED = "Processed"
-    ASSIGNED = "Assigned"
-    POLICED = "Policed"
+    NIC_RULES = "NicRulesApplied"
 
 
 def with_condition(

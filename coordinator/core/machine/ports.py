@@ -9,7 +9,9 @@ from coordinator.core.machine.names import count, port_id
 from coordinator.core.machine.seed import NicConfig, nic_configs, seed_documents
 from coordinator.core.machine.seen import Area, Seen, WriteLedgers, soonest
 from coordinator.core.machine.steps import Step, StepKind, Verdict, judge
-from coordinator.core.objects.machine import NicStatus
+from coordinator.core.objects.machine import Nic, NicStatus
+from coordinator.core.objects.net import Limits
+from coordinator.core.objects.network import Network, NetworkDriver
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -41,6 +43,29 @@ def no_network(seen: Seen) -> DpuError | None:
                 remedy="create the Network, or use another subnet",
             )
     return None
+
+
+def nic_rules(seen: Seen) -> tuple[bool, str] | None:
+    """Whether the limits and security groups of the NICs can be had, in words; None when no NIC asks for any."""
+    asking = [nic for nic in seen.machine.spec.nics if nic.bandwidth != Limits() or nic.security_groups]
+    if not asking:
+        return None
+    plain = [
+        f"{nic.name} (network {network.metadata.name})" for nic in asking if (network := _plain_network(seen, nic))
+    ]
+    if plain:
+        return False, (
+            f"limits and security groups of {', '.join(plain)} are not applied: only OVN applies them; "
+            "use a subnet of a network with driver ovn, or take bandwidth and securityGroups out of spec.nics"
+        )
+    return True, f"OVN applies limits and security groups of {', '.join(nic.name for nic in asking)}"
+
+
+def _plain_network(seen: Seen, nic: Nic) -> Network | None:
+    """The network of a NIC when it is known, and not OVN's."""
+    subnet = seen.subnets.get(nic.subnet_ref.name)
+    network = seen.networks.get(subnet.spec.network_ref.name) if subnet else None
+    return network if network is not None and network.spec.driver is not NetworkDriver.OVN else None
 
 
 def configs(seen: Seen) -> list[NicConfig]:

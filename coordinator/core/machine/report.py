@@ -7,7 +7,7 @@ import msgspec
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.machine.deploy import Topic
 from coordinator.core.machine.names import ROOT, disk_name, owned_name
-from coordinator.core.machine.ports import nic_statuses
+from coordinator.core.machine.ports import nic_rules, nic_statuses
 from coordinator.core.machine.seen import Area, Finalizer, Plan, Seen
 from coordinator.core.machine.server import EARLY, is_lost
 from coordinator.core.machine.timeline import advance, deployment, first_seen, passed_over
@@ -125,6 +125,23 @@ def _deployment(seen: Seen, plan: Plan, timeline: list[TimelineEntry]) -> Deploy
     return deployment(timeline, seen.now) if plan.phase is Phase.RUNNING else None
 
 
+def _with_nic_rules(seen: Seen, conditions: list[Condition]) -> list[Condition]:
+    """The condition of NICs that ask for limits or groups; none for machines whose NICs do not."""
+    told = nic_rules(seen)
+    if told is None:
+        return [entry for entry in conditions if entry.type != Aspect.NIC_RULES.value]
+    applied, message = told
+    return with_condition(
+        conditions,
+        Aspect.NIC_RULES,
+        Truth.TRUE if applied else Truth.FALSE,
+        reason="Applied" if applied else "NotOvn",
+        message=message,
+        generation=seen.machine.metadata.generation,
+        now=seen.now,
+    )
+
+
 def _conditions(seen: Seen, plan: Plan) -> list[Condition]:
     conditions = list(seen.machine.status.conditions)
     generation = seen.machine.metadata.generation
@@ -142,7 +159,7 @@ def _conditions(seen: Seen, plan: Plan) -> list[Condition]:
                 now=seen.now,
             )
     return with_condition(
-        conditions,
+        _with_nic_rules(seen, conditions),
         Aspect.READY,
         Truth.TRUE if plan.phase is Phase.RUNNING else Truth.FALSE,
         reason=_ready_reason(plan),
