@@ -21,6 +21,8 @@ from tests.fakes.ovs import OvsStack
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 START_S = 30.0
+SWITCH_OWN = {"br-int", "ovs-netdev"}
+"""Open vSwitch itself sets their MTU by what is plugged."""
 CONFIG = """\
 name = "node-1"
 mode = "host"
@@ -138,7 +140,13 @@ class CniNodeRig:
 def _links(name: str) -> object:
     shown = subprocess.run(["ip", "-n", name, "-j", "addr"], check=True, capture_output=True, text=True).stdout
     routes = subprocess.run(["ip", "-n", name, "route"], check=True, capture_output=True, text=True).stdout
-    return sorted((link["ifname"], link["mtu"], str(link["addr_info"])) for link in json.loads(shown)), routes
+    links = [link for link in json.loads(shown) if link["ifname"] not in SWITCH_OWN]
+    return sorted((link["ifname"], link["mtu"], link["operstate"], _given(link)) for link in links), routes
+
+
+def _given(link: Mapping[str, Any]) -> list[str]:
+    """Addresses that somebody gave it; the kernel takes its own ones a while to be sure of."""
+    return sorted(f"{each['local']}/{each['prefixlen']}" for each in link["addr_info"] if each["scope"] == "global")
 
 
 def pod_args(pod: str, namespace: str = "default", uid: str = "") -> str:
