@@ -21,11 +21,13 @@ class OvsStack:
     Args:
         directory: for database, sockets and logs; its path must be short enough for a Unix socket.
         netns: namespace to run in.
+        options: more arguments of ovs-vswitchd.
     """
 
-    def __init__(self, directory: Path, netns: str) -> None:
+    def __init__(self, directory: Path, netns: str, options: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.netns = netns
+        self._options = options
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         folders = ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")
         self._environment = {**os.environ, **dict.fromkeys(folders, str(directory))}
@@ -46,7 +48,7 @@ class OvsStack:
         _wait_for(Path(self.socket).is_socket)
 
     def start_vswitchd(self) -> None:
-        self._start("ovs-vswitchd", ["ovs-vswitchd", f"unix:{self.socket}"])
+        self._start("ovs-vswitchd", ["ovs-vswitchd", f"unix:{self.socket}", *self._options])
         _wait_for((self.directory / "ovs-vswitchd.pid").exists)
 
     def kill(self, name: str) -> None:
@@ -73,6 +75,11 @@ class OvsStack:
     def vsctl(self, *words: str) -> str:
         """What an administrator would type."""
         command = ["ovs-vsctl", f"--db=unix:{self.socket}", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=self._environment).stdout
+
+    def appctl(self, *words: str) -> str:
+        """The same of ovs-vswitchd's control socket."""
+        command = ["ovs-appctl", "-t", "ovs-vswitchd", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=self._environment).stdout
 
     def add_machine(self, representor: str, netns: str, *, mac: str, address: str) -> None:

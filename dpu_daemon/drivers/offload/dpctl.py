@@ -37,7 +37,7 @@ def parse_flow(line: str) -> FlowSeen | None:
     # What is left is ` used:1.2s, offloaded:yes, dp:tc`; the mark and the layer may be missing.
     layer = stats.rpartition(" dp:")[2] if " dp:" in stats else Layer.OVS.value
     mark = stats.partition(" offloaded:")[2].partition(",")[0]
-    if not packets.isdigit() or not moved.isdigit():
+    if not packets.isdecimal() or not moved.isdecimal():
         return None
     start = match.find("in_port(")
     in_port = match[start + 8 : match.find(")", start)] if start >= 0 else ""
@@ -81,6 +81,6 @@ def marked_hits(told: str) -> int:
     total = 0
     for line in told.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == "phwol hits" and value.strip().isdigit():
+        if name.strip() == "phwol hits" and value.strip().isdecimal():
             total += int(value)
     return total
