@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from coordinator.clients.backends.settings import Storage, with_driver
+from coordinator.net_settings import Ovn, check_ovn
 from coordinator.pool_settings import Pools
 from proto.errors import DpuError
+from proto.ovsdb.remotes import TlsFiles
 from proto.reasons import Reason
 
 
@@ -149,6 +151,7 @@ class Config(Section, frozen=True, kw_only=True):
     cpu: Cpu = Cpu()
     resize: Resize = Resize()
     pools: Pools = Pools()
+    ovn: Ovn = Ovn()
     timing: Timing = Timing()
     state: str = ""
     secrets_namespace: str = "dpupool-system"
@@ -175,6 +178,7 @@ def _check(found: Config, path: Path) -> None:
     _check_csi(found, path)
     _check_cpu(found, path)
     _check_pools(found, path)
+    _check_ovn(found, path)
     if found.api.kubeconfig:
         return
     for key, value in (
@@ -255,6 +259,23 @@ def _check_cpu(found: Config, path: Path) -> None:
 def _check_pools(found: Config, path: Path) -> None:
     try:
         found.pools.loop("")
+    except DpuError as error:
+        raise DpuError(error.reason, f"{path}: {error.message}", field=error.field, remedy=error.remedy) from error
+
+
+def ovn_files(found: Config) -> TlsFiles | None:
+    """Who this process is to OVN's northbound database; None when nobody asks.
+
+    Raises:
+        DpuError: INVALID; names the key.
+    """
+    client = found.client
+    return check_ovn(found.ovn, (client.ca, client.cert, client.key) if client else None)
+
+
+def _check_ovn(found: Config, path: Path) -> None:
+    try:
+        ovn_files(found)
     except DpuError as error:
         raise DpuError(error.reason, f"{path}: {error.message}", field=error.field, remedy=error.remedy) from error
 

@@ -26,6 +26,7 @@ from coordinator.controllers.cpu.context import Store
 from coordinator.controllers.cpu.wiring import CpuControllers
 from coordinator.controllers.events import Recorder
 from coordinator.controllers.metrics import ControllerMetrics
+from coordinator.controllers.net.wiring import NetControllers
 from coordinator.controllers.pool.loop import PoolLoop
 from coordinator.controllers.pool.records import Records
 from coordinator.controllers.resize.wiring import ResizeControllers
@@ -44,6 +45,7 @@ from coordinator.endpoints.health import Checks
 from coordinator.endpoints.objects import ApiObjects
 from coordinator.endpoints.service import BmApi
 from coordinator.extensions import aggregated_server, bm_api_group, operation_paths
+from coordinator.net_program import net_controllers
 from coordinator.placement_routes import placement_group
 from coordinator.resize_program import resize_controllers
 from proto.supervision import notify, watchdog_pause_s
@@ -83,6 +85,7 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         cpus = await cpu_controllers(settings, api, door, outside, context.events, metrics, _now, parts)
         placement.connect(cpus.scheduler)
         resizes = resize_controllers(settings, api, cpus, outside, metrics, REGISTRY)
+        nets = net_controllers(settings, api, (context, controllers), outside, (metrics, REGISTRY), _now)
         checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)
@@ -90,7 +93,7 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         await serve_placement(settings, placement, parts)
         await _serve_csi(settings.csi, api, context, controllers, parts)
         pools = _pools(settings, api)
-        serving = asyncio.create_task(_serve(controllers, pools, cpus, resizes), name="controllers")
+        serving = asyncio.create_task(_serve(controllers, pools, cpus, resizes, nets), name="controllers")
         parts.push_async_callback(_end, serving)
         await _announce(controllers, serving, stop)
         notify("STOPPING=1", "STATUS=draining")
@@ -162,12 +165,15 @@ def _pools(settings: Config, api: KubeApi) -> PoolLoop:
     return PoolLoop(api, settings.pools.loop(identity), clock=_now, monotonic=time.monotonic, records=records)
 
 
-async def _serve(controllers: Controllers, pools: PoolLoop, cpus: CpuControllers, resizes: ResizeControllers) -> None:
+async def _serve(
+    controllers: Controllers, pools: PoolLoop, cpus: CpuControllers, resizes: ResizeControllers, nets: NetControllers
+) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(controllers.run(), name="controllers")
         tasks.create_task(pools.run(), name="pools")
         tasks.create_task(cpus.run(), name="cpus")
         tasks.create_task(resizes.run(), name="resizes")
+        tasks.create_task(nets.run(), name="networks")
 
 
 def _serve_metrics(listen: str, parts: contextlib.AsyncExitStack) -> None:

@@ -12,6 +12,7 @@ from coordinator.clients.protocols import Api, Dpu, Outside
 from coordinator.controllers.addresses import Addresses
 from coordinator.controllers.cache import Cache
 from coordinator.controllers.events import Recorder
+from coordinator.controllers.ground import OvnGround
 from coordinator.core.machine.deadlines import Deadlines
 from coordinator.core.machine.names import UID_LABEL
 from coordinator.core.objects import fleet, kinds, machine, meta, net, network, storage
@@ -135,6 +136,7 @@ class Context:
     clock: Callable[[], datetime]
     timing: Timing = field(default_factory=Timing)
     secrets_namespace: str = "dpupool-system"
+    ground: OvnGround = field(default_factory=OvnGround)
 
     def dpu(self, found: fleet.Dpu) -> Dpu:
         """A client of a DPU."""

@@ -6,14 +6,19 @@ from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.ipam.plan import overlap, plans_of
+from coordinator.core.net.rows import router_key
+from coordinator.core.net.standing import network_problem, subnet_problem
 from coordinator.core.objects.kinds import Kind
-from coordinator.core.objects.network import Allocation, Subnet, SubnetStatus
+from coordinator.core.objects.network import Allocation, Network, NetworkDriver, Subnet, SubnetStatus
 from proto.errors import DpuError
 from proto.reasons import Reason
 
+RECHECK_S = 10.0
+"""NetworkNodes, and what others write in OVN, are not followed here; a wrong network is looked at again."""
+
 
 class NetworkController:
-    """Counts the ports of networks."""
+    """Counts the ports of networks, and says what is wrong with them."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -26,6 +31,7 @@ class NetworkController:
         subnets = self._context.caches.subnets.by("network", key)
         machines = sum(len(subnet.status.allocations) for subnet in subnets)
         ports = machines + len(self._context.caches.ports.by("network", key))
+        problem = self._problem(network)
         status = msgspec.structs.replace(
             network.status,
             observed_generation=network.metadata.generation,
@@ -33,15 +39,29 @@ class NetworkController:
             conditions=with_condition(
                 network.status.conditions,
                 Aspect.READY,
-                Truth.TRUE,
-                reason="Ready",
-                message=f"VLAN {network.spec.vlan}" if network.spec.vlan else "untagged",
+                Truth.FALSE if problem else Truth.TRUE,
+                reason=problem.reason.value if problem else "Ready",
+                message=str(problem) if problem else _story(network),
                 generation=network.metadata.generation,
                 now=self._context.clock(),
             ),
         )
         await self._context.write_status(Kind.NETWORK, network, status)
-        return NEVER
+        return Again(after_s=RECHECK_S) if problem else NEVER
+
+    def _problem(self, network: Network) -> DpuError | None:
+        ground = self._context.ground
+        networks = self._context.caches.networks.all()
+        found = network_problem(network, networks, ground.nodes(), ovn=ground.configured)
+        refused = ground.refused(router_key(network.metadata.name))
+        return found or (DpuError(Reason.CONFLICT, refused) if refused else None)
+
+
+def _story(network: Network) -> str:
+    spec = network.spec
+    if spec.driver is NetworkDriver.OVN:
+        return f"OVN, leaves by {spec.gateway.physical_network}" if spec.gateway else "OVN, without a way out"
+    return f"VLAN {spec.vlan}" if spec.vlan else "untagged"
 
 
 class SubnetController:
@@ -100,13 +120,17 @@ class SubnetController:
             DpuError: what is wrong; names the field.
         """
         network, name = subnet.spec.network_ref.name, subnet.metadata.name
-        if self._context.caches.networks.get(network) is None:
+        found = self._context.caches.networks.get(network)
+        if found is None:
             raise DpuError(
                 Reason.NOT_FOUND,
                 f"network {network} does not exist",
                 field="spec.networkRef.name",
                 remedy="create the Network, or name one that `kubectl get networks` shows",
             )
+        problem = subnet_problem(subnet, found, ovn=self._context.ground.configured)
+        if problem is not None:
+            raise problem
         others = [one for one in self._context.caches.subnets.by("network", network) if one.metadata.name != name]
         overlapping = overlap(subnet, others)
         if overlapping:

@@ -101,6 +101,10 @@ class OvnController:
         row = seen.row(Table.SWITCH_PORT.value, identities[0]) if identities else None
         return bool(row[UP]) if row is not None else None
 
+    def refusal(self, key: str) -> str:
+        """Why a row with a key cannot be written; empty when none is refused."""
+        return next((why for row, why in self.refused.items() if row.key == key), "")
+
     @property
     def connected(self) -> bool:
         """Whether the database is known."""

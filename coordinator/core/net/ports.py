@@ -1,6 +1,6 @@
 """Logical ports: of pods, as their Port objects say, and of machines' NICs, as the subnets' ledgers say; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_interface
 
 from coordinator.core.machine.names import port_id
@@ -8,20 +8,20 @@ from coordinator.core.net import names
 from coordinator.core.net.qos import qos_rows
 from coordinator.core.net.rows import Ref, Row, Table, Value, ref, switch_key
 from coordinator.core.net.segment import Segment
-from coordinator.core.objects.machine import Machine, Nic
-from coordinator.core.objects.net import Port
+from coordinator.core.objects.machine import Nic
+from coordinator.core.objects.net import Port, PortPhase
 from coordinator.core.objects.network import Allocation
 
 REQUESTED_CHASSIS = "requested-chassis"
 
 
 def pod_rows(port: Port, segment: Segment, chassis: str) -> list[Row]:
-    """A pod's logical port; none for one that is being released.
+    """A pod's logical port; none for one that is off its node. One that is only to go is plugged still.
 
     Args:
         chassis: that alone may plug it; empty while its node's is not known.
     """
-    if port.metadata.deleting:
+    if port.status.phase is PortPhase.RELEASING:
         return []
     subnet, spec = segment.subnet.metadata.name, port.spec
     addresses = [str(ip_interface(address.cidr).ip) for address in spec.addresses]
@@ -32,19 +32,15 @@ def pod_rows(port: Port, segment: Segment, chassis: str) -> list[Row]:
     ]
 
 
-def machine_rows(machine: Machine, lines: Mapping[str, list[Allocation]], segments: Mapping[str, Segment]) -> list[Row]:
-    """Logical ports of a machine's NICs, there before its DPU plugs them.
+def machine_rows(nics: Iterable[Nic], lines: Iterable[tuple[Segment, Allocation]]) -> list[Row]:
+    """Logical ports of a machine's NICs, there before its DPU plugs them and for as long as the ledger has a line.
 
     Args:
-        lines: of the ledgers of OVN's subnets, those of this machine.
-        segments: by subnet.
+        nics: as the machine's spec has them; none for a machine that is gone.
+        lines: of the machine, in the ledgers of OVN's subnets.
     """
-    nics = {nic.name: nic for nic in machine.spec.nics}
-    found: list[Row] = []
-    for subnet, allocations in sorted(lines.items()):
-        for line in allocations:
-            found += _nic(segments[subnet], line, nics.get(line.nic))
-    return found
+    named = {nic.name: nic for nic in nics}
+    return [row for segment, line in lines for row in _nic(segment, line, named.get(line.nic))]
 
 
 def _nic(segment: Segment, line: Allocation, nic: Nic | None) -> list[Row]:

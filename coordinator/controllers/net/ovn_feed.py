@@ -1,0 +1,192 @@
+"""Whose rows must be made again when an object changes, and how they are made: the producers' side of OVN."""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+
+from coordinator.clients.protocols import Change
+from coordinator.controllers.net.context import NetContext
+from coordinator.controllers.net.members_feed import MembersFeed
+from coordinator.controllers.net.ovn import Compile
+from coordinator.controllers.net.segments import Ledger, Segments
+from coordinator.core.net.dhcp import dhcp_rows
+from coordinator.core.net.nat import nat_rows
+from coordinator.core.net.policy.index import PolicyIndex
+from coordinator.core.net.policy.model import OwnerKind
+from coordinator.core.net.ports import machine_rows, pod_rows
+from coordinator.core.net.rows import Row
+from coordinator.core.net.segment import chassis, chassis_of
+from coordinator.core.net.services import service_of, service_rows
+from coordinator.core.net.store import Owner
+from coordinator.core.net.topology import network_rows, subnet_rows
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.meta import Json
+from coordinator.core.objects.net import NetworkNode, Port
+from coordinator.core.objects.network import Network, Subnet
+
+
+class Wants(Enum):
+    """Kinds of owners of ours, besides those of policies and groups."""
+
+    NETWORK = "network"
+    SUBNET = "subnet"
+    PORT = "port"
+    MACHINE = "machine"
+    SERVICE = "service"
+
+
+class OvnFeed:
+    """Listens to caches and mirrors.
+
+    Args:
+        told: called with the owners that want another look; all of one change in one call.
+    """
+
+    def __init__(self, context: NetContext, told: Callable[[Iterable[Owner]], None]) -> None:
+        self._context, self._caches, self._mirrors = context, context.caches, context.mirrors
+        self._told = told
+        self.segments = Segments(context.caches)
+        self.policies = PolicyIndex()
+        self._ledger = Ledger()
+        self._slices: dict[str, set[str]] = {}
+        self._members = MembersFeed(context, self.policies, self.segments, told)
+        self._route()
+
+    @property
+    def compilers(self) -> Mapping[str, Compile]:
+        """How the rows of each kind of owner are made."""
+        own: dict[Wants, Compile] = {
+            Wants.NETWORK: self._network,
+            Wants.SUBNET: self._subnet,
+            Wants.PORT: self._port,
+            Wants.MACHINE: self._machine,
+            Wants.SERVICE: self._service,
+        }
+        found = {kind.value: compiled for kind, compiled in own.items()}
+        for kind in OwnerKind:
+            found[kind.value] = self._of_policies(kind.value)
+        return found
+
+    def everybody(self) -> set[Owner]:
+        """All owners that there are now."""
+        caches = self._caches
+        found = {_of(Wants.NETWORK, one.metadata.key) for one in caches.networks.all()}
+        found |= {_of(Wants.SUBNET, one.metadata.key) for one in caches.subnets.all()}
+        found |= {_of(Wants.PORT, one.metadata.key) for one in caches.ports.all()}
+        found |= {_of(Wants.MACHINE, one.metadata.uid) for one in caches.machines.all()}
+        found |= {_of(Wants.SERVICE, _key(one)) for one in self._mirrors.all(Foreign.SERVICE)}
+        return found | self.policies.owners()
+
+    def _route(self) -> None:
+        self._caches.networks.listen(self._on_network)
+        self._caches.subnets.listen(self._on_subnet)
+        self._caches.ports.listen(self._on_port)
+        self._caches.machines.listen(self._on_machine)
+        self._caches.nodes.listen(self._on_node)
+        self._mirrors.listen(Foreign.SERVICE, self._on_service)
+        self._mirrors.listen(Foreign.ENDPOINT_SLICE, self._on_slice)
+
+    def _network(self, key: str) -> list[Row]:
+        network = self._caches.networks.get(key)
+        return [] if network is None else network_rows(network, chassis_of(self._caches.nodes.all()))
+
+    def _subnet(self, key: str) -> list[Row]:
+        segment = self.segments.of(key)
+        return [] if segment is None else [*subnet_rows(segment), *dhcp_rows(segment), *nat_rows(segment)]
+
+    def _port(self, key: str) -> list[Row]:
+        port = self._caches.ports.get(key)
+        segment = self.segments.of(port.spec.subnet_ref.name) if port is not None else None
+        if port is None or segment is None:
+            return []
+        node = self._caches.node_of(port.spec.node)
+        return pod_rows(port, segment, chassis(node) if node is not None else "")
+
+    def _machine(self, uid: str) -> list[Row]:
+        machine = next(iter(self._caches.machines.by("uid", uid)), None)
+        nics = machine.spec.nics if machine is not None else ()
+        placed = [(self.segments.of(subnet), line) for subnet, line in self._ledger.lines(uid)]
+        return machine_rows(nics, [(segment, line) for segment, line in placed if segment is not None])
+
+    def _service(self, key: str) -> list[Row]:
+        service = self._mirrors.get(Foreign.SERVICE, key)
+        if service is None:
+            return []
+        slices = (self._mirrors.get(Foreign.ENDPOINT_SLICE, one) for one in sorted(self._slices.get(key, ())))
+        return service_rows(service, [one for one in slices if one is not None], self.segments.names()).rows
+
+    def _of_policies(self, kind: str) -> Compile:
+        return lambda key: self.policies.rows((kind, key))
+
+    def _on_network(self, key: str, before: Network | None, after: Network | None) -> None:
+        if before is not None and after is not None and _same(before, after):
+            return
+        subnets = self._caches.subnets.by("network", key)
+        found = {_of(Wants.NETWORK, key)}
+        for subnet in subnets:
+            found |= self._within(subnet)
+        self._told(found | self._services())
+        self._members.moved(subnets)
+
+    def _on_subnet(self, key: str, before: Subnet | None, after: Subnet | None) -> None:
+        found = {_of(Wants.MACHINE, uid) for uid in self._ledger.set(key, before, after)}
+        if before is None or after is None or not _same(before, after):
+            for subnet in (before, after):
+                found |= self._within(subnet) if subnet is not None else set()
+            found |= self._services()
+            self._members.moved([subnet for subnet in (before, after) if subnet is not None])
+        self._told(found)
+
+    def _within(self, subnet: Subnet) -> set[Owner]:
+        """A subnet with all that lives in it."""
+        name = subnet.metadata.name
+        found = {_of(Wants.PORT, one.metadata.key) for one in self._caches.ports.by("subnet", name)}
+        found |= {_of(Wants.MACHINE, line.uid) for line in subnet.status.allocations}
+        return found | {_of(Wants.SUBNET, name)}
+
+    def _services(self) -> set[Owner]:
+        return {_of(Wants.SERVICE, _key(one)) for one in self._mirrors.all(Foreign.SERVICE)}
+
+    def _on_port(self, key: str, before: Port | None, after: Port | None) -> None:
+        if before is None or after is None or not _same(before, after):
+            self._told({_of(Wants.PORT, key)} | self._members.port(before, after))
+
+    def _on_machine(self, _key: str, before: Machine | None, after: Machine | None) -> None:
+        found = after or before
+        if found is not None:
+            self._told({_of(Wants.MACHINE, found.metadata.uid)} | self._members.machine(before, after))
+
+    def _on_node(self, _key: str, before: NetworkNode | None, after: NetworkNode | None) -> None:
+        if before is not None and after is not None and before.spec == after.spec:
+            return
+        found = {_of(Wants.NETWORK, one.metadata.key) for one in self._caches.networks.all() if one.spec.gateway}
+        for node in (before, after):
+            ports = self._caches.ports.by("node", node.node) if node is not None else ()
+            found |= {_of(Wants.PORT, port.metadata.key) for port in ports}
+        self._told(found)
+
+    def _on_service(self, key: str, _service: Json, _change: Change) -> None:
+        self._told({_of(Wants.SERVICE, key)})
+
+    def _on_slice(self, key: str, found: Json, change: Change) -> None:
+        service = service_of(found)
+        slices = self._slices.setdefault(service, set())
+        if change is Change.DELETED:
+            slices.discard(key)
+        else:
+            slices.add(key)
+        if not slices:
+            del self._slices[service]
+        self._told({_of(Wants.SERVICE, service)} if service else ())
+
+
+def _of(kind: Wants, key: str) -> Owner:
+    return (kind.value, key)
+
+
+def _key(found: Json) -> str:
+    return f"{found['metadata']['namespace']}/{found['metadata']['name']}"
+
+
+def _same(before: Network | Subnet | Port, after: Network | Subnet | Port) -> bool:
+    return before.spec == after.spec and before.metadata.deleting == after.metadata.deleting
