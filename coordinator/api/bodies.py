@@ -77,7 +77,7 @@ async def read_object(request: web.Request) -> Obj:
     raw = await read_raw(request)
     kind = request.content_type
     if kind == protobuf.MEDIA_TYPE:
-        return protobuf.read(raw)
+        return protobuf.read(raw, status_only=request.path.endswith("/status"))
     if kind in {"application/yaml", "application/x-yaml"}:
         found = parse_yaml(raw)
     elif kind in {JSON_TYPE, "application/octet-stream", "text/plain", "application/x-www-form-urlencoded"}:

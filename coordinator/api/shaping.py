@@ -129,11 +129,14 @@ def change(kind: Kind, old: Obj, wanted: Obj, *, status_only: bool) -> Obj:
         kind: its kind.
         old: state as stored.
         wanted: state as the client sent it or as the patch made it.
-        status_only: the request came through ``/status``; nothing else changes.
+        status_only: the request came through ``/status``; besides, only labels and annotations of plain kinds change,
+            as with the real ones: who reports a pod's networks annotates it this way.
     """
     new: Obj = copy(old) if status_only else copy(wanted)
     if status_only:
         _take(new, wanted, "status")
+        for name in () if kind.custom else ("labels", "annotations"):
+            _take(meta(new), meta(wanted), name)
         meta(new)["managedFields"] = meta(wanted).get("managedFields", [])
     else:
         metadata, before = meta(new), meta(old)
