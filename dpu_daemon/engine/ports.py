@@ -12,6 +12,7 @@ from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.opi_network.intents import held_representors
 from dpu_daemon.engine.port_job import PortDrivers, PortJob
 from dpu_daemon.engine.port_reader import PortReader, PortView
 from dpu_daemon.engine.protocols import Prober
@@ -96,6 +97,8 @@ class Ports:
             others = tuple(self._ledger.ports.values())
             pattern = self._settings.vf_pattern
             held = {pod.vf for pod in self._ledger.pod_ports.values()}
+            bridged = held_representors(self._ledger)
+            held |= {vf for vf in range(functions) if pattern.format(n=vf) in bridged}
             record = intended_port(port_id, generation, spec, others, functions, foreign | held, vf_pattern=pattern)
             fence = raised(self._ledger.fence(FenceScope.PORT, port_id), generation=generation, closed=False)
             said = _said(port_id, "Plugging", f"{record.representor} gets {spec.mac} on {spec.bridge}")
