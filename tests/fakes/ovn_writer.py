@@ -31,7 +31,9 @@ class OvnWriter:
         await self._client.start(lambda _why: None)
         return self
 
-    async def __aexit__(self, _kind: type | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         await self._client.stop()
 
     async def write(self, wanted: Mapping[Owner, Iterable[Row]]) -> int:

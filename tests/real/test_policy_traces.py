@@ -39,7 +39,7 @@ class Judge:
         wanted: dict[Owner, list[Row]] = {owner: built.rows(owner) for owner in built.owners()}
         wanted["switch", ""] = switch(cluster)
         gone = {("switch", "")} | {(kind, key) for kind in OWNERS for key in self._store.owners(kind)}
-        asyncio.run(self._write(dict.fromkeys(gone, ()) | wanted))
+        asyncio.run(self._write({owner: wanted.get(owner, []) for owner in gone | wanted.keys()}))
         self._central.nbctl("--wait=sb", "sync")
 
     def passes(self, packet: Packet) -> bool:

@@ -44,7 +44,7 @@ from coordinator.core.net.policy.rules import (
     port_match,
     set_name,
 )
-from coordinator.core.net.policy.spans import PROTOCOL_BITS, Family, Span, cidrs, joined, masked, networks, others
+from coordinator.core.net.policy.spans import Family, Span, cidrs, joined, networks, others
 from coordinator.core.net.rows import Row
 from coordinator.core.objects.net import GroupPeer, GroupPort, GroupRule, SecurityGroup, Selector
 from coordinator.core.pool.selectors import NOTHING, parse_selector
@@ -52,6 +52,7 @@ from coordinator.core.pool.selectors import Selector as Parsed
 from proto.errors import DpuError
 from proto.reasons import Reason
 
+PROTOCOLS_OF_IP = 256
 PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 
 Scopes = Callable[[str], GroupScope]
@@ -183,8 +184,9 @@ def _of_protocol(protocol: Protocol) -> str:
 
 
 def _neither() -> str:
-    known = [(number, number) for numbers in NUMBERS.values() for number in numbers]
-    return f"ip.proto == {braced(masked(others(known, PROTOCOL_BITS), PROTOCOL_BITS))}"
+    """All other protocols, one by one: OpenFlow knows no mask for them, and ovn-controller drops one in silence."""
+    known = {number for numbers in NUMBERS.values() for number in numbers}
+    return f"ip.proto == {braced([str(number) for number in range(PROTOCOLS_OF_IP) if number not in known])}"
 
 
 NEITHER = _neither()

@@ -88,6 +88,7 @@ class Tables:
         if name.startswith(("ip4.", "ip6.")):
             address = packet.source if name.endswith("src") else packet.target
             return name[2] == version and any(self._holds(constant, address) for constant in constants)
+        assert name != "ip.proto" or not any("/" in constant for constant in constants), "OpenFlow cannot mask it"
         return any(masked(constant, number) for number in numbers(name, packet) for constant in constants)
 
     def _holds(self, constant: str, address: str) -> bool:

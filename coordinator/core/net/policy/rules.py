@@ -37,12 +37,10 @@ Numbers = Callable[[ViewKey], Iterable[int]]
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A condition on ports; for a named port also the narrower port group, or the view whose addresses are meant."""
+    """A condition on ports; for a named port also the port group of those who mean this number by it."""
 
     match: str = ""
     group: str = ""
-    named: NamedPort | None = None
-    number: int = 0
 
 
 def acl(key: str, direction: Direction, priority: int, match: str, action: str) -> Row:
@@ -98,20 +96,28 @@ def braced(constants: list[str]) -> str:
 
 
 def policy_rows(policy: Policy, numbers: Numbers) -> list[Row]:
-    """What a policy contributes: its ACLs, and that they are its port group's."""
+    """What a policy contributes: its ACLs, each in the port group that it names.
+
+    An ACL stands on every switch with a port of its group, and ovn-controller knows there the groups alone that have a
+    port on that switch: so an ACL for a narrower group is that group's own.
+    """
     group = _group(policy).name()
-    acls = []
+    rows: list[Row] = []
+    held: defaultdict[str, list[Row]] = defaultdict(list, {group: []})
     for direction in Direction:
         rules = policy.rules(direction)
         if rules is None:
             continue
         match = f"{DIRECTION_COLUMN[direction]} == @{group} && ip"
-        acls.append(acl(f"{group}.{direction.value}", direction, DENY, match, "drop"))
+        held[group].append(acl(f"{group}.{direction.value}", direction, DENY, match, "drop"))
         for at, rule in enumerate(rules):
             stem = f"{policy.owner[0]}:{policy.owner[1]}:{direction.name.lower()}:{at}"
-            found = _matches(policy, direction, rule, numbers)
-            acls += [acl(f"{stem}:{n}", direction, ALLOW, match, "allow-related") for n, match in enumerate(found)]
-    return [*acls, group_row(group, acls)]
+            for number, (where, text) in enumerate(_matches(policy, direction, rule, numbers)):
+                whole = f"{DIRECTION_COLUMN[direction]} == @{where} && {text}"
+                held[where].append(acl(f"{stem}:{number}", direction, ALLOW, whole, "allow-related"))
+    for name, acls in held.items():
+        rows += [*acls, group_row(name, acls)]
+    return rows
 
 
 def views_needed(policy: Policy) -> set[ViewKey]:
@@ -142,16 +148,16 @@ def _peer_views(direction: Direction, rule: Rule) -> Iterator[ViewKey]:
             yield ViewKey(Use.PEERS, scope)
 
 
-def _matches(policy: Policy, direction: Direction, rule: Rule, numbers: Numbers) -> Iterator[str]:
-    column = DIRECTION_COLUMN[direction]
+def _matches(policy: Policy, direction: Direction, rule: Rule, numbers: Numbers) -> Iterator[tuple[str, str]]:
+    """Port groups, and what else traffic of theirs must fit."""
+    group = _group(policy).name()
     for term in _terms(policy, direction, rule, numbers):
-        group = term.group or _group(policy).name()
         for peer in _peers(direction, rule, term):
-            yield " && ".join(filter(None, (f"{column} == @{group}", peer, term.match)))
+            yield term.group or group, " && ".join(filter(None, (peer, term.match)))
     if direction is Direction.EGRESS:
         for port in rule.ports:
             if isinstance(port, NamedPort):
-                yield from _named_egress(policy, rule, port, numbers)
+                yield from ((group, match) for match in _named_egress(rule, port, numbers))
 
 
 def _terms(policy: Policy, direction: Direction, rule: Rule, numbers: Numbers) -> Iterator[Term]:
@@ -204,13 +210,12 @@ def peer_match(direction: Direction, family: Family, constants: list[str]) -> st
     return f"ip{family.value}.{PEER_FIELD[direction]} == {braced(constants)}"
 
 
-def _named_egress(policy: Policy, rule: Rule, port: NamedPort, numbers: Numbers) -> Iterator[str]:
+def _named_egress(rule: Rule, port: NamedPort, numbers: Numbers) -> Iterator[str]:
     """A named port is each receiving pod's own: there is a set of addresses for each number."""
-    column, field = DIRECTION_COLUMN[Direction.EGRESS], f"{port.protocol.value.lower()}.dst"
+    field = f"{port.protocol.value.lower()}.dst"
     for scope in rule.peers or (ALL_PODS,):
         key = ViewKey(Use.PEERS, scope, port)
         for number in numbers(key):
             for family in Family:
                 peer = peer_match(Direction.EGRESS, family, [f"${set_name(key.name(number), family)}"])
-                match = port_match(field, [(number, number)])
-                yield f"{column} == @{_group(policy).name()} && {peer} && {match}"
+                yield f"{peer} && {port_match(field, [(number, number)])}"

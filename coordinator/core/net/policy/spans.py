@@ -9,7 +9,6 @@ Span = tuple[int, int]
 """First and last of a run, both included."""
 
 PORT_BITS = 16
-PROTOCOL_BITS = 8
 
 
 class Family(Enum):
