@@ -197,10 +197,14 @@ def _observe_pods(engine: "Engine", metrics: Metrics) -> None:
 def _observe_offload(engine: "Engine", metrics: Metrics) -> None:
     """Flow offload, where the engine has a switch."""
     from dpu_daemon.engine.dpu import DpuEngine  # noqa: PLC0415
+    from dpu_daemon.engine.host import HostEngine  # noqa: PLC0415
     from dpu_daemon.service.offload_metrics import OffloadCollector  # noqa: PLC0415
 
-    if isinstance(engine, DpuEngine) and engine.offload is not None:
-        metrics.registry.register(OffloadCollector(engine.offload))
+    offload = engine.offload if isinstance(engine, DpuEngine) else None
+    if isinstance(engine, HostEngine) and engine.network is not None:
+        offload = engine.network.offload
+    if offload is not None:
+        metrics.registry.register(OffloadCollector(offload))
 
 
 def _serve_kubelet(config: Config, engine: "Engine", metrics: Metrics) -> "DevicePluginServer | None":

@@ -1,8 +1,7 @@
 """The engine of a DPU: disks, ports, seeds and machines of its host."""
 
-import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.core import Core, Slots, census_state
@@ -15,8 +14,7 @@ from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.machines import Machines
 from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.node_network import Containers, over
-from dpu_daemon.engine.offload import OffloadMonitor, OffloadSettings
-from dpu_daemon.engine.offload_protocols import OffloadDriver
+from dpu_daemon.engine.offload import OffloadParts
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.opi.auditor import storage_auditor
 from dpu_daemon.engine.opi.objects import OpiLayer, OpiObjects
@@ -57,8 +55,7 @@ class DpuDrivers:
     credentials: CredentialStore | None = None
     opi: OpiLayer | None = None
     opi_network: NetLayer | None = None
-    offload: OffloadDriver | None = None
-    offload_settings: OffloadSettings = field(default_factory=OffloadSettings)
+    offload: OffloadParts | None = None
     containers: Containers | None = None
 
 
@@ -89,7 +86,7 @@ class DpuEngine:
         self.opi = OpiObjects(ledger, operations, drivers.opi) if drivers.opi is not None else None
         bridging = drivers.opi_network
         self.opi_network = NetworkObjects(ledger, operations, bridging, network) if bridging is not None else None
-        self.offload = _offload(ledger, drivers)
+        self.offload = drivers.offload.monitor(ledger) if drivers.offload is not None else None
         offload = {"offload": self.offload} if self.offload is not None else {}
         self.network = over(ledger, self.pods.side(network.node), drivers.containers) if drivers.containers else None
         inside = self.network.drivers if self.network is not None else {}
@@ -150,9 +147,3 @@ class DpuEngine:
             nics=min(self._bus.nic_slots(), self._vf_count),
             nics_used=self.ports.functions_used(),
         )
-
-
-def _offload(ledger: Ledger, drivers: DpuDrivers) -> OffloadMonitor | None:
-    if drivers.offload is None:
-        return None
-    return OffloadMonitor(drivers.offload, ledger, drivers.offload_settings, asyncio.get_running_loop().time)

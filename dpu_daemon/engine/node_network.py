@@ -12,6 +12,7 @@ from dpu_daemon.engine.cni_node import CniNode
 from dpu_daemon.engine.cni_protocols import DeviceFiles, SandboxLinks, SwitchSide, VfGiver
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.offload import OffloadMonitor, OffloadParts
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.pod_ports import PodPorts
 from dpu_daemon.engine.pod_switch import PodDrivers, pod_switch
@@ -31,6 +32,7 @@ class OwnSwitch:
 
     drivers: PodDrivers
     settings: NetworkSettings
+    offload: OffloadParts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,14 @@ class NodeNetwork:
         drivers: by role.
         auditors: those of the switch first.
         pods: ports on this node's own switch; None where a DPU has it.
+        offload: of that switch.
     """
 
     cni: CniNode
     drivers: Mapping[str, Driver]
     auditors: tuple[Auditor, ...]
     pods: PodPorts | None = None
+    offload: OffloadMonitor | None = None
 
 
 def node_network(
@@ -76,8 +80,14 @@ def node_network(
         return replace(inside, drivers={"dpu": side, **inside.drivers})
     switch = pod_switch(ledger, operations, side.drivers, side.settings)
     inside = over(ledger, switch.pods.side(side.settings.node), drivers.inside, vfs)
+    offload = side.offload.monitor(ledger) if side.offload is not None else None
+    more: dict[str, Driver] = {"offload": offload} if offload is not None else {}
     return NodeNetwork(
-        inside.cni, {**switch.drivers, **inside.drivers}, (*switch.auditors, *inside.auditors), switch.pods
+        inside.cni,
+        {**switch.drivers, **more, **inside.drivers},
+        (*switch.auditors, *inside.auditors),
+        switch.pods,
+        offload,
     )
 
 

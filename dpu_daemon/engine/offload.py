@@ -36,6 +36,18 @@ class OffloadSettings:
     look_s: float = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class OffloadParts:
+    """What a monitor is made of."""
+
+    driver: OffloadDriver
+    settings: OffloadSettings
+
+    def monitor(self, ledger: Ledger) -> "OffloadMonitor":
+        """One of its own; the caller's loop is its clock."""
+        return OffloadMonitor(self.driver, ledger, self.settings, asyncio.get_running_loop().time)
+
+
 @dataclass(slots=True)
 class LookTimes:
     """Looks so far: how many, how many failed, and how long those took that did not."""

@@ -10,6 +10,7 @@ from dpu_daemon.drivers.sandbox_links import KernelSandboxLinks
 from dpu_daemon.engine.cni_node import CniNode
 from dpu_daemon.engine.node_network import CniDrivers, Containers, OwnSwitch
 from dpu_daemon.engine.pod_switch import PodDrivers
+from dpu_daemon.parts.offload import offload_parts
 from dpu_daemon.parts.switch import network_settings, ovs_switch
 from dpu_daemon.service.cni.calls import CniCalls
 from dpu_daemon.service.cni.metrics import CniMetrics
@@ -28,8 +29,10 @@ def host_cni(config: HostConfig) -> CniDrivers | None:
         return CniDrivers(_peer(config.dpu), Containers(KernelSandboxLinks(real_checksums=False), DeviceInfoFiles()))
     if config.switch is None:
         return None
-    drivers = PodDrivers(ovs_switch(config.switch, config.ovn), KernelLinks())
-    side = OwnSwitch(drivers, network_settings(config.name, config.switch, config.ovn, config.cni))
+    switch = ovs_switch(config.switch, config.ovn)
+    settings = network_settings(config.name, config.switch, config.ovn, config.cni)
+    offload = offload_parts(switch, config.switch.datapath, config.offload)
+    side = OwnSwitch(PodDrivers(switch, KernelLinks()), settings, offload)
     return CniDrivers(side, containers_of(config.switch))
 
 

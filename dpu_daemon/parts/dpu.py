@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 from dpu_daemon.config import BlockKind, BusKind, DpuConfig, credentials_dir
-from dpu_daemon.config_net import OffloadSection
 from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.netlink import NetlinkLinks
-from dpu_daemon.drivers.offload import OvsOffload
 from dpu_daemon.drivers.opi import OpiBlock, OpiBus, OpiServer, OpiTls
 from dpu_daemon.drivers.pod_links import KernelLinks
 from dpu_daemon.drivers.probe import FrameProber
@@ -23,10 +21,10 @@ from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
-from dpu_daemon.engine.offload import OffloadSettings
 from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.engine.protocols import BlockDriver, HostBus
 from dpu_daemon.parts.cni import containers_of
+from dpu_daemon.parts.offload import offload_parts
 from dpu_daemon.parts.opi_network import net_layer
 from dpu_daemon.parts.switch import network_settings, ovs_switch
 
@@ -62,15 +60,9 @@ def dpu_drivers(config: DpuConfig) -> DpuDrivers:
         credentials=FileCredentials(credentials_dir(config)),
         opi=opi,
         opi_network=net_layer(config.opi_network, config.switch, bus),
-        offload=OvsOffload(switch, datapath=config.switch.datapath),
-        offload_settings=offload_settings(config.offload),
+        offload=offload_parts(switch, config.switch.datapath, config.offload),
         containers=containers_of(config.switch) if config.cni is not None else None,
     )
-
-
-def offload_settings(section: OffloadSection) -> OffloadSettings:
-    """What [offload] wants."""
-    return OffloadSettings(enabled=section.enabled, heavy_packets=section.heavy_packets, look_s=section.look_s)
 
 
 def storage_drivers(config: DpuConfig) -> tuple[BlockDriver, HostBus, OpiLayer | None]:
