@@ -58,7 +58,12 @@ class PodStage:
         self.pods = made.pods
         self.core = Core(ledger, operations, made.drivers, made.auditors, _nothing, TIMES)
         alarm = self.core.audit.alarm
-        self.core.audit.alarm = lambda sentence: (self.heard.append(sentence), alarm(sentence))[1]  # type: ignore[method-assign]
+
+        def hear(sentence: str) -> None:
+            self.heard.append(sentence)
+            alarm(sentence)
+
+        self.core.audit.alarm = hear  # type: ignore[method-assign]
         await self.core.start()
 
     async def stop(self) -> None:

@@ -73,7 +73,8 @@ def _check_agreement(dpu: DpuEngine, world: World) -> None:
     assert all(port.established and port.wanted for port in ledger.pod_ports.values())
     on_switch = {port.name: port.pod for port in world.state.switch_ports.values() if port.pod}
     assert on_switch == {port.representor: str(port.holder) for port in ledger.pod_ports.values()}
-    functions = [port.vf for port in (*ledger.pod_ports.values(), *ledger.ports.values()) if port.vf >= 0]
+    functions = [pod.vf for pod in ledger.pod_ports.values() if pod.vf >= 0]
+    functions += [port.vf for port in ledger.ports.values()]
     assert len(functions) == len(set(functions))
     assert all(port.port_id in ledger.assignments for port in ledger.pod_ports.values())
     assert all(each.wanted or key in ledger.pod_ports for key, each in ledger.assignments.items())

@@ -95,7 +95,12 @@ async def test_an_add_is_two_writes_of_the_journal(dpu: DpuEngine, side: NodeSid
     await dpu.pods.put([assignment(1)])
     written: list[Any] = []
     commit = dpu.core.ledger.commit
-    dpu.core.ledger.commit = lambda change: (written.append(change), commit(change))[1]  # type: ignore[method-assign]
+
+    async def counted(change: Change) -> Any:
+        written.append(change)
+        return await commit(change)
+
+    dpu.core.ledger.commit = counted  # type: ignore[method-assign]
     await acquire(side, world, ask(1))
     assert len(written) == 2
     await side.release(holder(1), soon())
