@@ -9,7 +9,7 @@ plain gRPC on loopback and believe every caller; with it, mutual TLS as in earne
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -21,6 +21,7 @@ from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.host import HostEngine
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.offload import OffloadParts
 from dpu_daemon.engine.storage import StorageEngine
 from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics
@@ -75,6 +76,7 @@ async def fake_dpu(
     name: str = "dpu-1",
     world: World | None = None,
     identity: Callable[[], Identity] | None = None,
+    offload: OffloadParts | None = None,
 ) -> AsyncIterator[RunningDaemon]:
     """A daemon in mode dpu.
 
@@ -83,12 +85,14 @@ async def fake_dpu(
         name: of the DPU.
         world: to be shared with others; a fresh one with four representors otherwise.
         identity: for mutual TLS.
+        offload: what its switch can have in hardware; none that tells otherwise.
     """
     world = world or World()
     if not world.state.links:
         world.add_links(NETWORK.vf_pattern, NETWORK.vf_count)
     journal = directory / f"{name}.db"
-    engine = await DpuEngine.open(Journal(journal), fake_drivers(world), NETWORK, FAST)
+    drivers = replace(fake_drivers(world), offload=offload)
+    engine = await DpuEngine.open(Journal(journal), drivers, NETWORK, FAST)
     about = About(name=name, version="test", mode="dpu", journal=journal)
     async with _serving(about, engine, world, identity) as running:
         yield running
