@@ -79,8 +79,8 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
 def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     plug = port_of(want, port, wanted.objects)
     yield from _unplug(want.name, wanted, seen, keep=frozenset({plug.name}) if plug else frozenset())
+    yield from _raised(want, port.netdev, seen)
     if plug is not None:
-        yield from _raised(want, port.netdev, seen)
         yield from _plug(want, plug, wanted, seen)
 
 

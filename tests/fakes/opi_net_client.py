@@ -1,10 +1,16 @@
 """An OPI network client for tests: stubs of the four services, and requests with sensible contents."""
 
 import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import grpc.aio
+import pytest
 from google.protobuf import field_mask_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from proto.opi_api.network.evpn_gw.v1alpha1 import l2_xpu_infra_mgr_pb2 as l2
 from proto.opi_api.network.evpn_gw.v1alpha1 import l2_xpu_infra_mgr_pb2_grpc as l2_grpc
@@ -14,6 +20,20 @@ from proto.opi_api.network.opinetcommon.v1alpha1 import networktypes_pb2 as type
 
 MAC = "02:00:00:00:00:05"
 GATEWAY_MAC = "02:00:00:00:01:01"
+
+
+@contextmanager
+def refused_at(code: grpc.StatusCode, field: str) -> Iterator[None]:
+    """The block has to be refused with this code, and the error has to name this field and a remedy."""
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        yield
+    assert error.value.code() is code, error.value
+    status = rpc_status.from_call(error.value)
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.metadata["field"] == field
+    assert info.metadata["remedy"]
 
 
 class NetClient:
