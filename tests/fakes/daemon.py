@@ -77,6 +77,7 @@ async def fake_dpu(
     world: World | None = None,
     identity: Callable[[], Identity] | None = None,
     offload: OffloadParts | None = None,
+    network: NetworkSettings = NETWORK,
 ) -> AsyncIterator[RunningDaemon]:
     """A daemon in mode dpu.
 
@@ -86,13 +87,14 @@ async def fake_dpu(
         world: to be shared with others; a fresh one with four representors otherwise.
         identity: for mutual TLS.
         offload: what its switch can have in hardware; none that tells otherwise.
+        network: its settings; the host that it serves is among them.
     """
     world = world or World()
     if not world.state.links:
-        world.add_links(NETWORK.vf_pattern, NETWORK.vf_count)
+        world.add_links(network.vf_pattern, network.vf_count)
     journal = directory / f"{name}.db"
     drivers = replace(fake_drivers(world), offload=offload)
-    engine = await DpuEngine.open(Journal(journal), drivers, NETWORK, FAST)
+    engine = await DpuEngine.open(Journal(journal), drivers, network, FAST)
     about = About(name=name, version="test", mode="dpu", journal=journal)
     async with _serving(about, engine, world, identity) as running:
         yield running
