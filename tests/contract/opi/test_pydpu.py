@@ -4,15 +4,12 @@ It brings packages called `proto` and `google`, and its generated messages have 
 environment with this project. PYDPU_PYTHON names a Python that has it (make interop makes one).
 """
 
-import asyncio
-import hashlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor import Descriptor
 
 from dpu_daemon.drivers.credentials import FileCredentials
 from dpu_daemon.drivers.spdk.emulation import SocketEmulation
@@ -22,6 +19,7 @@ from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.service.opi.admission import FILES
 from proto.opi_api.storage.v1 import opicommon_pb2
 from tests.contract.drivers.spdk_rigs import SpdkRig
+from tests.contract.opi.interop import fingerprint, run
 from tests.fakes.opi_daemon import OpiDaemon, OpiWorld, opi_daemon
 
 CLIENT = Path(__file__).with_name("pydpu_client.py")
@@ -45,42 +43,13 @@ async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpiD
     await rig.stop()
 
 
-async def _run(python: str, *arguments: str) -> tuple[list[str], str]:
-    process = await asyncio.create_subprocess_exec(
-        python, *arguments, cwd="/", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    said, errors = await process.communicate()
-    return said.decode().split(), errors.decode()
-
-
 if PYTHON:
 
     async def test_pydpu_makes_shows_lists_and_deletes(daemon: OpiDaemon) -> None:
-        said, errors = await _run(PYTHON, str(CLIENT), daemon.address)
+        said, errors = await run(PYTHON, str(CLIENT), daemon.address)
         assert said == ["subsystem", "controller", "namespace", "deleted", "layers"], errors
-
-
-def _shape(message: Descriptor) -> Iterator[str]:
-    for field in message.fields:
-        of = field.message_type or field.enum_type
-        oneof = field.containing_oneof.name if field.containing_oneof else ""
-        kind = of.full_name if of else field.type
-        yield f"{message.full_name} {field.number} {field.name} {kind} {field.is_repeated} {oneof}"
-    for enum in message.enum_types:
-        yield from (f"{enum.full_name} {value.number} {value.name}" for value in enum.values)
-
-
-def _shapes() -> Iterator[str]:
-    for file in (*FILES, opicommon_pb2.DESCRIPTOR):
-        for message in file.message_types_by_name.values():
-            yield from _shape(message)
-        for enum in file.enum_types_by_name.values():
-            yield from (f"{enum.full_name} {value.number} {value.name}" for value in enum.values)
-        for service in file.services_by_name.values():
-            for method in service.methods:
-                yield f"{service.full_name} {method.name} {method.input_type.name} {method.output_type.name}"
 
 
 def test_our_contract_is_the_published_one_to_the_last_field() -> None:
     """The fingerprint was taken, by the same functions, from the modules that pydpu 0.2.1 ships."""
-    assert hashlib.sha256("\n".join(sorted(_shapes())).encode()).hexdigest() == PUBLISHED
+    assert fingerprint((*FILES, opicommon_pb2.DESCRIPTOR)) == PUBLISHED
