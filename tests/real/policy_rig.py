@@ -160,17 +160,29 @@ class PolicyRig:
 
     def udp(self, source: str, address: str, port: int, *, passes: bool) -> bool:
         """As `tcp`; a datagram that was lost for another reason is sent again."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with inside(self.namespaces[source]):
-            sender = socket.socket(family, socket.SOCK_DGRAM)
-        with sender:
-            sender.connect((address, port))
+        with self.datagrams(source, address, port) as sender:
             sender.settimeout(DROPPED_AFTER_S)
             for _ in range(10 if passes else 1):
                 sender.send(ECHO)
                 with contextlib.suppress(TimeoutError):
-                    return sender.recv(64) == ECHO and passes
+                    return sender.recv(64).startswith(ECHO) and passes
         return not passes
+
+    def who_answers(self, sender: socket.socket) -> str:
+        """Name of the pod that a connected UDP socket's datagrams come to."""
+        sender.settimeout(DROPPED_AFTER_S)
+        for _ in range(10):
+            sender.send(ECHO)
+            with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                return sender.recv(64).removeprefix(ECHO).decode()
+        return ""
+
+    def datagrams(self, source: str, address: str, port: int) -> socket.socket:
+        """A UDP socket that keeps its own port."""
+        with inside(self.namespaces[source]):
+            sender = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        sender.connect((address, port))
+        return sender
 
     def raw(self, source: str, target: str, protocol: int, *, passes: bool) -> bool:
         """Whether packets of a protocol that has no ports arrive, or none does."""
@@ -194,8 +206,9 @@ class PolicyRig:
                 datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
                 datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 datagrams.bind(("", port))
-            for act, server in ((accept, listener), (answer, datagrams)):
-                threading.Thread(target=act, args=(server,), daemon=True).start()
+            threading.Thread(target=accept, args=(listener,), daemon=True).start()
+            threading.Thread(target=answer, args=(datagrams, pod), daemon=True).start()
+            for server in (listener, datagrams):
                 self._held.callback(server.close)
                 self._held.callback(stop, server)
 
@@ -219,13 +232,13 @@ def echo(opened: socket.socket) -> None:
             opened.sendall(found)
 
 
-def answer(datagrams: socket.socket) -> None:
+def answer(datagrams: socket.socket, pod: str) -> None:
     with contextlib.suppress(OSError):
         while True:
             found, sender = datagrams.recvfrom(64)
             if not found:
                 return
-            datagrams.sendto(found, sender)
+            datagrams.sendto(found + pod.encode(), sender)
 
 
 def stop(server: socket.socket) -> None:

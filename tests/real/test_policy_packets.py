@@ -107,6 +107,32 @@ def test_a_pod_reaches_itself_through_a_service_whatever_policies_say(rig: Polic
     assert rig.tcp(CLIENT, VIP, 80, passes=False)
 
 
+def test_a_client_that_keeps_its_udp_port_is_not_sent_to_an_endpoint_that_went(rig: PolicyRig) -> None:
+    rig.service(*web_service(rig, [WEB]))
+    with rig.datagrams(CLIENT, VIP, 80) as sender:
+        assert rig.who_answers(sender) == WEB
+        rig.service(*web_service(rig, [TWIN], 9090))
+        assert rig.who_answers(sender) == TWIN
+
+
+def test_a_client_with_affinity_keeps_its_endpoint(rig: PolicyRig) -> None:
+    service, slices = web_service(rig, [WEB, TWIN], 80)
+    rig.service(service, slices)
+    assert answering(rig, 16) == {WEB, TWIN}
+    service["spec"]["sessionAffinity"] = "ClientIP"
+    rig.service(service, slices)
+    assert len(answering(rig, 8)) == 1
+
+
+def answering(rig: PolicyRig, times: int) -> set[str]:
+    """Who answers datagrams, each of a new socket."""
+    found = set()
+    for _ in range(times):
+        with rig.datagrams(CLIENT, VIP, 80) as sender:
+            found.add(rig.who_answers(sender))
+    return found
+
+
 def test_a_service_without_endpoints_refuses_at_once(rig: PolicyRig) -> None:
     rig.service(*web_service(rig, []))
     assert rig.refused(CLIENT, VIP, 80)
@@ -199,12 +225,13 @@ def test_neither_northd_nor_the_controller_found_fault_with_what_was_written(sta
 
 def web_service(rig: PolicyRig, pods: list[str], port: int = 8080) -> tuple[Json, list[Json]]:
     metadata = {"name": "web", "namespace": "shop"}
-    spec = {"clusterIP": VIP, "clusterIPs": [VIP, VIP_V6], "ports": [{"name": "http", "port": 80}]}
+    ports = [{"name": "http", "port": 80}, {"name": "udp", "port": 80, "protocol": "UDP"}]
+    spec = {"clusterIP": VIP, "clusterIPs": [VIP, VIP_V6], "ports": ports}
     slices = [
         {
             "addressType": kind,
             "endpoints": [{"addresses": [rig.addresses[pod][at]]} for pod in pods],
-            "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": port}, {"name": "udp", "port": port, "protocol": "UDP"}],
         }
         for at, kind in enumerate(("IPv4", "IPv6"))
     ]

@@ -110,7 +110,9 @@ def whether_unready(spec: Json) -> bool:
 
 def _balancer(key: str, protocol: str, vips: dict[str, str], options: Mapping[str, str]) -> Row:
     name = f"{key}.{protocol}"
-    columns: dict[str, Value] = {"name": name, "protocol": protocol, "vips": vips, "options": options}
+    # Without a connection to end, a client that keeps its port would go on sending to an endpoint that went.
+    own = {"ct_flush": "true"} if protocol == "udp" else {}
+    columns: dict[str, Value] = {"name": name, "protocol": protocol, "vips": vips, "options": {**options, **own}}
     return Row(Table.LOAD_BALANCER, name, columns)
 
 
