@@ -136,10 +136,21 @@ class BusSection(Section, frozen=True):
         return self.qmp if self.qmp != Path() else self.directory / ".host.qmp"
 
 
+class Discovery(Enum):
+    """How the netdev that stands for a virtual function is found."""
+
+    PATTERN = "pattern"
+    DEVLINK = "devlink"
+
+
 class NetworkSection(Section, frozen=True):
     """The host's virtual functions.
 
     Attributes:
+        discovery: ``devlink`` asks the card's driver for the names of representors (and sysfs where it has no devlink);
+            ``pattern`` goes by `vf_pattern` alone.
+        pf: number of the physical function that the host's virtual ones are of, with ``devlink``.
+        controller: whose functions, with ``devlink``; the host's when left out.
         host: the host that this DPU sits in, as its certificate says (CN); empty: no host may ask for ports of pods.
         vf_pattern: name of a representor; ``{n}`` stands for the index of its function.
         vf_count: how many functions this DPU has; 16 is what common cards are set up with.
@@ -148,6 +159,9 @@ class NetworkSection(Section, frozen=True):
     vf_pattern: str = "pf0vf{n}"
     vf_count: int = 16
     host: str = ""
+    discovery: Discovery = Discovery.PATTERN
+    pf: int = 0
+    controller: int | None = None
 
 
 class DpuConfig(Section, frozen=True):

@@ -1,6 +1,6 @@
 """Intents: what a caller asks for becomes a record with every id that the host will see, or is refused by name."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol
@@ -166,7 +166,7 @@ def intended_port(
     functions: int,
     foreign: Collection[int],
     *,
-    vf_pattern: str,
+    representor: Callable[[int], str],
 ) -> Port:
     """The record of a new port.
 
@@ -177,7 +177,7 @@ def intended_port(
         others: every port of this DPU.
         functions: how many virtual functions there are.
         foreign: those that somebody else has.
-        vf_pattern: name of a representor.
+        representor: netdev that stands for a function.
 
     Raises:
         DpuError: ALREADY_EXISTS naming the port with the same MAC, EXHAUSTED naming the limit.
@@ -190,7 +190,7 @@ def intended_port(
     if vf is None:
         message = f"all {functions} virtual functions of this DPU are taken"
         raise DpuError(Reason.EXHAUSTED, message, field="port_id", remedy="unplug a port first")
-    return Port(port_id=port_id, generation=generation, spec=spec, vf=vf, representor=vf_pattern.format(n=vf))
+    return Port(port_id=port_id, generation=generation, spec=spec, vf=vf, representor=representor(vf))
 
 
 def refuse_other_port(port_id: str, spec: PortSpec, record: Port) -> None:

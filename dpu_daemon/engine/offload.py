@@ -96,8 +96,11 @@ class OffloadMonitor:
             await asyncio.wait({task})
 
     def version(self) -> str:
-        """How offload stands, in a sentence; empty before the first look."""
-        return self.last.sentence if self.last is not None else ""
+        """How offload stands, such as ``on (tc)``; empty before the first look. It changes with settings alone."""
+        if self.last is None:
+            return ""
+        later = ", when ovs-vswitchd is restarted" if self.last.restart_needed else ""
+        return f"{'on' if self.last.enabled else 'off'} ({self.last.way.value}){later}"
 
     async def report(self) -> OffloadReport:
         """What is there now, or was there a moment ago.

@@ -80,7 +80,7 @@ def intended_function(
         message = f"function {vf} is held by container {held[vf].holder} as {held[vf].port_id}"
         raise DpuError(Reason.IN_USE, message, field="vf", remedy="its DEL gives it back; repeat the call then")
     holder = Holder(ask.container_id, ask.interface)
-    return _record(node, assignment, holder, vf, settings.vf_pattern.format(n=vf))
+    return _record(node, assignment, holder, vf, settings.representor(vf))
 
 
 def _record(node: str, assignment: Assignment, holder: Holder, vf: int, representor: str) -> PodPort:

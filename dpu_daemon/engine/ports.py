@@ -95,11 +95,11 @@ class Ports:
         functions = min(self._settings.vf_count, self._drivers.bus.nic_slots())
         async with self._ledger.allocation:
             others = tuple(self._ledger.ports.values())
-            pattern = self._settings.vf_pattern
+            name = self._settings.representor
             held = {pod.vf for pod in self._ledger.pod_ports.values()}
             bridged = held_representors(self._ledger)
-            held |= {vf for vf in range(functions) if pattern.format(n=vf) in bridged}
-            record = intended_port(port_id, generation, spec, others, functions, foreign | held, vf_pattern=pattern)
+            held |= {vf for vf in range(functions) if name(vf) in bridged}
+            record = intended_port(port_id, generation, spec, others, functions, foreign | held, representor=name)
             fence = raised(self._ledger.fence(FenceScope.PORT, port_id), generation=generation, closed=False)
             said = _said(port_id, "Plugging", f"{record.representor} gets {spec.mac} on {spec.bridge}")
             await self._ledger.commit(Change(put=(record,), fences=(fence,), events=(said,)))

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from dpu_daemon.config import BlockKind, BusKind, DpuConfig, credentials_dir
+from dpu_daemon.config import BlockKind, BusKind, Discovery, DpuConfig, NetworkSection, credentials_dir
 from dpu_daemon.drivers.credentials import FileCredentials
+from dpu_daemon.drivers.devlink import FoundRepresentors
 from dpu_daemon.drivers.fusebus import FuseBus
 from dpu_daemon.drivers.hostbus import LabBus
 from dpu_daemon.drivers.netlink import NetlinkLinks
@@ -21,6 +22,7 @@ from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.engine.audit import AuditTimes
 from dpu_daemon.engine.dpu import DpuDrivers, DpuEngine
 from dpu_daemon.engine.journal import Journal
+from dpu_daemon.engine.network import Naming
 from dpu_daemon.engine.opi.objects import OpiLayer
 from dpu_daemon.engine.protocols import BlockDriver, HostBus
 from dpu_daemon.parts.cni import containers_of
@@ -36,8 +38,16 @@ async def open_dpu(config: DpuConfig, journal: Journal, times: AuditTimes, drive
         vf_pattern=config.network.vf_pattern,
         vf_count=config.network.vf_count,
         host=config.network.host,
+        naming=naming_of(config.network),
     )
     return await DpuEngine.open(journal, drivers, network, times)
+
+
+def naming_of(network: NetworkSection) -> Naming | None:
+    """What finds representors, where a pattern is not enough."""
+    if network.discovery is Discovery.PATTERN:
+        return None
+    return FoundRepresentors(pf=network.pf, controller=network.controller)
 
 
 def nvme_host(config: DpuConfig) -> str:
