@@ -1,8 +1,8 @@
 """NetworkPolicies as their JSON says them. What cannot be read lets nothing through.
 
-A direction of which any part cannot be read allows nothing, for all that the policy selects; when it cannot be read
-which directions or which pods are meant, then it is both directions, and every pod of the namespace. A field that we
-do not know counts as unreadable: it may narrow what the rest allows.
+A direction of which any part cannot be read allows nothing, for all that the policy selects. When it cannot be read
+which directions are meant, both are isolated; when it cannot be read which pods are, all of the namespace are selected.
+A field that we do not know counts as unreadable: it may narrow what the rest allows.
 """
 
 import ipaddress

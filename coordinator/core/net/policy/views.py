@@ -108,7 +108,7 @@ class View:
             self._shown[port_id] = now
         else:
             del self._shown[port_id]
-        return True, grown or gone
+        return True, self.key.named is not None and (grown or gone)
 
     def refind(self, members: Members, namespace: str) -> tuple[bool, bool]:
         """Look at a namespace whose labels changed; returns as `put` does."""

@@ -1,0 +1,179 @@
+"""What the index says is touched, and what the rows look like that it makes."""
+
+from typing import Any
+
+from coordinator.core.net.members import Member, MemberKind
+from coordinator.core.net.policy.index import PolicyIndex
+from coordinator.core.net.policy.model import Owner
+from coordinator.core.net.rows import Row, Table, ref
+from coordinator.core.objects.net import SecurityGroup
+
+WEB = Member("shop.web", "shop", "web", {"app": "web"}, ("10.0.0.1", "fd00::1"), {"http": (("TCP", 8080),)}, node="n1")
+POLICY = ("policy", "shop/p")
+
+
+def index(*members: Member) -> PolicyIndex:
+    built = PolicyIndex()
+    built.set_namespace("shop", {"team": "a"})
+    for member in members:
+        built.set_member(member)
+    return built
+
+
+def policy(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "p", "namespace": "shop"}, "spec": {"podSelector": {}} | spec}
+
+
+def rows(built: PolicyIndex, table: Table) -> list[Row]:
+    return [row for owner in sorted(built.owners()) for row in built.rows(owner) if row.table is table]
+
+
+def matches(built: PolicyIndex, owner: Owner = POLICY) -> list[str]:
+    found = [row.columns for row in built.rows(owner) if row.table is Table.ACL]
+    allowed = [str(columns["match"]) for columns in found if columns["action"] == "allow-related"]
+    return [match.partition(" && ")[2] for match in allowed]
+
+
+def kinds(touched: set[Owner]) -> list[str]:
+    return sorted(kind for kind, _ in touched)
+
+
+def test_nothing_is_wanted_without_policies_and_groups() -> None:
+    built = index(WEB)
+    assert built.owners() == set()
+    assert built.set_node("n1", ["192.168.0.1"]) == set()
+
+
+def test_a_first_policy_brings_what_passes_always_and_the_last_takes_it_away() -> None:
+    built = index(WEB)
+    assert kinds(built.set_policy(policy())) == ["policy", "policy-node", "policy-pods"]
+    assert kinds(built.drop_policy("shop/p")) == ["policy", "policy-node", "policy-pods"]
+    assert built.owners() == set()
+    assert built.rows(("policy-node", "n1")) == []
+
+
+def test_a_policy_that_says_the_same_as_before_touches_nothing() -> None:
+    built = index(WEB)
+    built.set_policy(policy())
+    assert built.set_policy(policy()) == set()
+    assert built.set_member(WEB) == set()
+    assert built.set_namespace("shop", {"team": "a"}) == set()
+    assert built.drop_policy("shop/unknown") == set()
+    assert built.drop_member("shop.unknown") == set()
+    assert built.drop_namespace("unknown") == set()
+
+
+def test_two_policies_for_the_same_pods_share_the_port_group_and_its_drop() -> None:
+    built = index(WEB)
+    built.set_policy(policy())
+    other = policy(ingress=[{}])
+    other["metadata"]["name"] = "q"
+    assert kinds(built.set_policy(other)) == ["policy"]
+    drops = [row for row in rows(built, Table.ACL) if row.columns["action"] == "drop"]
+    assert len(drops) == 2
+    assert drops[0] == drops[1]
+
+
+def test_a_pod_that_comes_changes_sets_and_no_acl() -> None:
+    built = index()
+    built.set_policy(policy(ingress=[{"from": [{"podSelector": {}}]}]))
+    assert kinds(built.set_member(WEB)) == ["policy-node", "policy-peers", "policy-pods"]
+    held = {row.key: row.columns["addresses"] for row in rows(built, Table.ADDRESS_SET) if row.key.startswith("peers")}
+    assert sorted(held.values(), key=str) == [frozenset({"10.0.0.1"}), frozenset({"fd00::1"})]
+
+
+def test_a_pod_that_calls_another_number_so_brings_a_port_group_and_acls_for_it() -> None:
+    built = index(WEB)
+    built.set_policy(policy(ingress=[{"ports": [{"port": "http"}]}]))
+    assert matches(built) == ["tcp.dst == 8080"]
+    other = Member("shop.two", "shop", "two", named_ports={"http": (("TCP", 9090), ("UDP", 53))}, node="n1")
+    assert "policy" in kinds(built.set_member(other))
+    assert matches(built) == ["tcp.dst == 8080", "tcp.dst == 9090"]
+    third = Member("shop.three", "shop", "three", named_ports={"http": (("TCP", 9090),)}, node="n1")
+    assert "policy" not in kinds(built.set_member(third))
+    assert "policy" not in kinds(built.drop_member("shop.two"))
+    assert "policy" in kinds(built.drop_member("shop.three"))
+    assert matches(built) == ["tcp.dst == 8080"]
+
+
+def test_a_named_port_to_addresses_is_of_the_pods_that_have_them() -> None:
+    built = index(WEB)
+    rule = {"to": [{"ipBlock": {"cidr": "10.0.0.0/30"}}], "ports": [{"port": "http"}]}
+    built.set_policy(policy(policyTypes=["Egress"], egress=[rule]))
+    assert len(matches(built)) == 2
+    sets = {row.key: row.columns["addresses"] for row in rows(built, Table.ADDRESS_SET) if row.key.startswith("peers")}
+    assert set(sets.values()) == {frozenset({"10.0.0.1"}), frozenset()}
+
+
+def test_a_namespace_whose_labels_are_not_known_is_found_by_no_selector() -> None:
+    built = index(WEB)
+    far = Member("far.x", "far", "x", {}, ("10.0.0.9",))
+    built.set_member(far)
+    expression = {"key": "team", "operator": "NotIn", "values": ["a"]}
+    peer = {"namespaceSelector": {"matchExpressions": [expression]}}
+    built.set_policy(policy(ingress=[{"from": [peer]}]))
+    sets = [row for row in rows(built, Table.ADDRESS_SET) if row.key.startswith("peers")]
+    assert all(row.columns["addresses"] == frozenset() for row in sets)
+    assert kinds(built.set_namespace("far", {})) == ["policy-peers"]
+    assert kinds(built.set_namespace("far", {"team": "a"})) == ["policy-peers"]
+    assert kinds(built.drop_namespace("far")) == []
+
+
+def test_the_label_with_a_namespaces_name_is_there_also_when_the_server_gave_none() -> None:
+    built = index(WEB)
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}
+    built.set_policy(policy(ingress=[{"from": [peer]}]))
+    sets = [row.columns["addresses"] for row in rows(built, Table.ADDRESS_SET) if row.key.startswith("peers")]
+    assert frozenset({"10.0.0.1"}) in sets
+
+
+def test_ports_of_other_attachments_are_selected_by_no_policy_and_are_no_peers() -> None:
+    side = Member("shop.web-net1", "shop", "web", {"app": "web"}, ("10.7.0.1",), primary=False, node="n1")
+    built = index(side)
+    built.set_policy(policy(ingress=[{"from": [{"podSelector": {}}]}]))
+    groups = [row for row in rows(built, Table.PORT_GROUP) if row.key.startswith("pods")]
+    assert all(row.columns["ports"] == frozenset() for row in groups)
+
+
+def test_a_pod_that_ovn_does_not_forward_for_is_a_peer_and_is_not_selected() -> None:
+    outside = Member("shop.old", "shop", "old", {}, ("10.0.0.7",), switched=False, node="n1")
+    built = index(outside)
+    built.set_policy(policy(ingress=[{"from": [{"podSelector": {}}]}]))
+    assert all(row.columns["ports"] == frozenset() for row in rows(built, Table.PORT_GROUP))
+    assert any(row.columns["addresses"] == frozenset({"10.0.0.7"}) for row in rows(built, Table.ADDRESS_SET))
+
+
+def test_everybody_of_a_family_is_matched_without_addresses() -> None:
+    built = index(WEB)
+    built.set_policy(policy(ingress=[{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"protocol": "UDP"}]}]))
+    assert matches(built) == ["ip4 && udp"]
+
+
+def test_what_cannot_be_read_is_told_until_it_is_put_right() -> None:
+    built = index(WEB)
+    built.set_policy(policy(ingress=[{"from": [{}]}]))
+    assert [fault.field for fault in built.faults(POLICY)] == ["spec.ingress[0].from[0]"]
+    built.set_policy(policy())
+    assert built.faults(POLICY) == []
+    built.set_policy(policy(ingress=[{"from": [{}]}]))
+    built.drop_policy("shop/p")
+    assert built.faults(POLICY) == []
+
+
+def test_machines_may_ask_for_their_address_whatever_their_groups_say() -> None:
+    machine = Member("id-1", "shop", "m", {}, ("10.0.0.8",), kind=MemberKind.MACHINE, groups=frozenset({"g"}))
+    built = index(machine)
+    built.set_group(SecurityGroup.parse({"metadata": {"name": "g", "namespace": "shop"}, "spec": {"egress": []}}))
+    found = matches(built, ("policy-node", ""))
+    assert found == ["udp.src == 68 && udp.dst == 67", "udp.src == 546 && udp.dst == 547"]
+
+
+def test_a_nodes_addresses_pass_both_ways_for_its_own_pods() -> None:
+    built = index(WEB)
+    built.set_policy(policy())
+    assert built.set_node("n1", ["192.168.0.1"]) == {("policy-node", "n1")}
+    assert built.set_node("n1", ["192.168.0.1"]) == set()
+    (group,) = [row for row in built.rows(("policy-node", "n1")) if row.table is Table.PORT_GROUP]
+    assert group.columns["ports"] == frozenset({ref(Table.SWITCH_PORT, "shop.web")})
+    assert len([match for match in matches(built, ("policy-node", "n1")) if "$" in match]) == 4
+    assert built.set_node("n1", []) == {("policy-node", "n1")}
