@@ -28,6 +28,10 @@ from proto.reasons import Reason
 _log = structlog.get_logger("dpu_daemon.pod_ports")
 
 T = TypeVar("T")
+REPORT_PAUSE_S = 1.0
+"""The journal keeps ten thousand events; one caller shall not fill it with its refusals."""
+
+MOST_ASKING = 4096
 UNDO_S = 30.0
 """How long the undo of a failed ADD may wait for its turn; after that the audit does it."""
 
@@ -53,6 +57,8 @@ class PodPorts:
         """Has the audit look; set when the drivers start."""
         self.refused: Counter[Reason] = Counter()
         """Asks that were refused, by reason, since the start."""
+        self._reported: dict[str, tuple[float, int]] = {}
+        """When each caller was last told of, and how many of its refusals were not since."""
         self._asking: dict[Holder, Acquisition] = {}
         self._undoing: set[asyncio.Task[None]] = set()
 
@@ -91,6 +97,9 @@ class PodPorts:
         if asking.holder in self._asking:
             message = f"container {asking.holder} is being given a port already"
             raise DpuError(Reason.IN_FLIGHT, message, remedy="repeat the call when the first one has ended")
+        if len(self._asking) >= MOST_ASKING:
+            message = f"{MOST_ASKING} containers are waiting for their ports already"
+            raise DpuError(Reason.EXHAUSTED, message, remedy="repeat the call when some of them have theirs")
         self._asking[asking.holder] = asking
         try:
             yield
@@ -106,9 +115,16 @@ class PodPorts:
             raise
 
     async def report(self, node: str, what: str, error: DpuError) -> None:
-        """Count a refusal, and tell of it as an event."""
+        """Count a refusal, and tell of it as an event; a caller that does nothing else is told of once a second."""
         self.refused[error.reason] += 1
-        message = f"{node} asked for container {what}: {error}" if what else f"{node}: {error}"
+        now = asyncio.get_running_loop().time()
+        told_at, silent = self._reported.get(node, (float("-inf"), 0))
+        if now < told_at + REPORT_PAUSE_S:
+            self._reported[node] = (told_at, silent + 1)
+            return
+        self._reported[node] = (now, 0)
+        more = f"; and {silent} more before" if silent else ""
+        message = (f"{node} asked for container {what}: {error}" if what else f"{node}: {error}") + more
         said = Said(kind=EventKind.POD_PORT, subject=what, reason="Refused", message=message, warning=True)
         await self._ledger.commit(Change(events=(said,)))
 

@@ -144,6 +144,17 @@ async def test_what_is_not_theirs_is_refused_at_once_counted_and_told(
     assert _empty(dpu, world)
 
 
+async def test_who_asks_for_nothing_but_what_is_not_theirs_does_not_fill_the_journal(
+    dpu: DpuEngine, side: NodeSide, world: World
+) -> None:
+    await dpu.pods.put([assignment(2, node=HOST)])
+    for _ in range(20):
+        with pytest.raises(DpuError):
+            await acquire(side, world, ask(2))
+    assert dpu.pods.refused[Reason.NOT_ASSIGNED] == 20
+    assert (await _reasons(dpu)).count("Refused") < 20
+
+
 async def test_a_pod_of_the_same_name_and_another_uid_does_not_get_the_port(
     dpu: DpuEngine, side: NodeSide, world: World
 ) -> None:
