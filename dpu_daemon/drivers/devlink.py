@@ -18,6 +18,7 @@ LOG = structlog.get_logger(__name__)
 FAMILY = "devlink"
 PORT_GET = 5
 BUS_NAME, DEV_NAME, NETDEV_NAME, FLAVOUR, PF_NUMBER, VF_NUMBER, CONTROLLER = 1, 2, 7, 77, 127, 128, 150
+PORT_FUNCTION, FUNCTION_ADDRESS = 145, 1
 FLAVOUR_PCI_VF = 4
 PORT_NAME = re.compile(r"(?:c(?P<controller>\d+))?pf(?P<pf>\d+)vf(?P<vf>\d+)")
 SYSFS = Path("/sys")
@@ -42,6 +43,7 @@ def devlink_representors() -> tuple[RepresentorSeen, ...]:
                 pf=_number(values, PF_NUMBER),
                 vf=_number(values, VF_NUMBER),
                 device=f"{_text(values.get(BUS_NAME, b''))}/{_text(values.get(DEV_NAME, b''))}",
+                mac=dict(attributes(values.get(PORT_FUNCTION, b""))).get(FUNCTION_ADDRESS, b"").hex(":"),
             )
         )
     return tuple(found)

@@ -13,6 +13,7 @@ class RepresentorSeen:
         pf: number of the physical function.
         vf: index of the virtual function.
         device: such as ``pci/0000:03:00.0``; empty where sysfs alone told.
+        mac: of the function; empty where nobody told.
     """
 
     netdev: str
@@ -20,6 +21,12 @@ class RepresentorSeen:
     pf: int
     vf: int
     device: str = ""
+    mac: str = ""
+
+
+def by_address(seen: tuple[RepresentorSeen, ...]) -> dict[str, str]:
+    """Netdevs by the MAC address of the function; one that was given no address yet has none but zeros."""
+    return {one.mac: one.netdev for one in seen if one.mac.strip("0:")}
 
 
 def of_function(seen: tuple[RepresentorSeen, ...], *, pf: int, controller: int | None) -> dict[int, str]:
