@@ -7,13 +7,15 @@ a containerd. `mgmt` joins the daemons, `fab` carries Geneve. The coordinator an
 
 import asyncio
 import json
+import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,7 +122,9 @@ class Daemon:
     def start(self) -> None:
         enter = ["nsenter", f"--net=/run/netns/{self.netns}", *DIES_WITH_THE_TEST]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*enter, sys.executable, "-m", *self.module], cwd=ROOT, stderr=log)
+            self.process = subprocess.Popen(
+                [*enter, sys.executable, "-m", *self.module], cwd=ROOT, stdout=log, stderr=log
+            )
 
     def kill(self) -> None:
         if self.process is not None:
@@ -165,15 +169,40 @@ class NetRig:
 
     async def until(self, true: Callable[[], object], what: str, within_s: float = 20.0) -> None:
         """Wait until something is so; coroutine functions are awaited."""
-        async with asyncio.timeout(within_s):
-            while True:
-                found = true()
-                if asyncio.iscoroutine(found):
-                    found = await found
-                if found:
-                    return
-                await asyncio.sleep(0.05)
-        raise AssertionError(what)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while True:
+                    found = true()
+                    if asyncio.iscoroutine(found):
+                        found = await found
+                    if found:
+                        return
+                    await asyncio.sleep(0.05)
+        raise AssertionError(f"not in {within_s:g} s: {what}")
+
+    async def is_clean(self, within_s: float = 20.0) -> None:
+        """Wait until nothing of any pod is left."""
+        with suppress(AssertionError):
+            await self.until(self._clean, "nothing is left", within_s)
+        if left := await self.left():
+            raise AssertionError(f"left: {', '.join(left)}")
+
+    async def _clean(self) -> bool:
+        return not await self.left()
+
+    async def left(self) -> list[str]:
+        """What there is of pods in the ledger, in OVN, on the switches and in the daemons' journals."""
+        ports, _ = await self.kube.list(Kind.PORT)
+        found = [f"Port {one['metadata']['name']}" for one in ports]
+        logical = self.central.nbctl("--bare", "--columns=name", "find", "Logical_Switch_Port", 'type=""').split()
+        found += [f"logical port {name}" for name in logical]
+        for name, one in self.chassis.items():
+            plugged = one.ovs.vsctl("list-ports", "br-int").split()
+            found += [f"{port} of {name}" for port in plugged if re.fullmatch(r"pf0vf\d+|dp[0-9a-f]{8}", port)]
+        for name in ("dpu-1", "node-1", "node-2"):
+            rows = _journalled(self.folder / name / "journal.db")
+            found += [f"{kind} {key} in the journal of {name}" for kind, key in rows]
+        return found
 
     async def wish(self, name: str, node: str, labels: Mapping[str, str] | None = None, **metadata: Json) -> str:
         """A pod as the scheduler leaves it; its uid."""
@@ -260,6 +289,16 @@ class NetRig:
     def log(self, name: str) -> str:
         """What a daemon has said."""
         return (self.daemons[name].folder / "log").read_text()
+
+
+def _journalled(journal: Path) -> list[tuple[str, str]]:
+    """Rows of pods, from a copy: the daemon holds its journal for itself."""
+    sql = "SELECT kind, id FROM wanted WHERE kind IN ('assignment', 'pod_port', 'sandbox')"
+    with tempfile.TemporaryDirectory() as folder:
+        for file in journal.parent.glob("journal.db*"):
+            shutil.copy(file, folder)
+        with closing(sqlite3.connect(Path(folder) / journal.name)) as copy:
+            return copy.execute(sql).fetchall()
 
 
 async def run_in(namespace: str, *words: str) -> int:

@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from coordinator.core.objects.foreign import Foreign
-from coordinator.core.objects.kinds import Kind
 from tests.real.net_rig import NetRig, Pod, furnish, net_rig
 
 pytestmark = [
@@ -31,7 +30,7 @@ async def test_pods_of_both_kinds_of_nodes_have_one_network() -> None:
         await a_policy_lets_in_whom_it_names(rig, by_dpu, alone, second)
         for name in ("by-dpu", "alone", "second"):
             await rig.remove(name)
-        await rig.until(lambda: nothing_is_left(rig), "nothing is left of the pods")
+        await rig.is_clean()
 
 
 async def they_reach_each_other(rig: NetRig, by_dpu: Pod, alone: Pod) -> None:
@@ -84,16 +83,3 @@ async def a_policy_lets_in_whom_it_names(rig: NetRig, client: Pod, alone: Pod, s
         assert not await rig.connects(client, alone.addresses[0], 9090, 0.5)
         await rig.kube.delete(Foreign.NETWORK_POLICY, "servers", "default")
         await rig.until(lambda: rig.connects(second, alone.addresses[0], 9090), "the policy is gone")
-
-
-async def nothing_is_left(rig: NetRig) -> bool:
-    """Whether ledger, OVN, both switches and the journals' shadows in them are as before the first pod."""
-    ports, _ = await rig.kube.list(Kind.PORT)
-    logical = rig.central.nbctl("--bare", "--columns=name", "find", "Logical_Switch_Port", 'type=""').split()
-    plugged = [
-        name
-        for one in rig.chassis.values()
-        for name in one.ovs.vsctl("list-ports", "br-int").split()
-        if name.startswith(("pf0vf", "dp"))
-    ]
-    return not ports and not logical and not plugged

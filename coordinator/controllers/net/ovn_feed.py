@@ -21,7 +21,7 @@ from coordinator.core.net.topology import network_rows, subnet_rows
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
-from coordinator.core.objects.net import NetworkNode, Port
+from coordinator.core.objects.net import NetworkNode, Port, PortPhase
 from coordinator.core.objects.network import Network, Subnet
 
 
@@ -148,7 +148,7 @@ class OvnFeed:
         return {_of(Wants.SERVICE, _key(one)) for one in self._mirrors.all(Foreign.SERVICE)}
 
     def _on_port(self, key: str, before: Port | None, after: Port | None) -> None:
-        if before is None or after is None or not _same(before, after):
+        if before is None or after is None or not _same(before, after) or _released(before) != _released(after):
             self._told({_of(Wants.PORT, key)} | self._members.port(before, after))
 
     def _on_machine(self, _key: str, before: Machine | None, after: Machine | None) -> None:
@@ -190,3 +190,8 @@ def _key(found: Json) -> str:
 
 def _same(before: Network | Subnet | Port, after: Network | Subnet | Port) -> bool:
     return before.spec == after.spec and before.metadata.deleting == after.metadata.deleting
+
+
+def _released(port: Port) -> bool:
+    """Whether a port is off its node, so that its rows may go."""
+    return port.status.phase is PortPhase.RELEASING
