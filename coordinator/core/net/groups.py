@@ -17,6 +17,7 @@ from itertools import pairwise
 
 from coordinator.core.net.members import MemberKind
 from coordinator.core.net.policy.model import (
+    EVERYTHING,
     LAST_PORT,
     NUMBERS,
     BlockScope,
@@ -81,11 +82,16 @@ class Group:
         return Policy((OwnerKind.GROUP.value, f"{scope.namespace}/{scope.name}"), chosen, self.ingress, self.egress)
 
 
-def scope_of(group: SecurityGroup) -> tuple[GroupScope, list[DpuError]]:
-    """Who is a member; those that name the group alone, when a selector cannot be read."""
+def scope_of(group: SecurityGroup, unread: Parsed) -> tuple[GroupScope, list[DpuError]]:
+    """Who is a member, and what of that could not be read.
+
+    Args:
+        unread: instead of a selector that cannot be read: everybody when it is about who is kept from traffic, nobody
+            when it is about whose traffic is let through.
+    """
     faults: list[DpuError] = []
-    pods = _selector(group.spec.pod_selector, "spec.podSelector", faults)
-    machines = _selector(group.spec.machine_selector, "spec.machineSelector", faults)
+    pods = _selector(group.spec.pod_selector, "spec.podSelector", unread, faults)
+    machines = _selector(group.spec.machine_selector, "spec.machineSelector", unread, faults)
     return GroupScope(group.metadata.namespace, group.metadata.name, pods, machines), faults
 
 
@@ -96,7 +102,7 @@ def absent(namespace: str, name: str) -> Group:
 
 def read_group(group: SecurityGroup, scopes: Scopes) -> tuple[Group, list[DpuError]]:
     """A group, and what of it could not be read; a direction with such a part allows nothing."""
-    scope, faults = scope_of(group)
+    scope, faults = scope_of(group, EVERYTHING)
     ingress = _direction(group.spec.ingress, "spec.ingress", scopes, faults)
     egress = _direction(group.spec.egress, "spec.egress", scopes, faults)
     return Group(scope, ingress, egress), faults
@@ -257,12 +263,12 @@ def _port(port: GroupPort, at: str) -> Ports:
     return Ports(protocol, port.port, last)
 
 
-def _selector(selector: Selector | None, at: str, faults: list[DpuError]) -> Parsed:
+def _selector(selector: Selector | None, at: str, unread: Parsed, faults: list[DpuError]) -> Parsed:
     try:
         return parse_selector(None if selector is None else selector.json(), at)
     except DpuError as error:
         faults.append(error)
-        return NOTHING
+        return unread
 
 
 def _invalid(message: str, field: str, remedy: str) -> DpuError:

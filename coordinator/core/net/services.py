@@ -123,16 +123,20 @@ def _addresses(service: Json, spec: Json) -> list[str]:
     own = texts(spec, "clusterIPs", "spec") or [text(spec, "clusterIP", "spec")]
     status = mapping(mapping(service, "status", ""), "loadBalancer", "status")
     given = [one for one in items(status, "ingress", "status.loadBalancer") if one.get("ipMode") != "Proxy"]
-    listed = [*own, *texts(spec, "externalIPs", "spec"), *(text(one, "ip", "status.loadBalancer") for one in given)]
-    return list(dict.fromkeys(_address(one) for one in listed if one))
+    listed = {
+        "spec.clusterIPs": own,
+        "spec.externalIPs": texts(spec, "externalIPs", "spec"),
+        "status.loadBalancer.ingress": [text(one, "ip", "status.loadBalancer.ingress") for one in given],
+    }
+    return list(dict.fromkeys(_address(one, field) for field, found in listed.items() for one in found if one))
 
 
-def _address(written: str) -> str:
+def _address(written: str, field: str) -> str:
     try:
         return str(ip_address(written))
     except ValueError:
         message = f"{written!r} is no address"
-        raise DpuError(Reason.INVALID, message, field="spec.clusterIPs", remedy="correct the address") from None
+        raise DpuError(Reason.INVALID, message, field=field, remedy="correct the address") from None
 
 
 def _ports(spec: Json) -> list[ServicePort]:
@@ -141,9 +145,11 @@ def _ports(spec: Json) -> list[ServicePort]:
         where = f"spec.ports[{at}]"
         protocol = text(port, "protocol", where) or Protocol.TCP.value
         number = whole(port, "port", where, 1, LAST_PORT)
-        if protocol not in PROTOCOLS or number is None:
-            message = f"{protocol} {number} is no port"
-            raise DpuError(Reason.INVALID, message, field=where, remedy="give a protocol and a port")
+        if protocol not in PROTOCOLS:
+            message, remedy = f"protocol {protocol!r} is unknown", f"use one of {', '.join(sorted(PROTOCOLS))}"
+            raise DpuError(Reason.INVALID, message, field=f"{where}.protocol", remedy=remedy)
+        if number is None:
+            raise DpuError(Reason.INVALID, "the port is missing", field=f"{where}.port", remedy="give its number")
         found.append(ServicePort(text(port, "name", where), protocol, number))
     return found
 
@@ -199,4 +205,6 @@ def _sort_in(slice_: Json, unready: bool, ready: Backends, ending: Backends) -> 
             number = whole(port, "port", f"ports[{at}]", 1, LAST_PORT)
             key = (text(port, "name", f"ports[{at}]"), text(port, "protocol", f"ports[{at}]") or Protocol.TCP.value)
             if number is not None:
-                (ready if is_ready else ending)[key].append(Backend(family, _address(addresses[0]), number))
+                (ready if is_ready else ending)[key].append(
+                    Backend(family, _address(addresses[0], "endpoints.addresses"), number)
+                )

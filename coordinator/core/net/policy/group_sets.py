@@ -112,7 +112,7 @@ class GroupSets:
             self._faults.pop((OwnerKind.GROUP.value, f"{namespace}/{name}"), None)
         for name in now:
             self._faults[OwnerKind.GROUP.value, f"{namespace}/{name}"] = [_missing(name)]
-        scopes = {name: scope_of(group)[0] for name, group in objects.items()}
+        scopes = {name: scope_of(group, NOTHING)[0] for name, group in objects.items()}
         for name, group in objects.items():
             now[name], faults = read_group(group, lambda other: _scope(namespace, other, scopes))
             self._faults[OwnerKind.GROUP.value, f"{namespace}/{name}"] = faults

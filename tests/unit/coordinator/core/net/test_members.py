@@ -1,0 +1,100 @@
+"""Members are made of ports and pods, and of machines."""
+
+from typing import Any
+
+from coordinator.core.net.members import Member, MemberKind, machine_members, member_of
+from coordinator.core.objects.machine import Machine
+from coordinator.core.objects.net import Port
+
+Json = dict[str, Any]
+
+
+def port(**spec: Any) -> Port:
+    made: Json = {
+        "podRef": {"name": "web", "uid": "u1"},
+        "node": "n1",
+        "networkRef": {"name": "pods"},
+        "subnetRef": {"name": "front"},
+        "mac": "02:00:00:00:00:01",
+        "addresses": [{"cidr": "10.0.0.5/24"}, {"cidr": "FD00:0::5/64"}],
+        "securityGroups": ["guarded"],
+    }
+    return Port.parse({"metadata": {"name": "web-x", "namespace": "shop"}, "spec": made | spec})
+
+
+def pod(spec: Json | None = None, phase: str = "Running", uid: str = "u1") -> Json:
+    metadata = {"name": "web", "namespace": "shop", "uid": uid, "labels": {"app": "web", "odd": 1}}
+    return {"metadata": metadata, "spec": spec or {}, "status": {"phase": phase}}
+
+
+def made(found: Member | None) -> Member:
+    assert found is not None
+    return found
+
+
+def test_a_pods_port_has_its_labels_addresses_node_and_groups() -> None:
+    assert member_of(port(), pod()) == Member(
+        port_id="shop.web-x",
+        namespace="shop",
+        name="web",
+        labels={"app": "web"},
+        addresses=("10.0.0.5", "fd00::5"),
+        node="n1",
+        groups=frozenset({"guarded"}),
+    )
+
+
+def test_pods_that_ran_to_their_end_share_the_nodes_network_or_are_newer_are_no_members() -> None:
+    assert member_of(port(), pod(phase="Succeeded")) is None
+    assert member_of(port(), pod(phase="Failed")) is None
+    assert member_of(port(), pod(spec={"hostNetwork": True})) is None
+    assert member_of(port(), pod(uid="u2")) is None
+
+
+def test_the_pods_own_network_is_that_without_an_attachment_or_the_one_said_to_be_it() -> None:
+    assert made(member_of(port(), pod())).primary
+    assert not made(member_of(port(attachment="shop/net1"), pod())).primary
+    assert made(member_of(port(attachment="shop/net1", defaultNetwork=True), pod())).primary
+
+
+def test_named_ports_are_of_containers_and_of_init_containers_that_stay() -> None:
+    http, dns = {"name": "http", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}
+    spec = {
+        "containers": [{"ports": [http, dns, {"containerPort": 1}, {"name": "bad", "containerPort": "x"}]}, {}],
+        "initContainers": [
+            {"ports": [{"name": "early", "containerPort": 1}]},
+            {"restartPolicy": "Always", "ports": [http | {"containerPort": 9090}]},
+        ],
+    }
+    found = made(member_of(port(), pod(spec=spec))).named_ports
+    assert found == {"http": (("TCP", 8080), ("TCP", 9090)), "dns": (("UDP", 53),)}
+
+
+def test_a_machine_is_a_member_by_each_nic_that_has_a_port() -> None:
+    nics = [
+        {"name": "eth0", "subnetRef": {"name": "front"}, "securityGroups": ["guarded"]},
+        {"name": "eth1", "subnetRef": {"name": "bare"}},
+    ]
+    seen = [
+        {"name": "eth0", "mac": "02:00:00:00:00:01", "portID": "id-0", "addresses": ["10.0.0.9/24"]},
+        {"name": "eth1", "mac": "02:00:00:00:00:02"},
+    ]
+    machine = Machine.parse(
+        {
+            "metadata": {"name": "m", "namespace": "shop", "uid": "u", "labels": {"app": "db"}},
+            "spec": {"image": "debian", "nics": nics},
+            "status": {"nics": seen},
+        }
+    )
+    assert machine_members(machine, {"eth0": True}) == [
+        Member(
+            port_id="id-0",
+            namespace="shop",
+            name="m",
+            labels={"app": "db"},
+            addresses=("10.0.0.9",),
+            kind=MemberKind.MACHINE,
+            groups=frozenset({"guarded"}),
+            primary=False,
+        )
+    ]
