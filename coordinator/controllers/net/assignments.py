@@ -58,13 +58,13 @@ class Standing:
 
     Attributes:
         told: the daemon has its newest generation.
-        late: the daemon knows a later one, or took it for one that was taken back.
+        late: generation that the daemon found late: it knows a later one, or has given this one back; 0 for none.
         seen: as the daemon tells of it; None when it does not.
         settled: what is known is from a look at this daemon since we reached it.
     """
 
     told: bool = False
-    late: bool = False
+    late: int = 0
     seen: AssignedPort | None = None
     settled: bool = False
 
@@ -94,7 +94,7 @@ class NodePusher:
         self._timing = timing
         self._seen: dict[str, AssignedPort] = {}
         self._told: dict[str, int] = {}
-        self._late: set[str] = set()
+        self._late: dict[str, int] = {}
         self._dirty: set[str] = set()
         self._look = False
         self._wake = asyncio.Event()
@@ -103,7 +103,7 @@ class NodePusher:
         """How a port stands."""
         return Standing(
             told=port_id in self._told,
-            late=port_id in self._late,
+            late=self._late.get(port_id, 0),
             seen=self._seen.get(port_id),
             settled=self.settled,
         )
@@ -196,7 +196,7 @@ class NodePusher:
         changed |= before.keys() - listed.keys()
         wrong = {port_id for port_id, one in listed.items() if self._is_wrong(port_id, one)}
         wrong |= {port_id for port_id in self._wishes.all_wanted() if port_id not in listed}
-        self._dirty |= wrong - self._late
+        self._dirty |= wrong - self._late.keys()
         if changed:
             self._heard(changed)
 
@@ -228,10 +228,10 @@ class NodePusher:
         for one in batch:
             if one.port_id in late:
                 self._told.pop(one.port_id, None)
-                self._late.add(one.port_id)
+                self._late[one.port_id] = one.generation
             else:
                 self._told[one.port_id] = one.generation
-                self._late.discard(one.port_id)
+                self._late.pop(one.port_id, None)
         self._heard({one.port_id for one in batch})
 
     def _has(self, one: Assignment) -> bool:
@@ -256,4 +256,4 @@ class NodePusher:
     def _forget(self, port_ids: Iterable[str]) -> None:
         for port_id in port_ids:
             self._told.pop(port_id, None)
-            self._late.discard(port_id)
+            self._late.pop(port_id, None)

@@ -8,7 +8,7 @@ from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.pushers import Pushers
 from coordinator.controllers.net.wants import Want, Wants
 from coordinator.core.conditions import Aspect, Truth
-from coordinator.core.net.assignment import Hold
+from coordinator.core.net.assignment import EPOCH_SHIFT, Hold
 from coordinator.core.net.pods import FINALIZER
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -123,7 +123,8 @@ class PortController:
         if standing is None:
             return await self._say(port, PortPhase.ALLOCATED, "NoNetworkNode", _no_node(port), WAIT_S)
         if standing.late:
-            await self._renew(port)
+            if standing.late >> EPOCH_SHIFT == port.spec.epoch:  # else the daemon has not judged the newest yet
+                await self._renew(port)
             return Again(after_s=RECHECK_S)
         if not standing.told:
             pusher = self._pushers.pusher_of(port.spec.node)

@@ -48,7 +48,7 @@ def port(name: str, address: str, mac: str = "0a:58:00:00:00:01") -> Json:
 
 async def test_a_machine_passes_over_addresses_of_pods_and_is_told_whose_they_are() -> None:
     plant = Plant()
-    await plant.furnish(2)
+    await plant.furnish(3)
     await plant.make(Kind.PORT, "web", port("web", "10.77.0.2"), finalizers=["dpupool.io/port"])
     async with coordinator(plant.api, plant):
         await plant.machine()
@@ -61,7 +61,7 @@ async def test_a_machine_passes_over_addresses_of_pods_and_is_told_whose_they_ar
             Kind.MACHINE, "bm-02", lambda one: "belongs to pod default/web" in condition(one).get("message", "")
         )
         assert "spec.nics[0].address" in condition(refused)["message"]
-        await plant.machine("bm-03", nics=[nic(mac="0a:58:00:00:00:01")])
+        await plant.machine("bm-03", nics=[nic(address="10.77.0.9", mac="0a:58:00:00:00:01")])
         await plant.until(
             Kind.MACHINE,
             "bm-03",

@@ -1,0 +1,266 @@
+"""Pods get the ports that they ask for, or are told why not; in virtual time."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from coordinator.core.net.attachments import NETWORKS
+from coordinator.core.net.pods import ADDRESSES, EGRESS, GIVEN, GROUPS, INGRESS, MAC, POOL, SUBNET
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json
+from tests.fakes.pod_nodes import SPACE, PodNodes
+from tests.fakes.virtual import VirtualLoop, in_virtual_time
+
+Story = Callable[[PodNodes], Awaitable[None]]
+
+
+def play(story: Story, nodes: int = 2, **subnet: Any) -> None:
+    """Play a story with a running coordinator."""
+
+    async def whole(loop: VirtualLoop) -> None:
+        stage = PodNodes(loop)
+        await stage.stock(nodes, **subnet)
+        async with stage.coordinator():
+            await story(stage)
+        assert not stage.twice
+
+    in_virtual_time(whole)
+
+
+async def given(stage: PodNodes, pod: str, count: int = 1) -> list[Json]:
+    """Wait until a pod has its ports, and its node knows them."""
+
+    def there() -> bool:
+        ports = stage.ports_of(pod)
+        return len(ports) == count and all(one.get("status", {}).get("phase") == "Assigned" for one in ports)
+
+    await stage.wait(f"{pod} has {count} ports", there)
+    return stage.ports_of(pod)
+
+
+async def refused(stage: PodNodes, words: str) -> None:
+    """Wait until an event of a pod says so."""
+    await stage.wait(words, lambda: any(words in message for message in stage.events("PortRefused")))
+
+
+async def define(stage: PodNodes, name: str, network: str = "side", **fields: str) -> None:
+    config = {"cniVersion": "1.0.0", "name": name, "type": "dpu-cni", "network": network} | fields
+    await stage.make(Foreign.ATTACHMENT_DEFINITION, name, {"config": json.dumps(config)})
+
+
+async def add_side(stage: PodNodes) -> None:
+    await stage.make(Kind.NETWORK, "side", {"mtu": 9000, "bridge": "br-side", "vlan": 7})
+    await stage.make(Kind.SUBNET, "side-a", {"networkRef": {"name": "side"}, "cidr": "10.99.0.0/24"})
+    await define(stage, "side")
+
+
+async def annotate(stage: PodNodes, pod: str, **annotations: str | None) -> None:
+    named = {key.replace("__", "/").replace("_", "-"): value for key, value in annotations.items()}
+    await stage.api.patch(Foreign.POD, pod, {"metadata": {"annotations": named}}, SPACE)
+
+
+def test_a_bound_pod_gets_an_address_that_its_node_and_itself_are_told() -> None:
+    async def story(stage: PodNodes) -> None:
+        pod = await stage.pod("web", "node-1")
+        (port,) = await given(stage, "web")
+        assert port["spec"]["addresses"] == [{"cidr": "10.16.0.2/16", "gateway": "10.16.0.1"}]
+        assert port["metadata"]["name"] == f"web-eth0-{pod['metadata']['uid'][:8]}"
+        assert port["metadata"]["finalizers"] == ["dpupool.io/port"]
+        (told,) = stage.daemons["node-1"].told.values()
+        assert (told.pod_uid, told.mac, told.mtu) == (pod["metadata"]["uid"], port["spec"]["mac"], 1400)
+        assert told.default_network
+        assert not stage.daemons["node-2"].told
+        annotation = json.loads(stage.api.of(Foreign.POD)["web"]["metadata"]["annotations"][GIVEN])
+        assert annotation[0]["addresses"] == ["10.16.0.2/16"]
+        assert stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
+        await stage.wait("it is ready", lambda: stage.ports_of("web")[0]["status"]["phase"] == "Ready")
+        assert stage.ports_of("web")[0]["status"]["representor"] == "dp0"
+
+    play(story, gateway="10.16.0.1")
+
+
+def test_pods_of_the_host_network_unbound_pods_and_pods_that_are_over_get_none() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("host", "node-1", hostNetwork=True)
+        await stage.pod("unbound", "")
+        await stage.pod("web", "node-1")
+        await given(stage, "web")
+        await stage.over("web", "Failed")
+        await stage.wait("it is released", lambda: not stage.leaks())
+        assert not stage.events("PortRefused")
+
+    play(story)
+
+
+def test_where_no_network_is_the_default_one_pods_are_somebody_elses() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.api.patch(Kind.NETWORK, "pods", {"spec": {"default": None}})
+        await stage.pod("web", "node-1")
+        await stage.pod("named", "node-1", {SUBNET: "pods-a"})
+        await given(stage, "named")
+        assert not stage.ports_of("web")
+        assert not stage.events()
+        await stage.api.patch(Kind.NETWORK, "pods", {"spec": {"default": True}})
+        await given(stage, "web")
+
+    play(story)
+
+
+def test_addresses_macs_pools_and_groups_are_had_by_annotation() -> None:
+    async def story(stage: PodNodes) -> None:
+        wishes = {ADDRESSES: "10.16.9.9, fd00:16::9", MAC: "0A:58:0A:10:00:09", GROUPS: "db, web"}
+        await stage.pod("fixed", "node-1", wishes)
+        (port,) = await given(stage, "fixed")
+        assert [one["cidr"] for one in port["spec"]["addresses"]] == ["10.16.9.9/16", "fd00:16::9/64"]
+        assert port["spec"]["mac"] == "0a:58:0a:10:00:09"
+        assert port["spec"]["securityGroups"] == ["db", "web"]
+        await stage.pod("pooled", "node-1", {POOL: "vip"})
+        (pooled,) = await given(stage, "pooled")
+        assert pooled["spec"]["addresses"][0]["cidr"] == "10.16.200.1/16"
+        await stage.pod("twin", "node-1", {ADDRESSES: "10.16.9.9"})
+        await refused(stage, "10.16.9.9 of subnet pods-a belongs to pod default/fixed")
+        await stage.delete_pod("fixed")
+        await given(stage, "twin")
+
+    play(story, cidrV6="fd00:16::/64", pools=[{"name": "vip", "ranges": ["10.16.200.1-10.16.200.9"]}])
+
+
+def test_a_full_subnet_is_told_and_served_as_soon_as_somebody_goes() -> None:
+    async def story(stage: PodNodes) -> None:
+        for index in range(3):
+            await stage.pod(f"web-{index}", "node-1")
+        await stage.wait("two have theirs", lambda: len(stage.ports()) == 2)
+        await refused(stage, "subnet pods-a has no free address")
+        winner = next(iter(stage.ports().values()))["spec"]["podRef"]["name"]
+        await stage.delete_pod(winner)
+        await stage.wait(
+            "the third has one", lambda: sum(bool(stage.ports_of(f"web-{index}")) for index in range(3)) == 2
+        )
+
+    play(story, cidr="10.16.0.0/29", reserved=["10.16.0.3-10.16.0.5"])
+
+
+def test_a_port_waits_for_its_node_and_says_what_is_missing() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-9")
+        await stage.wait("it has an address", lambda: stage.ports_of("web"))
+        await stage.wait(
+            "it tells", lambda: "has no NetworkNode" in stage.ports_of("web")[0].get("status", {}).get("message", "")
+        )
+        assert stage.ports_of("web")[0]["status"]["phase"] == "Allocated"
+        await stage.node("node-9")
+        await given(stage, "web")
+
+    play(story)
+
+
+def test_further_networks_are_plugged_and_unplugged_while_the_pod_runs() -> None:
+    async def story(stage: PodNodes) -> None:
+        await add_side(stage)
+        pod = await stage.pod("vm", "node-1")
+        (own,) = await given(stage, "vm")
+        element = {"name": "side", "interface": "net1", "ips": ["10.99.0.7/24"], "mac": "02:00:00:00:00:07"}
+        await annotate(stage, "vm", **{NETWORKS: json.dumps([element])})
+        ports = {one["spec"].get("attachment", ""): one for one in await given(stage, "vm", 2)}
+        side = ports["default/side"]["spec"]
+        assert (side["interface"], side["mac"]) == ("net1", "02:00:00:00:00:07")
+        assert side["addresses"][0]["cidr"] == "10.99.0.7/24"
+        told = stage.daemons["node-1"].told[f"{SPACE}.{ports['default/side']['metadata']['name']}"]
+        assert (told.bridge, told.vlan, told.mtu, told.default_network) == ("br-side", 7, 9000, False)
+        stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
+        await annotate(stage, "vm", **{NETWORKS: None})
+        await stage.wait("its daemon takes it back", lambda: len(stage.daemons["node-1"].told) == 1)
+        assert len(stage.ports_of("vm")) == 2  # a container has it still
+        stage.daemons["node-1"].held = {
+            port_id: held for port_id, held in stage.daemons["node-1"].held.items() if "net1" not in port_id
+        }
+        await stage.wait("it is gone", lambda: len(stage.ports_of("vm")) == 1)
+        await annotate(stage, "vm", **{NETWORKS: "side@net1"})
+        again = [one for one in await given_again(stage, "vm") if one["spec"].get("attachment")]
+        assert stage.daemons["node-1"].told[f"{SPACE}.{again[0]['metadata']['name']}"]
+        assert own["metadata"]["uid"] in {one["metadata"]["uid"] for one in stage.ports_of("vm")}
+
+    play(story)
+
+
+async def given_again(stage: PodNodes, pod: str) -> list[Json]:
+    await stage.wait("both are there", lambda: len(stage.ports_of(pod)) == 2 and len(stage.daemons["node-1"].told) == 2)
+    return stage.ports_of(pod)
+
+
+def test_definitions_of_other_plug_ins_are_left_alone_and_missing_ones_are_told() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.make(Foreign.ATTACHMENT_DEFINITION, "macvlan", {"config": '{"type": "macvlan"}'})
+        await stage.make(Foreign.ATTACHMENT_DEFINITION, "broken", {"config": "{"})
+        await stage.make(Foreign.ATTACHMENT_DEFINITION, "vague", {"config": '{"plugins": [{"type": "dpu-cni"}]}'})
+        await stage.pod("web", "node-1", {NETWORKS: "macvlan, later, broken, vague, other/there"})
+        await refused(stage, "there is no NetworkAttachmentDefinition default/later")
+        await refused(stage, "NetworkAttachmentDefinition default/broken: spec.config is no JSON")
+        await refused(stage, "NetworkAttachmentDefinition default/vague: spec.config names no network")
+        await given(stage, "web")
+        await add_side(stage)
+        await define(stage, "later")
+        await given(stage, "web", 2)
+
+    play(story)
+
+
+def test_bandwidth_follows_the_annotation_with_a_new_generation() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1", {INGRESS: "10M", EGRESS: "2500k"})
+        (port,) = await given(stage, "web")
+        assert port["spec"]["bandwidth"] == {"ingressBps": 10_000_000, "egressBps": 2_500_000}
+        before = next(iter(stage.daemons["node-1"].told.values()))
+        await annotate(stage, "web", **{INGRESS: "20M", EGRESS: None})
+        await stage.wait(
+            "the daemon has it", lambda: next(iter(stage.daemons["node-1"].told.values())).bandwidth.ingress_bps == 2e7
+        )
+        after = next(iter(stage.daemons["node-1"].told.values()))
+        assert after.generation > before.generation
+        assert after.bandwidth.egress_bps == 0
+        await stage.pod("odd", "node-1", {INGRESS: "fast"})
+        await refused(stage, "metadata.annotations[kubernetes.io/ingress-bandwidth]")
+
+    play(story)
+
+
+def test_what_a_subnet_says_to_its_pods_reaches_daemons_when_it_changes() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1")
+        await given(stage, "web")
+        await stage.api.patch(Kind.SUBNET, "pods-a", {"spec": {"dns": ["10.16.0.53"]}})
+        await stage.wait(
+            "the daemon has it", lambda: next(iter(stage.daemons["node-1"].told.values())).dns == ("10.16.0.53",)
+        )
+
+    play(story)
+
+
+def test_a_port_that_somebody_deletes_stays_until_its_pod_goes() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1")
+        (port,) = await given(stage, "web")
+        await stage.api.delete(Kind.PORT, port["metadata"]["name"], SPACE)
+        await stage.pod("other", "node-1")
+        await given(stage, "other")
+        assert len(stage.daemons["node-1"].told) == 2
+        await stage.delete_pod("web")
+        await stage.wait("it goes", lambda: not stage.ports_of("web"))
+
+    play(story)
+
+
+def test_a_pod_made_anew_under_its_name_gets_a_port_of_its_own() -> None:
+    async def story(stage: PodNodes) -> None:
+        first = await stage.pod("db-0", "node-1")
+        await given(stage, "db-0")
+        stage.daemons["node-1"].add("c1", first["metadata"]["uid"])
+        await stage.delete_pod("db-0")
+        second = await stage.pod("db-0", "node-2")
+        await stage.wait("both are there", lambda: len(stage.ports_of("db-0")) == 2)
+        stage.daemons["node-1"].remove("c1")
+        await stage.wait("the old one goes", lambda: len(stage.ports_of("db-0")) == 1)
+        assert stage.ports_of("db-0")[0]["spec"]["podRef"]["uid"] == second["metadata"]["uid"]
+
+    play(story)
