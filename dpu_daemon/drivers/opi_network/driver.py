@@ -1,6 +1,7 @@
 """OPI's network: a NetDriver over Open vSwitch and the kernel."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -95,6 +96,11 @@ class OvsNetwork:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._kernel, work)
         except OSError as error:
-            message = f"the kernel refused: {error.strerror or error}"
-            remedy = "look at the device, and at this process's rights (docs/opi.md says which)"
-            raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
+            raise _refused(error) from error
+
+
+def _refused(error: OSError) -> DpuError:
+    message = f"the kernel refused: {error.strerror or error}"
+    if error.errno in {errno.EPERM, errno.EACCES}:
+        return DpuError(Reason.FORBIDDEN, message, remedy="give the daemon the rights that docs/opi.md names")
+    return DpuError(Reason.UNAVAILABLE, message, remedy="look at the device that it names, and at the kernel's log")
