@@ -81,11 +81,11 @@ class OvnPlant:
         self.put(Kind.MACHINE, name, {"image": "x", "nics": nics}, namespace="ns", metadata={"uid": uid})
 
 
-async def until(there: Callable[[], bool], what: str) -> None:
+async def until(there: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
     """Waits without holding up the loop; `there` runs in a thread, as it may call programs."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    deadline = asyncio.get_running_loop().time() + patience_s
     while not await asyncio.to_thread(there):
-        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come in {PATIENCE_S:g} s"
+        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come in {patience_s:g} s"
         await asyncio.sleep(0.05)
 
 

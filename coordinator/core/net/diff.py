@@ -151,7 +151,7 @@ class _Differ:
 
     def _keeps(self, parent: Ref, row: Ref) -> bool:
         want = self._wanted.get(parent)
-        return want is not None and row in edits.targets(want, STRONG[parent.table])
+        return want is not None and any(edits.mentions(want, name, row) for name in STRONG[parent.table])
 
     def _choose_cuts(self) -> None:
         """Where rows that go are referred to by rows that do not."""

@@ -67,6 +67,12 @@ def columns_of(row: Row) -> dict[str, Value]:
     return {**row.columns, EXTERNAL_IDS: marks | {KEY: row.key}}
 
 
+def mentions(row: Row, name: str, target: Ref) -> bool:
+    """Whether a set of references has this one; a look at each member of a large one would cost too much."""
+    value = row.columns.get(name)
+    return isinstance(value, frozenset) and target in value
+
+
 def targets(row: Row, names: Iterable[str] | None = None) -> Iterable[Ref]:
     """Rows that some columns refer to; all columns without `names`."""
     for name in row.columns if names is None else names:
