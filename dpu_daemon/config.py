@@ -9,6 +9,7 @@ import msgspec
 
 from dpu_daemon.config_host import HostConfig, check_host
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection
+from dpu_daemon.config_offload import check_offload
 from dpu_daemon.config_opi import OpiNetworkSection, opi_network_faults
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.model.volume import Clearing
@@ -281,6 +282,7 @@ def _check(path: Path, config: Config) -> None:
 def _check_dpu(path: Path, config: DpuConfig) -> None:
     _check_block(path, config.block)
     _check_bus(path, config.bus)
+    check_offload(path, config.offload, has_switch=True)
     for key, what in opi_network_faults(config.opi_network, config.switch):
         raise _wrong(path, key, what)
     own = _BUS_OF.get(config.block.driver)

@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection, PeerSection, VfsSection
+from dpu_daemon.config_offload import check_offload
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.config_vfs import check_vfs
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
@@ -91,6 +92,7 @@ def check_host(path: Path, config: HostConfig) -> None:
         raise _wrong(path, "runtime.socket", f"{config.runtime.socket} is not absolute")
     if config.cni is not None and (config.switch is None) == (config.dpu is None):
         raise _wrong(path, "cni", "needs either [switch] (this node has its own) or [dpu] (its DPU has it)")
+    check_offload(path, config.offload, has_switch=config.cni is not None and config.switch is not None)
     if config.vfs is not None:
         check_vfs(path, config.vfs)
     if not 0 < config.runtime.timeout_s <= 60:

@@ -49,6 +49,7 @@ def test_four_lines_are_enough(tmp_path: Path) -> None:
         ('[runtime]\nsocket = "run.sock"', "runtime.socket"),
         ("[runtime]\ntimeout_s = 0.0", "runtime.timeout_s"),
         ("[groups]\nbelow = 1", "groups"),
+        ("[offload]\nenabled = true", "offload.enabled"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key(tmp_path: Path, more: str, key: str) -> None:
