@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface
 
+from coordinator.core.machine.names import port_id
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.net import Port
@@ -83,27 +84,26 @@ def member_of(port: Port, pod: Json, *, switched: bool = True) -> Member | None:
 
 
 def machine_members(machine: Machine, switched: Mapping[str, bool]) -> list[Member]:
-    """The members that a machine's NICs are, those that have a port.
+    """The members that a machine's NICs are; its groups hold for a NIC before anything is known of its port.
 
     Args:
         machine: with its status.
         switched: by name of a NIC, whether its network is OVN's.
     """
-    named = {nic.name: frozenset(nic.security_groups) for nic in machine.spec.nics}
+    seen = {nic.name: nic.addresses for nic in machine.status.nics}
     return [
         Member(
-            port_id=nic.port_id,
+            port_id=port_id(machine.metadata.uid, nic.name),
             namespace=machine.metadata.namespace,
             name=machine.metadata.name,
             labels=machine.metadata.labels,
-            addresses=tuple(str(ip_address(address.partition("/")[0])) for address in nic.addresses),
+            addresses=tuple(str(ip_interface(address).ip) for address in seen.get(nic.name, ())),
             kind=MemberKind.MACHINE,
-            groups=named.get(nic.name, frozenset()),
+            groups=frozenset(nic.security_groups),
             primary=False,
             switched=switched.get(nic.name, False),
         )
-        for nic in machine.status.nics
-        if nic.port_id
+        for nic in machine.spec.nics
     ]
 
 

@@ -1,7 +1,9 @@
 """Members are made of ports and pods, and of machines."""
 
+from dataclasses import replace
 from typing import Any
 
+from coordinator.core.machine.names import port_id
 from coordinator.core.net.members import Member, MemberKind, machine_members, member_of
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.net import Port
@@ -70,31 +72,29 @@ def test_named_ports_are_of_containers_and_of_init_containers_that_stay() -> Non
     assert found == {"http": (("TCP", 8080), ("TCP", 9090)), "dns": (("UDP", 53),)}
 
 
-def test_a_machine_is_a_member_by_each_nic_that_has_a_port() -> None:
+def test_a_machine_is_a_member_by_each_nic_also_before_it_has_an_address() -> None:
     nics = [
         {"name": "eth0", "subnetRef": {"name": "front"}, "securityGroups": ["guarded"]},
         {"name": "eth1", "subnetRef": {"name": "bare"}},
     ]
-    seen = [
-        {"name": "eth0", "mac": "02:00:00:00:00:01", "portID": "id-0", "addresses": ["10.0.0.9/24"]},
-        {"name": "eth1", "mac": "02:00:00:00:00:02"},
-    ]
+    seen = [{"name": "eth0", "mac": "02:00:00:00:00:01", "addresses": ["10.0.0.9/24"]}]
+    uid = "6f1c0c52-1111-4222-8333-444455556666"
     machine = Machine.parse(
         {
-            "metadata": {"name": "m", "namespace": "shop", "uid": "u", "labels": {"app": "db"}},
+            "metadata": {"name": "m", "namespace": "shop", "uid": uid, "labels": {"app": "db"}},
             "spec": {"image": "debian", "nics": nics},
             "status": {"nics": seen},
         }
     )
-    assert machine_members(machine, {"eth0": True}) == [
-        Member(
-            port_id="id-0",
-            namespace="shop",
-            name="m",
-            labels={"app": "db"},
-            addresses=("10.0.0.9",),
-            kind=MemberKind.MACHINE,
-            groups=frozenset({"guarded"}),
-            primary=False,
-        )
-    ]
+    first = Member(
+        port_id=port_id(uid, "eth0"),
+        namespace="shop",
+        name="m",
+        labels={"app": "db"},
+        addresses=("10.0.0.9",),
+        kind=MemberKind.MACHINE,
+        groups=frozenset({"guarded"}),
+        primary=False,
+    )
+    bare: Json = {"port_id": port_id(uid, "eth1"), "addresses": (), "groups": frozenset[str](), "switched": False}
+    assert machine_members(machine, {"eth0": True}) == [first, replace(first, **bare)]
