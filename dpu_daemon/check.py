@@ -17,10 +17,22 @@ from rich.console import Console
 from rich.table import Table
 
 from dpu_daemon.check_host import examine_host
-from dpu_daemon.config import BlockKind, BusKind, Config, DpuConfig, StorageConfig, TargetKind, endpoint
+from dpu_daemon.config import (
+    BlockKind,
+    BusKind,
+    Config,
+    Discovery,
+    DpuConfig,
+    NetworkSection,
+    StorageConfig,
+    TargetKind,
+    endpoint,
+)
 from dpu_daemon.config_host import HostConfig
+from dpu_daemon.drivers.devlink import representors
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.findings import Finding
+from dpu_daemon.model.representor import of_function
 from dpu_daemon.sections import TlsSection
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -82,6 +94,14 @@ def _dpu(config: DpuConfig) -> Iterator[Finding]:
         there = Path("/sys/class/net", config.switch.uplink).exists()
         remedy = "create the netdev, or leave switch.uplink empty; the daemon plugs it when it appears"
         yield _finding("switch.uplink", there, f"netdev {config.switch.uplink}", remedy)
+    if config.network.discovery is Discovery.DEVLINK:
+        yield _representors(config.network)
+
+
+def _representors(network: NetworkSection) -> Finding:
+    found = len(of_function(representors(), pf=network.pf, controller=network.controller))
+    remedy = "give the card virtual functions, and `devlink dev eswitch set DEVICE mode switchdev`"
+    return _finding("network.discovery", found > 0, f"representors ({found})", remedy)
 
 
 def _storage(config: StorageConfig) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 200.0
+LIMIT_S = 240.0
 MODULES = (
     "openvswitch", "sch_ingress", "cls_flower", "cls_matchall", "act_mirred", "act_gact", "act_skbedit", "act_vlan",
     "act_tunnel_key", "act_pedit", "act_csum", "act_ct", "act_police", "nfnetlink", "veth", "psample",

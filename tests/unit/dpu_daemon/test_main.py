@@ -128,6 +128,16 @@ def test_check_tells_of_an_address_that_is_not_here(tmp_path: Path) -> None:
     assert "network namespace" in found.remedy
 
 
+def test_check_looks_for_the_representors_that_devlink_should_tell(tmp_path: Path) -> None:
+    text = _dpu(tmp_path).read_text(encoding="utf-8")
+    path = tmp_path / "card.toml"
+    path.write_text(text + '[network]\ndiscovery = "devlink"\n', encoding="utf-8")
+    found = {each.subject: each for each in examine(load(path))}["network.discovery"]
+    assert (found.passed, found.says) == (False, "representors (0): missing")
+    assert "switchdev" in found.remedy
+    assert "network.discovery" not in {each.subject for each in examine(load(_dpu(tmp_path)))}
+
+
 def test_check_looks_at_certificates_and_their_keys(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     pair = authority.issue(Identity("dpu-1", Role.DPU, ("127.0.0.1",)))
