@@ -33,7 +33,7 @@ class OvnSection(Section, frozen=True):
         encap_type: ``geneve`` or ``vxlan``.
         system_id: name of the chassis; the daemon's name when empty.
         bridge_mappings: physical network to bridge, for gateways and localnet ports.
-        run_dir: where ovn-controller's control socket and pidfile are.
+        run_dir: where ovn-controller's pidfile is; beside the switch's, or in ``/run/ovn``, when empty.
     """
 
     remote: str
@@ -41,7 +41,7 @@ class OvnSection(Section, frozen=True):
     encap_type: str = "geneve"
     system_id: str = ""
     bridge_mappings: dict[str, str] = msgspec.field(default_factory=dict)
-    run_dir: Path = Path("/run/ovn")
+    run_dir: Path = Path()
 
 
 class OffloadSection(Section, frozen=True):

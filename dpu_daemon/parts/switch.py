@@ -1,5 +1,7 @@
 """The switch of a daemon, and what its engine is to know of it."""
 
+from pathlib import Path
+
 from dpu_daemon.config_net import CniSection, OvnSection
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.drivers.ovsdb import OvsdbSwitch
@@ -12,7 +14,8 @@ def ovs_switch(switch: SwitchSection, ovn: OvnSection | None) -> OvsdbSwitch:
         socket=str(switch.ovsdb),
         datapath=switch.datapath,
         secure=(switch.bridge,) if ovn is not None else (),
-        ovn_run_dir=ovn.run_dir if ovn is not None else None,
+        ovn=ovn is not None,
+        ovn_run_dir=ovn.run_dir if ovn is not None and ovn.run_dir != Path() else None,
     )
 
 

@@ -52,7 +52,7 @@ class PodStage:
             socket=self.chassis.ovs.socket,
             datapath="netdev",
             secure=("br-int",),
-            ovn_run_dir=self.chassis.directory,
+            ovn=True,
         )
         made = pod_switch(ledger, operations, PodDrivers(self.driver, KernelLinks()), self.settings)
         self.pods = made.pods

@@ -31,6 +31,7 @@ HIGHEST_VLAN = 4094
 USERSPACE = "netdev"
 ANSWER_TIMEOUT_S = 1.0
 CONNECTED = "connected"
+OVN_RUN_DIR = Path("/run/ovn")
 
 
 class OvsdbSwitch:
@@ -40,15 +41,22 @@ class OvsdbSwitch:
         socket: path of ovsdb-server's Unix socket; ovs-vswitchd's pidfile lies beside it.
         datapath: datapath type of bridges that it makes, ``netdev`` or ``system``.
         secure: bridges that are made to drop what no flow lets through: those that ovn-controller rules.
-        ovn_run_dir: where ovn-controller's pidfile lies; None where it is nothing to us.
+        ovn: ovn-controller rules bridges of this switch, and is watched.
+        ovn_run_dir: where its pidfile lies; beside that of ovs-vswitchd, or where packages put it, when None.
     """
 
     def __init__(
-        self, *, socket: str, datapath: str, secure: Collection[str] = (), ovn_run_dir: Path | None = None
+        self,
+        *,
+        socket: str,
+        datapath: str,
+        secure: Collection[str] = (),
+        ovn: bool = False,
+        ovn_run_dir: Path | None = None,
     ) -> None:
         self._client = OvsdbClient(socket, self._changed)
         self._vswitchd = VswitchdWatch(Path(socket).parent)
-        self._ovn = VswitchdWatch(ovn_run_dir, OVN_CONTROLLER) if ovn_run_dir is not None else None
+        self._ovn = _ovn_watch(Path(socket).parent, ovn_run_dir) if ovn else None
         self._datapath = datapath
         self._secure = frozenset(secure)
         self._lost: Lost = lambda _: None
@@ -269,6 +277,12 @@ class OvsdbSwitch:
                 shield(netdev)
         except OSError as error:
             LOG.warning("port not shielded", netdev=netdev, error=str(error))
+
+
+def _ovn_watch(beside: Path, run_dir: Path | None) -> VswitchdWatch:
+    if run_dir is not None:
+        return VswitchdWatch(run_dir, OVN_CONTROLLER)
+    return VswitchdWatch(beside, OVN_CONTROLLER, elsewhere=OVN_RUN_DIR)
 
 
 def _is_worse(old: SwitchPortSeen, now: SwitchPortSeen | None) -> bool:

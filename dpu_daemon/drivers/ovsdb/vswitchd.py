@@ -1,6 +1,7 @@
 """Watches the processes that obey the database: it does not say when one of them dies."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +21,13 @@ class VswitchdWatch:
     Args:
         run_dir: directory of the control socket, and of the pidfile where the socket's name needs it.
         program: whose.
+        elsewhere: where to look when it is not there.
     """
 
-    def __init__(self, run_dir: Path, program: str = VSWITCHD) -> None:
-        self._run_dir = run_dir
+    def __init__(self, run_dir: Path, program: str = VSWITCHD, *, elsewhere: Path | None = None) -> None:
+        self._run_dirs = (run_dir,) if elsewhere is None else (run_dir, elsewhere)
         self._program = program
-        remedy = f"look whether it runs with its pidfile in {run_dir}"
+        remedy = f"look whether it runs with its pidfile in {' or '.join(map(str, self._run_dirs))}"
         self._keeper: Keeper[JsonRpcConnection] = Keeper(program, remedy, self._dial)
         self.version = ""
 
@@ -47,8 +49,15 @@ class VswitchdWatch:
             message = f"{self._program} refused {command}: {str(error.error).strip()}"
             raise DpuError(Reason.UNSUPPORTED, message, remedy=f"look at the log of {self._program}") from error
 
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        last = self._run_dirs[-1]
+        for run_dir in self._run_dirs[:-1]:
+            with contextlib.suppress(OSError):
+                return await asyncio.open_unix_connection(_control_socket(run_dir, self._program))
+        return await asyncio.open_unix_connection(_control_socket(last, self._program))
+
     async def _dial(self) -> JsonRpcConnection:
-        reader, writer = await asyncio.open_unix_connection(_control_socket(self._run_dir, self._program))
+        reader, writer = await self._open()
         rpc = JsonRpcConnection(reader, writer, peer=self._program, envelope={}, notified=lambda _method, _params: None)
         try:
             told = await rpc.call("version", [], timeout_s=CALL_TIMEOUT_S)
