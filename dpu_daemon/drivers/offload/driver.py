@@ -91,7 +91,7 @@ class OvsOffload:
         inserted = hits = 0
         told = await self._told("dpctl/offload-stats-show", name)
         if kind != "system":
-            hits = dpctl.marked_hits(await self._ask("dpif-netdev/pmd-stats-show", name))
+            hits = dpctl.marked_hits(await self._told("dpif-netdev/pmd-stats-show", name))
             inserted, in_effect = dpctl.inserted(told), bool(told)
         rows = _ports(replica)
         ports = await asyncio.to_thread(_netdevs, rows, _not_taken(flows))
