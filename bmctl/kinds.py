@@ -85,6 +85,17 @@ KNOWN = (
     Kind("ConfigMap", "", "v1", "configmaps", namespaced=True, names=("configmaps", "configmap", "cm")),
     Kind("Node", "", "v1", "nodes", namespaced=False, names=("nodes", "node", "no")),
     POD,
+    Kind("Service", "", "v1", "services", namespaced=True, names=("services", "service", "svc")),
+    Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", namespaced=True),
+    Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", namespaced=True, names=("netpol",)),
+    Kind(
+        "NetworkAttachmentDefinition",
+        "k8s.cni.cncf.io",
+        "v1",
+        "network-attachment-definitions",
+        namespaced=True,
+        names=("net-attach-def",),
+    ),
     Kind("Lease", "coordination.k8s.io", "v1", "leases", namespaced=True, names=("leases", "lease")),
 )
 
