@@ -89,19 +89,16 @@ class KernelSandboxLinks:
                 disable_tx_checksum(outside)
         self._enter(there, lambda: _settle(wanted, real_checksums=self._real_checksums))
 
-    async def move_in(self, hold: NetnsHold, device: str, wanted: InsideWanted) -> None:
-        await self._run(lambda: self._move_in(_descriptor(hold), device, wanted))
+    async def move_in(self, hold: NetnsHold, device: str, interface: str) -> bool:
+        return await self._run(lambda: _move_in(_descriptor(hold), device, interface))
 
-    def _move_in(self, there: int, device: str, wanted: InsideWanted) -> None:
-        with _told(device), rt.RouteSocket() as here:
-            link = rt.read_link(here.get(rt.get_link(device), dump=False)[0])
-            values = rt.link_values(name=wanted.interface, mac=wanted.mac, mtu=wanted.mtu, netns=there)
-            here.do((rt.set_link(link.index, f"move {device} into the container", values),))
-        # A function that is a veth is an emulated one, behind which there is a switch in userspace.
-        self._enter(there, lambda: _settle(wanted, real_checksums=link.kind == VETH))
+    async def dress(self, hold: NetnsHold, wanted: InsideWanted, *, emulated: bool) -> None:
+        # Behind an emulated function there is a switch in userspace.
+        await self._run(lambda: self._inside(hold, lambda: _settle(wanted, real_checksums=emulated)))
 
-    async def move_out(self, hold: NetnsHold, wanted: InsideWanted, home: HomeDevice) -> bool:
-        return await self._run(lambda: self._inside(hold, lambda: _move_out(wanted, home, self._home.fileno())))
+    async def move_out(self, hold: NetnsHold, interface: str, mac: str, home: HomeDevice) -> bool:
+        work = lambda: _move_out(interface, mac, home, self._home.fileno())  # noqa: E731
+        return await self._run(lambda: self._inside(hold, work))
 
     async def restore(self, device: str, home: HomeDevice) -> None:
         await self._run(lambda: _restore(device, home))
@@ -156,7 +153,8 @@ def _settle(wanted: InsideWanted, *, real_checksums: bool) -> None:
         _allow_ipv6(wanted.interface)
     with rt.RouteSocket() as inside:
         index = rt.read_link(inside.get(rt.get_link(wanted.interface), dump=False)[0]).index
-        requests = [rt.set_link(index, f"bring up {wanted.interface}", up=True)]
+        values = rt.link_values(mac=wanted.mac, mtu=wanted.mtu)
+        requests = [rt.set_link(index, f"bring up {wanted.interface}", values, up=True)]
         requests += [rt.add_address(index, each) for each in addresses]
         requests += [rt.add_route(index, each.dst, each.via) for each in wanted.routes]
         requests.append(rt.set_link(LOOPBACK, "bring up lo", up=True))
@@ -197,12 +195,20 @@ def _look(interface: str) -> InsideSeen | None:
     )
 
 
-def _move_out(wanted: InsideWanted, home: HomeDevice, there: int) -> bool:
+def _move_in(there: int, device: str, interface: str) -> bool:
+    with _told(device), rt.RouteSocket() as here:
+        link = rt.read_link(here.get(rt.get_link(device), dump=False)[0])
+        values = rt.link_values(name=interface, netns=there)
+        here.do((rt.set_link(link.index, f"move {device} into the container", values),))
+    return link.kind == VETH
+
+
+def _move_out(interface: str, mac: str, home: HomeDevice, there: int) -> bool:
     """Find the device by the name or the MAC that it was given: a container may have changed either."""
     with rt.RouteSocket() as inside:
         links = [rt.read_link(body) for body in inside.get(rt.get_links(), dump=True)]
-        ours = [link for link in links if link.mac == wanted.mac and link.index != LOOPBACK]
-        ours += [link for link in links if link.name == wanted.interface]
+        ours = [link for link in links if link.mac == mac and link.index != LOOPBACK]
+        ours += [link for link in links if link.name == interface]
         if not ours:
             return False
         values = rt.link_values(name=home.name, mac=home.mac, mtu=home.mtu, netns=there)

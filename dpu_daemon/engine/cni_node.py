@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
+from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
-from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, unless
-from dpu_daemon.engine.sandboxes import AWAY, Sandboxes
+from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, given, unless
+from dpu_daemon.engine.sandboxes import AWAY, Sandboxes, told
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.sandbox import Added, InsideSeen, SandboxAsk, SandboxClaim
 from dpu_daemon.plan.sandboxes import differences, inside_of, unclaimed
@@ -68,7 +70,7 @@ class CniNode:
     async def _make_way(self, ask: SandboxAsk, deadline: Deadline) -> None:
         """Refuse a second ADD; end first what is left of this attachment, and of others of the same pod."""
         known = self._ledger.sandboxes.get(str(ask.holder))
-        if known is not None and known.wanted and known.ready:
+        if known is not None and known.wanted and self.is_ready(known):
             message = f"container {ask.holder.container_id} has {ask.holder.interface} already"
             raise DpuError(Reason.ALREADY_EXISTS, message, field="CNI_CONTAINERID", remedy="call DEL before ADD")
         if known is not None:
@@ -83,6 +85,10 @@ class CniNode:
             except DpuError as error:
                 # Whether this is in the way is the switch's to say; it is asked next.
                 _log.info(f"an earlier sandbox of {ask.pod} is still there: {error}", id=box.sandbox_id)
+
+    def is_ready(self, record: Sandbox) -> bool:
+        """Whether its ADD was answered."""
+        return record.ready or record.sandbox_id in self._adder.answered
 
     async def delete(self, holder: Holder, deadline: Deadline) -> str:
         """Take a container's interface away; one that is unknown is no error.
@@ -105,27 +111,47 @@ class CniNode:
         return await self._locked(holder, LaneName.TAKE_AWAY, work, deadline)
 
     async def repair(self, sandbox_id: str, deadline: Deadline) -> bool:
-        """End a sandbox that is half built or half gone; False when it is neither by now."""
+        """End a sandbox that is half built or half gone, or find it whole; False when there is nothing to do by now.
+
+        Raises:
+            DpuError: a side cannot be asked; nothing is known of it then.
+        """
         record = self._ledger.sandboxes.get(sandbox_id)
         if record is None:
             return False
 
         async def work() -> bool:
             now = self._ledger.sandboxes.get(sandbox_id)
-            if now is None or (now.wanted and now.ready):
+            if now is None or (now.wanted and self.is_ready(now)):
                 return False
-            await self.sandboxes.end(now, deadline)
+            if now.wanted and await self._is_whole(now, deadline):
+                said = told(now, "Finished", f"{now.interface} of {now.pod} is whole: its ADD was cut off at the end")
+                await self._ledger.commit(Change(put=(replace(now, ready=True),), events=(said,)))
+            else:
+                await self.sandboxes.end(now, deadline)
             return True
 
         return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
+
+    async def _is_whole(self, record: Sandbox, deadline: Deadline) -> bool:
+        if record.assignment is None:
+            return False
+        try:
+            found = await self._compare(record, record.netns, deadline)
+        except DpuError as error:
+            if error.reason in AWAY:
+                raise
+            return False
+        return not found
 
     async def collect_one(self, record: Sandbox, deadline: Deadline) -> bool:
         """End a sandbox whose container is gone; False when it is another one by now."""
 
         async def work() -> bool:
-            if self._ledger.sandboxes.get(record.sandbox_id) != record:
+            now = self._ledger.sandboxes.get(record.sandbox_id)
+            if now is None or now.netns_inode != record.netns_inode:
                 return False
-            await self.sandboxes.end(record, deadline)
+            await self.sandboxes.end(now, deadline)
             return True
 
         return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
@@ -137,20 +163,29 @@ class CniNode:
             DpuError: NOT_FOUND for an attachment that is not known, WRONG_STATE naming what differs.
         """
         record = self._ledger.sandboxes.get(str(claim.holder))
-        if record is None or not record.wanted or not record.ready or record.assignment is None:
+        if record is None or not record.wanted or not self.is_ready(record) or record.assignment is None:
             message = f"container {claim.holder.container_id} has no {claim.holder.interface} of this node's daemon"
             raise DpuError(Reason.NOT_FOUND, message, field="CNI_CONTAINERID", remedy="call ADD")
         assignment = record.assignment
         found: list[str] = []
         if lacking := unclaimed(assignment, claim.addresses):
             found.append(f"prevResult lacks {', '.join(lacking)}")
-        looking = asyncio.gather(self._look(record, claim.netns), self._parts.switch.check(record.holder, deadline))
-        seen, _ = await unless(gone, looking)
-        if record.device or record.representor:
-            found += differences(inside_of(assignment, record.interface, record.mtu), seen)
+        found += await unless(gone, self._compare(record, claim.netns, deadline))
         if found:
             remedy = "let the runtime make the container's network anew"
             raise DpuError(Reason.WRONG_STATE, f"{assignment.port_id}: {'; '.join(found)}", remedy=remedy)
+
+    async def _compare(self, record: Sandbox, netns: str, deadline: Deadline) -> tuple[str, ...]:
+        """What differs inside, after a look at both sides.
+
+        Raises:
+            DpuError: what differs at the switch.
+        """
+        looking = self._look(record, netns)
+        seen, _ = await asyncio.gather(looking, self._parts.switch.check(record.holder, deadline))
+        if not (record.device or record.representor):
+            return ()
+        return differences(inside_of(given(record), record.interface, record.mtu), seen)
 
     async def _look(self, record: Sandbox, netns: str) -> InsideSeen | None:
         hold = self._parts.links.open(netns)
@@ -193,6 +228,15 @@ class CniNode:
             DpuError: UNAVAILABLE or CATCHING_UP, naming the DPU; EXHAUSTED never: other pods may need no function.
         """
         await self._parts.switch.ready(deadline)
+
+    async def settled(self) -> None:
+        """Wait until the journal says of every ADD that it was answered."""
+        await self._adder.settled()
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no new work, finish what is running."""
+        await self.operations.stop(drain_s)
+        await self.settled()
 
     def census(self) -> Iterator[str]:
         """State of every sandbox."""

@@ -110,12 +110,16 @@ class SandboxLinks(Driver, Protocol):
         """A veth pair, one end inside and ready, the other here and up; one of this name is replaced."""
         ...
 
-    async def move_in(self, hold: NetnsHold, device: str, wanted: InsideWanted) -> None:
-        """A device of this namespace goes inside, and is ready there."""
+    async def move_in(self, hold: NetnsHold, device: str, interface: str) -> bool:
+        """A device of this namespace goes inside under this name, and stays down; answers whether it is emulated."""
         ...
 
-    async def move_out(self, hold: NetnsHold, wanted: InsideWanted, home: HomeDevice) -> bool:
-        """The device comes back as it was; False when it is not inside."""
+    async def dress(self, hold: NetnsHold, wanted: InsideWanted, *, emulated: bool) -> None:
+        """What was moved in gets its MAC, MTU, addresses and routes, and goes up."""
+        ...
+
+    async def move_out(self, hold: NetnsHold, interface: str, mac: str, home: HomeDevice) -> bool:
+        """The device of this name, or with this MAC unless empty, comes back as it was; False when it is not inside."""
         ...
 
     async def restore(self, device: str, home: HomeDevice) -> None:

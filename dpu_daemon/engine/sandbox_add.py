@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
@@ -13,7 +13,7 @@ from dpu_daemon.engine.cni_protocols import DeviceFiles, NetnsHold, SandboxLinks
 from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.sandboxes import Sandboxes, told
-from dpu_daemon.model.assignment import NO_VF, GrantStage, PortAsk, PortGrant, Sandbox
+from dpu_daemon.model.assignment import NO_VF, Assignment, GrantStage, PortAsk, PortGrant, Sandbox
 from dpu_daemon.model.sandbox import Added, InsideWanted, SandboxAsk
 from dpu_daemon.model.vf import VfSeen
 from dpu_daemon.plan.sandboxes import inside_of, mtu_of, unlimited
@@ -55,6 +55,9 @@ class SandboxAdder:
         self._ledger = ledger
         self._parts = parts
         self._sandboxes = sandboxes
+        self.answered: set[str] = set()
+        """Sandboxes whose ADD was answered, and whose row does not say so yet."""
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def add(self, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline, gone: asyncio.Event) -> Added:
         """Give a container its interface; the caller holds the attachment's lock.
@@ -68,17 +71,21 @@ class SandboxAdder:
         Raises:
             DpuError: nothing is left inside then; a release that the switch could not hear stays journalled.
         """
-        if await self._parts.links.look(hold, ask.holder.interface) is not None:
+        vfs = self._parts.vfs if ask.device_id or self._parts.needs_function else None
+        if ask.device_id and vfs is None:
+            message = f"this node has no virtual functions, and function {ask.device_id} is asked for"
+            raise DpuError(Reason.INVALID, message, field="deviceID", remedy="set up [vfs] of the daemon")
+        looking = self._parts.links.look(hold, ask.holder.interface)
+        there, _ = await asyncio.gather(looking, vfs.look() if vfs is not None else _nothing())
+        if there is not None:
             raise _there_already(ask)
-        record, function = await self._intend(ask, hold)
         try:
-            return await unless(gone, self._establish(record, function, hold, ask, deadline))
+            return await unless(gone, self._established(ask, hold, deadline, vfs))
         except (DpuError, asyncio.CancelledError) as error:
             await self._undo(ask, error)
             raise
 
-    async def _intend(self, ask: SandboxAsk, hold: NetnsHold) -> tuple[Sandbox, VfSeen | None]:
-        """Journal who wants what, with the function chosen, and all that is needed to bring it home."""
+    async def _established(self, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline, vfs: VfGiver | None) -> Added:
         record = Sandbox(
             container_id=ask.holder.container_id,
             interface=ask.holder.interface,
@@ -90,84 +97,102 @@ class SandboxAdder:
             device_info=ask.device_info,
             device_id=ask.device_id,
         )
-        if not (ask.device_id or self._parts.needs_function):
-            await self._ledger.commit(Change(put=(record,)))
-            return record, None
-        vfs = self._parts.vfs
         if vfs is None:
-            message = f"this node has no virtual functions, and function {ask.device_id or 'of any kind'} is asked for"
-            raise DpuError(Reason.INVALID, message, field="deviceID", remedy="set up [vfs] of the daemon")
-        await vfs.look()
+            return await self._by_veth(record, ask, hold, deadline)
         async with self._ledger.allocation:
             function = vfs.choose(ask.device_id, ask.holder)
             record = replace(
                 record, vf=function.vf, device=function.netdev, device_mac=function.mac, device_mtu=function.mtu
             )
             await self._ledger.commit(Change(put=(record,)))
-        return record, function
+        return await self._by_function(record, function, ask, hold, deadline)
 
-    async def _establish(
-        self, record: Sandbox, function: VfSeen | None, hold: NetnsHold, ask: SandboxAsk, deadline: Deadline
+    async def _by_veth(self, record: Sandbox, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline) -> Added:
+        """The port is journalled by the switch first, and undone by it when we die before our own row is written."""
+        async with self._granted(ask, None, deadline) as grants:
+            record = await self._assigned(record, ask, await _next(grants, GrantStage.ASSIGNED))
+            wanted = _wanted(record)
+            await self._parts.links.make_pair(hold, record.representor, wanted)
+            await _next(grants, GrantStage.FORWARDING)
+        return await self._answer(record, None, ask, hold)
+
+    async def _by_function(
+        self, record: Sandbox, function: VfSeen, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline
     ) -> Added:
+        """The move takes the kernel longest, and needs nothing that the DPU says: both begin at once."""
+        assigned: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
+
+        async def inside() -> None:
+            if record.device:
+                emulated = await self._parts.links.move_in(hold, record.device, record.interface)
+                await self._parts.links.dress(hold, _wanted(await assigned), emulated=emulated)
+            elif self._parts.vfs is not None:
+                await _set_mac(self._parts.vfs, function.vf, _wanted(await assigned).mac)
+
+        async def outside() -> None:
+            async with self._granted(ask, function.vf, deadline) as grants:
+                grant = await _next(grants, GrantStage.ASSIGNED)
+                forwarding = asyncio.ensure_future(_next(grants, GrantStage.FORWARDING))
+                try:
+                    assigned.set_result(await self._assigned(record, ask, grant))
+                    await forwarding
+                finally:
+                    forwarding.cancel()
+                    await asyncio.wait({forwarding})
+
+        await both(inside(), outside())
+        return await self._answer(assigned.result(), function, ask, hold)
+
+    @asynccontextmanager
+    async def _granted(
+        self, ask: SandboxAsk, vf: int | None, deadline: Deadline
+    ) -> AsyncIterator[AsyncIterator[PortGrant]]:
+        """What the side of the switch grants; it undoes what was begun when this ends early."""
         port_ask = PortAsk(
-            container_id=record.container_id,
-            interface=record.interface,
+            container_id=ask.holder.container_id,
+            interface=ask.holder.interface,
             pod_namespace=ask.pod_namespace,
             pod_name=ask.pod_name,
             pod_uid=ask.pod_uid,
             network=ask.wish,
-            vf=function.vf if function else None,
+            vf=vf,
             addresses=ask.addresses,
             mac=ask.mac,
         )
         async with aclosing(cast("_Closable", self._parts.switch.acquire(port_ask, deadline))) as grants:
-            grant = await _next(grants, GrantStage.ASSIGNED)
-            if grant.vf != record.vf:
-                message = f"the switch gives function {grant.vf}, and {record.vf} was asked for"
-                raise DpuError(Reason.INTERNAL, message, remedy="install dpu-daemon of one version on host and DPU")
-            mtu = mtu_of(grant.assignment, ask.mtu)
-            record = replace(
-                record,
-                assignment=grant.assignment,
-                representor=grant.representor if grant.vf == NO_VF else "",
-                mtu=mtu,
-                pod_uid=ask.pod_uid or grant.assignment.pod_uid,
-            )
-            await self._ledger.commit(Change(put=(record,)))
-            wanted = inside_of(grant.assignment, record.interface, mtu)
-            if grant.vf == NO_VF:
-                await self._parts.links.make_pair(hold, grant.representor, wanted)
-                await _next(grants, GrantStage.FORWARDING)
-            else:
-                await both(_next(grants, GrantStage.FORWARDING), self._enter(record, function, hold, wanted))
-        return await self._answer(record, function, ask, hold, wanted)
+            yield grants
 
-    async def _enter(self, record: Sandbox, function: VfSeen | None, hold: NetnsHold, wanted: InsideWanted) -> None:
-        """The function's device goes inside; one for a virtual machine has none, and only gets its MAC."""
-        if record.device:
-            await self._parts.links.move_in(hold, record.device, wanted)
-        elif function is not None and self._parts.vfs is not None:
-            try:
-                await self._parts.vfs.set_mac(function.vf, wanted.mac)
-            except DpuError as error:
-                if error.reason is not Reason.UNSUPPORTED:
-                    raise
+    async def _assigned(self, record: Sandbox, ask: SandboxAsk, grant: PortGrant) -> Sandbox:
+        """Journal what the container gets."""
+        if grant.vf != record.vf:
+            message = f"the switch gives function {grant.vf}, and {record.vf} was asked for"
+            raise DpuError(Reason.INTERNAL, message, remedy="install dpu-daemon of one version on host and DPU")
+        record = replace(
+            record,
+            assignment=grant.assignment,
+            representor=grant.representor if grant.vf == NO_VF else "",
+            mtu=mtu_of(grant.assignment, ask.mtu),
+            pod_uid=ask.pod_uid or grant.assignment.pod_uid,
+        )
+        await self._ledger.commit(Change(put=(record,)))
+        return record
 
-    async def _answer(
-        self, record: Sandbox, function: VfSeen | None, ask: SandboxAsk, hold: NetnsHold, wanted: InsideWanted
-    ) -> Added:
+    async def _answer(self, record: Sandbox, function: VfSeen | None, ask: SandboxAsk, hold: NetnsHold) -> Added:
+        """Say what the container has.
+
+        That this was said is journalled without waiting: when we die before, the audit finds both sides whole, and
+        finishes what looks unanswered.
+        """
         pci_address = function.pci_address if function else ""
         if record.device_info and pci_address:
             self._parts.files.write(record.device_info, pci_address)
-        assignment = record.assignment
-        if assignment is None:
-            raise DpuError(Reason.INTERNAL, f"{record.sandbox_id} forwards without an assignment", remedy="report it")
+        assignment = given(record)
         events = [told(record, "Added", f"{record.interface} of {ask.pod} is port {assignment.port_id}")]
         if differing := unlimited(ask, assignment):
             events.append(told(record, "BandwidthDiffers", f"{differing}; the assigned limit holds", warning=True))
-        await self._ledger.commit(Change(put=(replace(record, ready=True),), events=tuple(events)))
+        self._note(Change(put=(replace(record, ready=True),), events=tuple(events)), record.sandbox_id)
         if not function or record.device:
-            await self._parts.links.announce(hold, wanted)
+            await self._parts.links.announce(hold, _wanted(record))
         return Added(
             assignment=assignment,
             interface=record.interface,
@@ -176,6 +201,25 @@ class SandboxAdder:
             representor=record.representor,
             pci_address=pci_address,
         )
+
+    async def settled(self) -> None:
+        """Wait until the journal says of every ADD that it was answered."""
+        if self._notes:
+            await asyncio.wait(self._notes)
+
+    def _note(self, change: Change, sandbox_id: str) -> None:
+        async def note() -> None:
+            try:
+                await self._ledger.commit(change)
+            except DpuError as error:
+                _log.error(f"the audit will journal it: {error}", id=sandbox_id)
+            finally:
+                self.answered.discard(sandbox_id)
+
+        self.answered.add(sandbox_id)
+        task = asyncio.get_running_loop().create_task(note())
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
 
     async def _undo(self, ask: SandboxAsk, error: BaseException) -> None:
         """Take back what was begun; a failure of that is the audit's to repair."""
@@ -191,6 +235,34 @@ class SandboxAdder:
 
 class _Closable(AsyncIterator[PortGrant]):
     async def aclose(self) -> None: ...
+
+
+def given(record: Sandbox) -> Assignment:
+    """What a container has, that has something.
+
+    Raises:
+        DpuError: INTERNAL, nothing was granted yet.
+    """
+    if record.assignment is None:
+        raise DpuError(Reason.INTERNAL, f"{record.sandbox_id} has no assignment", remedy="report this bug")
+    return record.assignment
+
+
+def _wanted(record: Sandbox) -> InsideWanted:
+    return inside_of(given(record), record.interface, record.mtu)
+
+
+async def _set_mac(vfs: VfGiver, vf: int, mac: str) -> None:
+    """Of a function for a virtual machine, which has no device to set it on; its DPU may do that instead."""
+    try:
+        await vfs.set_mac(vf, mac)
+    except DpuError as error:
+        if error.reason is not Reason.UNSUPPORTED:
+            raise
+
+
+async def _nothing() -> None:
+    """Nothing to look at."""
 
 
 async def _next(grants: AsyncIterator[PortGrant], stage: GrantStage) -> PortGrant:

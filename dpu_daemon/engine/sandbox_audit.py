@@ -66,7 +66,7 @@ class SandboxAuditor:
                 continue
             if not record.wanted:
                 repairs.append(self._repair(record, "is still to be released", self._finish(record.sandbox_id)))
-            elif not record.ready:
+            elif not self._node.is_ready(record):
                 repairs.append(self._repair(record, "its ADD was never answered", self._finish(record.sandbox_id)))
         abandoned = await self._abandoned(records)
         gone = [self._repair(box, f"{box.netns} is gone without a DEL", self._collect(box)) for box in abandoned]
@@ -97,7 +97,7 @@ class SandboxAuditor:
 
     async def _abandoned(self, records: tuple[Sandbox, ...]) -> tuple[Sandbox, ...]:
         """Those that have looked abandoned for long enough, at every look."""
-        whole = [record for record in records if record.wanted and record.ready]
+        whole = [record for record in records if record.wanted and self._node.is_ready(record)]
         lost = await asyncio.to_thread(lambda: [record for record in whole if not self._has_namespace(record)])
         if lost:
             links = await self._links.outside()

@@ -13,7 +13,7 @@ from dpu_daemon.engine.rows import RecordKind
 from dpu_daemon.model.assignment import NO_VF, Sandbox
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.sandbox import HomeDevice
-from dpu_daemon.plan.sandboxes import claims_device, inside_of
+from dpu_daemon.plan.sandboxes import claims_device
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -94,7 +94,7 @@ class Sandboxes:
         if record.representor:
             removed = await self._links.remove_pair(record.representor)
             return f"{record.representor} removed" if removed else f"{record.representor} was gone"
-        if record.vf == NO_VF or not record.device or record.assignment is None:
+        if record.vf == NO_VF or not record.device:
             return "nothing was inside"
         return await self._bring_home(record)
 
@@ -104,8 +104,8 @@ class Sandboxes:
         hold = self.hold(record)
         if hold is not None:
             try:
-                wanted = inside_of(record.assignment, record.interface, record.mtu) if record.assignment else None
-                if wanted is not None and await self._links.move_out(hold, wanted, home):
+                mac = record.assignment.mac.lower() if record.assignment else ""
+                if await self._links.move_out(hold, record.interface, mac, home):
                     return f"{record.device} moved back"
             finally:
                 hold.close()

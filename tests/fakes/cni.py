@@ -155,18 +155,27 @@ class FakeSandboxLinks:
 
         await self._world.act("links", "make_pair", work)
 
-    async def move_in(self, hold: NetnsHold, device: str, wanted: InsideWanted) -> None:
+    async def move_in(self, hold: NetnsHold, device: str, interface: str) -> bool:
         def work() -> None:
             if device not in self._node.devices:
                 raise DpuError(Reason.NOT_FOUND, f"{device} is gone")
-            del self._node.devices[device]
-            self._node.moved[hold.inode, wanted.interface] = int(device[2:])
-            self._node.inside[hold.inode, wanted.interface] = _seen(wanted)
+            home = self._node.devices.pop(device)
+            self._node.moved[hold.inode, interface] = int(device[2:])
+            self._node.inside[hold.inode, interface] = InsideSeen(
+                interface=interface, mac=home.mac, mtu=home.mtu, up=False, addresses=frozenset(), routes=frozenset()
+            )
 
         await self._world.act("links", "move_in", work)
+        return False
 
-    async def move_out(self, hold: NetnsHold, wanted: InsideWanted, home: HomeDevice) -> bool:
-        key = (hold.inode, wanted.interface)
+    async def dress(self, hold: NetnsHold, wanted: InsideWanted, *, emulated: bool) -> None:
+        def work() -> None:
+            self._node.inside[hold.inode, wanted.interface] = _seen(wanted)
+
+        await self._world.act("links", "dress", work)
+
+    async def move_out(self, hold: NetnsHold, interface: str, mac: str, home: HomeDevice) -> bool:
+        key = (hold.inode, interface)
         if key not in self._node.moved:
             return False
 
@@ -325,8 +334,12 @@ class CniHost:
                     raise
         return [repair.why for repair in repairs]
 
+    async def settled(self) -> None:
+        """Wait until the journal says what was answered."""
+        await self.node.settled()
+
     async def stop(self) -> None:
-        await self.node.operations.stop(1.0)
+        await self.node.stop(1.0)
         await self.ledger.close()
 
 

@@ -33,6 +33,7 @@ def _world(*, functions: bool) -> CniWorld:
 
 async def _life(host: CniHost) -> None:
     await host.node.add(ask(device_info="/run/info"), _soon(), asyncio.Event())
+    await asyncio.sleep(0.005)
     await host.node.delete(ETH0, _soon())
 
 
@@ -40,6 +41,7 @@ async def _points(path: Path, *, functions: bool) -> int:
     world = _world(functions=functions)
     host = await cni_host(path / "count.db", world)
     await host.node.add(ask("api", "c2"), _soon(), asyncio.Event())
+    await host.settled()
     before = world.points
     await _life(host)
     await host.stop()
@@ -51,6 +53,7 @@ async def _killed_at(point: int, path: Path, *, functions: bool, audited: bool) 
     journal = path / f"{point}-{audited}.db"
     host = await cni_host(journal, world)
     await host.node.add(ask("api", "c2"), _soon(), asyncio.Event())
+    await host.settled()
     still = world.node.dump()
     world.points, world.faults.kill_at = 0, point
     with pytest.raises(Killed):

@@ -56,6 +56,10 @@ class CniCalls:
         self._settings = settings
         self._metrics = metrics
 
+    async def stop(self, drain_s: float) -> None:
+        """Finish what is running."""
+        await self._node.stop(drain_s)
+
     async def serve(self, call: Call, caller: Caller) -> tuple[int, bytes]:
         """Exit status and output; never raises but when cancelled."""
         verb = call.environment.get("CNI_COMMAND", "")

@@ -80,6 +80,7 @@ class CniServer:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=drain_s)
+        await self._calls.stop(drain_s)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -284,6 +284,7 @@ async def test_gc_also_ends_ports_that_only_the_switch_remembers(host: CniHost, 
 
 async def test_limits_other_than_the_assigned_ones_are_told(host: CniHost) -> None:
     await host.node.add(ask(bandwidth=Bandwidth(ingress_bps=10_000_000)), soon(), patient())
+    await host.settled()
     events = host.ledger.events(0)
     told = [event async for event in _upto(events, host.ledger.last_event)]
     assert any("ingress 10000000 bit/s asked for, no limit assigned" in text for text in told)
@@ -309,20 +310,28 @@ async def test_many_containers_are_added_at_once(world: CniWorld, tmp_path: Path
     await host.stop()
 
 
-async def test_a_restart_undoes_what_was_never_answered_and_leaves_running_pods(
+async def test_a_restart_undoes_what_is_half_finishes_what_is_whole_and_leaves_the_rest(
     world: CniWorld, tmp_path: Path
 ) -> None:
-    world.node.assigned["default/api"] = assignment("api", mac="0a:58:0a:10:00:06")
+    world.add_netns("c3")
+    for pod in ("api", "db"):
+        world.node.assigned[f"default/{pod}"] = assignment(pod, mac="0a:58:0a:10:00:06")
     host = await cni_host(tmp_path / "journal.db", world)
     await host.node.add(ask(), soon(), patient())
+    await host.node.add(ask("db", "c3"), soon(), patient())
     running = world.node.dump()
     await host.node.add(ask("api", "c2"), soon(), patient())
-    await host.ledger.commit(Change(put=(replace(host.ledger.sandboxes["c2/eth0"], ready=False),)))
+    await host.settled()
+    for name in ("c2/eth0", "c3/eth0"):
+        await host.ledger.commit(Change(put=(replace(host.ledger.sandboxes[name], ready=False),)))
+    inode = world.node.namespaces["/run/netns/c2"]
+    world.node.inside[inode, "eth0"] = replace(world.node.inside[inode, "eth0"], up=False)
     await host.stop()
     host = await cni_host(tmp_path / "journal.db", world)
-    assert await host.audit() == ["eth0 of default/api: its ADD was never answered"]
+    assert len(await host.audit()) == 2
     assert world.node.dump() == running
     assert await host.audit() == []
+    assert [name for name, box in host.ledger.sandboxes.items() if box.ready] == ["c1/eth0", "c3/eth0"]
     await host.stop()
 
 
