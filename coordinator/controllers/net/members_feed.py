@@ -11,7 +11,7 @@ from coordinator.core.net.store import Owner
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
-from coordinator.core.objects.net import Port, SecurityGroup
+from coordinator.core.objects.net import Port, PortPhase, SecurityGroup
 from coordinator.core.objects.network import Subnet
 from coordinator.core.pool.fields import seen_items, seen_mapping, seen_text
 
@@ -40,13 +40,15 @@ class MembersFeed:
         self._mirrors.listen(Foreign.NETWORK_POLICY, self._on_policy)
 
     def port(self, before: Port | None, after: Port | None) -> set[Owner]:
-        """A port changed."""
-        if after is None or after.metadata.deleting:
+        """A port changed. What is plugged still stays under its policies, whatever became of its pod."""
+        if after is None or after.status.phase is PortPhase.RELEASING:
             gone = after or before
             return self._policies.drop_member(gone.port_id) if gone is not None else set()
         pod = self._mirrors.get(Foreign.POD, f"{after.metadata.namespace}/{after.spec.pod_ref.name}")
+        if pod is None or after.metadata.deleting:
+            return set()
         switched = self._segments.is_ours(after.spec.subnet_ref.name)
-        member = member_of(after, pod, switched=switched) if pod is not None else None
+        member = member_of(after, pod, switched=switched)
         if member is None:
             return self._policies.drop_member(after.port_id)
         return self._policies.set_member(member)

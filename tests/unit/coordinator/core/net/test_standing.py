@@ -1,0 +1,60 @@
+"""What is wrong with networks and subnets, in one sentence."""
+
+from typing import Any
+
+import pytest
+
+from coordinator.core.net.standing import network_problem, subnet_problem
+from coordinator.core.objects.network import Network
+from proto.reasons import Reason
+from tests.unit.coordinator.core.net.test_topology import GATEWAY, network, subnet
+
+
+def aged(name: str, created: str, **spec: Any) -> Network:
+    metadata = {"name": name, "uid": name, "creationTimestamp": created}
+    return Network.parse({"metadata": metadata, "spec": {"driver": "ovn", **spec}})
+
+
+OLD = aged("old", "2026-01-01T00:00:00Z", default=True)
+YOUNG = aged("young", "2026-01-02T00:00:00Z", default=True)
+
+
+def test_a_second_default_network_is_refused_and_the_first_is_not() -> None:
+    problem = network_problem(YOUNG, [YOUNG, OLD], (), ovn=True)
+    assert problem is not None
+    assert (problem.reason, problem.field) == (Reason.ALREADY_EXISTS, "spec.default")
+    assert "old" in str(problem)
+    assert network_problem(OLD, [YOUNG, OLD], (), ovn=True) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "nodes", "ovn", "field"),
+    [
+        ({}, (), False, "spec.driver"),
+        ({"egressNAT": True}, (), True, "spec.egressNAT"),
+        ({"gateway": {**GATEWAY, "nextHop": "1.2.3.4"}}, ("n1",), True, "spec.gateway.nextHop"),
+        ({"gateway": GATEWAY}, (), True, "spec.gateway.nodes"),
+        ({"gateway": {**GATEWAY, "nodes": ["n1", "n9"]}}, ("n1",), True, "spec.gateway.nodes"),
+    ],
+)
+def test_a_network_says_which_field_is_wrong(spec: Any, nodes: tuple[str, ...], ovn: bool, field: str) -> None:
+    problem = network_problem(network(**spec), [], nodes, ovn=ovn)
+    assert problem is not None
+    assert problem.field == field
+    assert problem.remedy
+
+
+def test_a_good_network_and_one_of_bridges_have_no_problem() -> None:
+    assert network_problem(network(gateway={**GATEWAY, "nodes": ["n1"]}), [], ("n1",), ovn=True) is None
+    assert network_problem(network(driver="bridge"), [], (), ovn=False) is None
+
+
+def test_a_subnet_says_what_ovn_cannot_do() -> None:
+    without = subnet_problem(subnet(), network(), ovn=False)
+    assert without is not None
+    assert "no OVN is configured" in str(without)
+    wrong = subnet_problem(subnet(cidrV6="nonsense"), network(), ovn=True)
+    assert wrong is not None
+    assert wrong.field == "spec.cidrV6"
+    assert subnet_problem(subnet(), network(), ovn=True) is None
+    assert subnet_problem(subnet(), network(driver="bridge"), ovn=False) is None
