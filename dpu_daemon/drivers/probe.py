@@ -92,7 +92,7 @@ class FrameProber:
         self._plug = plug
 
     async def probe(
-        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float
+        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float, at: str = ""
     ) -> AsyncIterator[ProbeResult]:
         """One result each 200 ms; ends after the first echo reply or at the deadline.
 
@@ -103,14 +103,16 @@ class FrameProber:
             address: of the machine, IPv4, with or without prefix length.
             probe_address: an address of the subnet that nobody else has.
             timeout_s: until the last attempt begins.
+            at: the machine's representor, to ask there: on a bridge that OVN rules, a port that is no logical port is
+                heard by nobody. What leaves a representor is untagged.
 
         Raises:
             DpuError: INVALID for an address, UNSUPPORTED for IPv6, UNAVAILABLE when the netdev cannot be used.
         """
-        target = _target(vlan, mac, address, probe_address)
-        if self._plug is not None:
+        target = _target(0 if at else vlan, mac, address, probe_address)
+        if self._plug is not None and not at:
             await self._plug(bridge, self._netdev)
-        packets = self._open(target.own_mac)
+        packets = self._open_at(at, target.own_mac) if at else self._open(target.own_mac)
         try:
             end = time.monotonic() + timeout_s
             attempt = 0
@@ -131,6 +133,13 @@ class FrameProber:
             message = f"netdev {self._netdev} cannot be used for a probe: {error}"
             remedy = "look whether the switch has made that port"
             raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy) from error
+
+    def _open_at(self, netdev: str, own_mac: bytes) -> PacketSocket:
+        try:
+            return PacketSocket(netdev, own_mac)
+        except OSError as error:
+            message = f"no machine can be asked at {netdev}: {error}"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy="a representor comes with its NIC") from error
 
 
 async def _attempt(packets: PacketSocket, target: _Target, attempt: int) -> ProbeResult:

@@ -33,9 +33,11 @@ class PortReader:
         ledger: what is wanted.
         drivers: where to look.
         prober: asks machines whether they answer.
+        ruled: bridge that ovn-controller rules, where a port of ours would be heard by nobody; empty for none.
     """
 
-    def __init__(self, ledger: Ledger, drivers: PortDrivers, prober: Prober) -> None:
+    def __init__(self, ledger: Ledger, drivers: PortDrivers, prober: Prober, ruled: str = "") -> None:
+        self._ruled = ruled
         self._ledger = ledger
         self._drivers = drivers
         self._prober = prober
@@ -45,10 +47,14 @@ class PortReader:
     ) -> AsyncIterator[ProbeResult]:
         """Ask through the switch whether an address of this port answers; one result per attempt.
 
+        On a bridge that OVN rules the machine is asked at its representor: that it answers, not that flows let it be
+        reached, which its logical port says.
+
         Raises:
             DpuError: NOT_FOUND; DEADLINE when nothing answered in time.
         """
-        spec = self._existing(port_id).spec
+        record = self._existing(port_id)
+        spec = record.spec
         attempts = 0
         results = self._prober.probe(
             bridge=spec.bridge,
@@ -57,6 +63,7 @@ class PortReader:
             address=address,
             probe_address=probe_address,
             timeout_s=timeout_s,
+            at=record.representor if spec.bridge == self._ruled else "",
         )
         async for result in results:
             attempts = result.attempt

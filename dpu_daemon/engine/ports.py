@@ -45,7 +45,7 @@ class Ports:
         self._operations = operations
         self._drivers = drivers
         self._settings = settings
-        self.reader = PortReader(ledger, drivers, prober)
+        self.reader = PortReader(ledger, drivers, prober, settings.bridge if settings.ovn is not None else "")
 
     async def plug(self, port_id: str, generation: int, spec: PortSpec, deadline: Deadline) -> PortView:
         """Give the host a NIC whose port forwards.

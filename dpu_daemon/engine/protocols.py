@@ -140,9 +140,12 @@ class Prober(Protocol):
     """Asks through the switch whether an address answers."""
 
     def probe(
-        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float
+        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float, at: str = ""
     ) -> AsyncIterator[ProbeResult]:
-        """One result per attempt; ends after the first answer or at the deadline."""
+        """One result per attempt; ends after the first answer or at the deadline.
+
+        With `at`, the machine is asked at that netdev, its representor, and the switch takes no part.
+        """
         ...
 
 

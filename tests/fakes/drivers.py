@@ -333,10 +333,12 @@ class FakeProber:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.asked_at: list[str] = []
 
     async def probe(
-        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float
+        self, *, bridge: str, vlan: int, mac: str, address: str, probe_address: str, timeout_s: float, at: str = ""
     ) -> AsyncIterator[ProbeResult]:
+        self.asked_at.append(at)
         await self.world.look("prober")
         yield ProbeResult(attempt=1, arp_answered=False, answered=False)
         await self.world.look("prober")

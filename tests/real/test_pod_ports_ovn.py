@@ -7,11 +7,12 @@ from contextlib import aclosing
 
 import pytest
 
+from dpu_daemon.drivers.probe import FrameProber
 from dpu_daemon.engine.pod_ports import NodeSide
 from dpu_daemon.model.assignment import Bandwidth
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.fakes.netns import ip
+from tests.fakes.netns import ip, netns
 from tests.fakes.pods import HOST, ask, assignment, holder, soon
 from tests.real.pod_stage import PodStage, pod_stage
 
@@ -269,3 +270,15 @@ async def test_a_representor_that_goes_and_comes_again_is_plugged_again() -> Non
         assert refused.value.reason is Reason.CATCHING_UP
         stage.veth("pf0vf1", "vf1")
         await _comes_right(host)
+
+
+async def test_a_machine_behind_ovn_is_asked_at_its_representor(stage: PodStage) -> None:
+    with netns("m") as machine:
+        stage.chassis.ovs.add_machine("pf0vf0", machine, mac="02:00:00:00:00:05", address="10.5.0.5/16")
+        await stage.driver.add_port("br-int", "pf0vf0", iface_id="machine", mac="02:00:00:00:00:05", vlan=0)
+        prober = FrameProber(netdev="probe0", plug=stage.driver.ensure_internal_port)
+        what = {"bridge": "br-int", "mac": "02:00:00:00:00:05", "address": "10.5.0.5", "probe_address": "10.5.0.250"}
+        asked = prober.probe(**what, vlan=0, timeout_s=5.0, at="pf0vf0")
+        assert [result.answered async for result in asked][-1]
+        unheard = prober.probe(**what, vlan=0, timeout_s=0.3)
+        assert not any([result.answered async for result in unheard])

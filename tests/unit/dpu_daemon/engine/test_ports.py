@@ -1,14 +1,19 @@
 """Ports: what is answered, refused, undone, fenced, kept and cleaned up."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dpu_daemon.engine.dpu import DpuEngine
+from dpu_daemon.engine.journal import Journal
+from dpu_daemon.engine.network import OvnSettings
 from dpu_daemon.model.port import NicSeen, PortState, SwitchPortSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
+from tests.fakes.daemon import FAST, NETWORK, fake_drivers
+from tests.fakes.drivers import FakeProber
 from tests.fakes.world import World
 from tests.unit.dpu_daemon.engine.asking import AWAY, port, soon
 
@@ -144,6 +149,20 @@ async def test_strays_of_ours_go_and_what_others_plugged_stays(dpu: DpuEngine, w
 async def test_the_audit_makes_the_bridge(dpu: DpuEngine, world: World) -> None:
     await dpu.core.audit.once()
     assert world.state.bridges == {"br-int"}
+
+
+async def test_on_a_bridge_that_ovn_rules_a_machine_is_asked_at_its_representor(tmp_path: Path, world: World) -> None:
+    world.state.answering.add("10.77.0.11")
+    for ovn, where in ((None, ""), (OvnSettings(chassis={}), "pf0vf0")):
+        drivers = fake_drivers(world)
+        settings = replace(NETWORK, ovn=ovn)
+        dpu = await DpuEngine.open(Journal(tmp_path / f"{where}.db"), drivers, settings, FAST)
+        await dpu.ports.plug("p1", 1, port(), soon())
+        results = [each async for each in dpu.ports.reader.probe("p1", "10.77.0.11", "10.77.0.250", 1.0)]
+        assert results[-1].answered
+        assert isinstance(drivers.prober, FakeProber)
+        assert drivers.prober.asked_at == [where]
+        await dpu.core.ledger.close()
 
 
 async def test_a_probe_of_an_unknown_port_is_refused(dpu: DpuEngine) -> None:
