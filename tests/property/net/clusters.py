@@ -1,5 +1,6 @@
 """Random clusters, small enough to shrink and mean enough to matter."""
 
+import random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from tests.property.net.interpreter import NUMBERS, Seen
 Json = dict[str, Any]
 
 NAMESPACES = ("red", "blue", "grey")
+CROWDED = ("red", "red", "red", "blue", "grey")
 LABELS = st.fixed_dictionaries({}, optional={"app": st.sampled_from("ab"), "tier": st.sampled_from("xy")})
 PORTS = (80, 81, 443, 8080, 9000)
 NAMES = ("http", "dns")
@@ -73,7 +75,7 @@ def policies(number: int) -> st.SearchStrategy[Json]:
             "egress": rules("to"),
         },
     )
-    metadata = st.fixed_dictionaries({"name": st.just(f"p{number}"), "namespace": st.sampled_from(NAMESPACES)})
+    metadata = st.fixed_dictionaries({"name": st.just(f"p{number}"), "namespace": st.sampled_from(CROWDED)})
     return st.fixed_dictionaries({"metadata": metadata, "spec": spec})
 
 
@@ -83,10 +85,10 @@ def group_rules() -> st.SearchStrategy[list[Json]]:
     whole: st.SearchStrategy[Json] = st.fixed_dictionaries({"protocol": st.sampled_from([*PROTOCOLS, "ICMP"])})
     numbered: st.SearchStrategy[Json] = st.fixed_dictionaries({"port": number}, optional={"protocol": protocol})
     ranged: st.SearchStrategy[Json] = st.fixed_dictionaries({"port": number, "endPort": st.sampled_from([9000, 65535])})
-    listed = st.lists(whole | numbered | ranged, max_size=2)
-    return st.lists(
-        st.fixed_dictionaries({}, optional={"peers": st.lists(peer, max_size=2), "ports": listed}), max_size=2
-    )
+    listed = st.lists(whole | numbered | ranged, min_size=1, max_size=2)
+    parts = {"peers": st.lists(peer, min_size=1, max_size=2), "ports": listed}
+    one: st.SearchStrategy[Json] = st.fixed_dictionaries(parts) | st.fixed_dictionaries({}, optional=parts)
+    return st.lists(one, min_size=1, max_size=3) | st.just([])
 
 
 def groups(name: str, namespace: str) -> st.SearchStrategy[Json]:
@@ -100,13 +102,13 @@ def ends(draw: st.DrawFn, number: int) -> End:
     machine = draw(st.integers(0, 4)) == 0
     declared = st.tuples(st.sampled_from(NAMES), st.sampled_from(PROTOCOLS), st.sampled_from(PORTS))
     return End(
-        namespace=draw(st.sampled_from(NAMESPACES)),
+        namespace=draw(st.sampled_from(CROWDED)),
         name=f"e{number}",
         labels=draw(LABELS),
         addresses=(f"10.0.0.{number + 1}", f"fd00::{number + 1:x}")[: draw(st.integers(1, 2))],
         ports=() if machine else tuple(draw(st.lists(declared, max_size=2, unique=True))),
         node="" if machine else draw(st.sampled_from(["n1", "n2", "n3"])),
-        groups=tuple(draw(st.lists(st.sampled_from(GROUPS), max_size=2, unique=True))),
+        groups=tuple(draw(st.lists(st.sampled_from(["front", "back"]), max_size=2, unique=True))),
         machine=machine,
     )
 
@@ -118,7 +120,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
         namespaces={name: {"kubernetes.io/metadata.name": name, **draw(LABELS)} for name in NAMESPACES},
         ends=[draw(ends(number)) for number in range(draw(st.integers(2, 6)))],
         policies=[draw(policies(number)) for number in range(draw(st.integers(0, 4)))],
-        groups=[draw(groups(*one)) for one in there if draw(st.booleans())],
+        groups=[draw(groups(*one)) for one in there if draw(st.integers(0, 3))],
         nodes=NODES,
     )
 
@@ -171,6 +173,16 @@ def packets(cluster: Cluster) -> list[Packet]:
         if source[0] or target[0]
         if source[0] != target[0] and (":" in source[1]) == (":" in target[1])
     ]
+
+
+def telling(cluster: Cluster, count: int) -> list[tuple[Packet, bool]]:
+    """A sample of packets with the verdict: as many that pass as do not, all of ends that something is denied to."""
+    judged = [(packet, cluster.allows(packet)) for packet in packets(cluster)]
+    shy = {end.name for packet, passes in judged if not passes for end in (packet.source, packet.target) if end}
+    of_shy = [one for one in judged if {end.name for end in (one[0].source, one[0].target) if end} & shy]
+    chosen = random.Random(1)
+    parts = [[one for one in of_shy or judged if one[1] is passes] for passes in (True, False)]
+    return [one for part in parts for one in chosen.sample(part, min(count // 2, len(part)))]
 
 
 def seen(packet: Packet) -> Seen:
