@@ -47,6 +47,8 @@ def intended_function(
     others: Iterable[PodPort],
     machines: Iterable[Port],
     settings: NetworkSettings,
+    *,
+    bridged: Collection[str] = (),
 ) -> PodPort:
     """The record of a port on a virtual function: the one that the runtime chose, or the lowest free one.
 
@@ -56,6 +58,7 @@ def intended_function(
         ask: what it asks for.
         others: every port that a container holds.
         machines: ports of bare metal; no container gets a function of theirs.
+        bridged: representors that OPI's bridge ports have; likewise.
         settings: how many functions there are, and what their representors are called.
 
     Raises:
@@ -63,7 +66,8 @@ def intended_function(
             EXHAUSTED without a free one.
     """
     held = {other.vf: other for other in others if other.vf != NO_VF}
-    taken = {port.vf: port for port in machines}
+    taken = {port.vf: f"port {port.port_id}" for port in machines}
+    taken |= {n: "an OPI client" for n in range(settings.vf_count) if settings.representor(n) in bridged}
     vf = ask.vf
     if vf is None:
         vf = free_function(settings.vf_count, held.keys() | taken.keys())
@@ -74,7 +78,7 @@ def intended_function(
         message = f"function {vf} is none of the {settings.vf_count} of this DPU"
         raise DpuError(Reason.NOT_ASSIGNED, message, field="vf", remedy="compare [network] vf_count with the host's")
     elif vf in taken:
-        message = f"function {vf} is that of port {taken[vf].port_id}"
+        message = f"function {vf} is that of {taken[vf]}"
         raise DpuError(Reason.NOT_ASSIGNED, message, field="vf", remedy="keep functions of machines out of [vfs]")
     elif vf in held:
         message = f"function {vf} is held by container {held[vf].holder} as {held[vf].port_id}"

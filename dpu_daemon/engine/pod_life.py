@@ -11,6 +11,7 @@ from dpu_daemon.engine.change import Change, Said, StepBegun, StepEnded, StepSta
 from dpu_daemon.engine.deadline import within
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.opi_network.intents import held_representors
 from dpu_daemon.engine.pod_intent import intended_function, intended_veth
 from dpu_daemon.engine.pod_job import PodDrivers
 from dpu_daemon.engine.rows import RecordKind
@@ -72,7 +73,13 @@ class PodLife:
                 async with self._ledger.allocation:
                     return await self._journal(
                         intended_function(
-                            node, assignment, ask, self._others(), self._ledger.ports.values(), self._settings
+                            node,
+                            assignment,
+                            ask,
+                            self._others(),
+                            self._ledger.ports.values(),
+                            self._settings,
+                            bridged=held_representors(self._ledger),
                         ),
                         assignment,
                     )

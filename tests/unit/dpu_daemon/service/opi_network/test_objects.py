@@ -4,16 +4,20 @@ import grpc
 import pytest
 
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.opi_network.intents import held_representors
+from dpu_daemon.engine.pod_intent import intended_function
 from dpu_daemon.model.port import PortSpec
 from proto.errors import DpuError
 from proto.opi_api.network.evpn_gw.v1alpha1 import component_pb2 as component
 from proto.opi_api.network.evpn_gw.v1alpha1 import l2_xpu_infra_mgr_pb2 as l2
 from proto.opi_api.network.evpn_gw.v1alpha1 import l3_xpu_infra_mgr_pb2 as l3
 from proto.reasons import Reason
+from tests.fakes.daemon import NETWORK
 from tests.fakes.opi_client import refused
 from tests.fakes.opi_daemon import OpiDaemon
 from tests.fakes.opi_net_client import MAC, NetClient, bridge_spec, port_spec, prefix, raw, refused_at
 from tests.fakes.opi_net_daemon import NetWorld
+from tests.fakes.pods import ask, assignment
 
 Code = grpc.StatusCode
 OTHER = "02:00:00:00:00:06"
@@ -133,6 +137,18 @@ async def test_a_machines_function_is_not_to_be_had_and_machines_get_no_function
     with refused(Code.FAILED_PRECONDITION) as error:
         await opi.make_port("pf0vf1", OTHER, "b1")
     assert "port-1" in error.said
+
+
+async def test_pods_get_no_function_of_ours(opi: NetClient, daemon: OpiDaemon) -> None:
+    await opi.make_bridge()
+    await opi.make_port("pf0vf0", MAC, "b1")
+    bridged = held_representors(daemon.engine.core.ledger)
+    assert bridged == {"pf0vf0"}
+    given = intended_function("host-1", assignment(1), ask(1), (), (), NETWORK, bridged=bridged)
+    assert given.representor == "pf0vf1"
+    with pytest.raises(DpuError) as error:
+        intended_function("host-1", assignment(1), ask(1, vf=0), (), (), NETWORK, bridged=bridged)
+    assert error.value.reason is Reason.NOT_ASSIGNED
 
 
 async def test_a_port_that_somebody_else_plugged_is_left_alone(opi: NetClient, around: NetWorld) -> None:
