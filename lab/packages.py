@@ -7,7 +7,7 @@ the apt configuration.
 import os
 import sys
 
-from lab import apt, qemu, sanity
+from lab import apt, cnitool, qemu, sanity
 
 NEEDED: dict[str, str] = {
     "busybox-static": "user space of the tiny image",
@@ -84,11 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
         if sanity.find() is None:
             print("packages: building csi-sanity, where there is Go", flush=True)  # noqa: T201
         suite = sanity.ensure()
+        if cnitool.find() is None:
+            print("packages: building cnitool, where there is Go", flush=True)  # noqa: T201
+        cnitool.ensure()
     except apt.PackageError as error:
         print(f"packages: {error}", file=sys.stderr)  # noqa: T201
         return 1
     if suite is None:
-        print("packages: no Go here: csi-sanity is not run (install Go 1.25 or newer for that)")  # noqa: T201
+        print("packages: no Go here: csi-sanity and cnitool are not run (install Go 1.25 or newer for that)")  # noqa: T201
     print(f"packages: all present, QEMU {have.version} ({have.storage_daemon})")  # noqa: T201
     return 0
 

@@ -96,7 +96,9 @@ class CniCalls:
                     claim = to_claim(environment, conf)
                     await self._node.check(claim, Deadline.after(left_s), caller.gone)
                 case Verb.GC:
-                    await self._node.collect(conf.name, to_valid(conf), Deadline.after(left_s))
+                    valid = to_valid(conf)
+                    if valid is not None:
+                        await self._node.collect(conf.name, valid, Deadline.after(left_s))
                 case Verb.STATUS:
                     await self._node.ready(Deadline.after(left_s))
         except DpuError as error:

@@ -79,15 +79,18 @@ def to_claim(environment: Environment, conf: NetConf) -> SandboxClaim:
     return SandboxClaim(holder=environment.holder, netns=environment.netns, addresses=tuple(addresses))
 
 
-def to_valid(conf: NetConf) -> frozenset[Holder]:
-    """Attachments that a GC leaves.
+def to_valid(conf: NetConf) -> frozenset[Holder] | None:
+    """Attachments that a GC leaves; None when it names no list at all.
+
+    libcni leaves the list out for a caller that gave none (cnitool), having called DEL for all that it knew of. Taking
+    that for an empty list would cut off every pod of a runtime with a memory of its own, so it means: nothing more.
 
     Raises:
-        CniError: INVALID_CONFIG; without a list nothing would be valid, which nobody means by leaving it out.
+        CniError: INVALID_CONFIG naming the entry.
     """
     key = VALID if VALID in conf.table else VALID_FORMERLY
-    if conf.table.get(key) is None and key not in conf.table:
-        raise invalid(VALID, "missing", "hand over the attachments that are valid; an empty list for none")
+    if key not in conf.table:
+        return None
     return frozenset(_holder(key, each) for each in _list(conf.table, key, key))
 
 

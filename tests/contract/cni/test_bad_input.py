@@ -110,7 +110,6 @@ BAD: dict[str, Bad] = {
     "a pod of another uid": Bad(105, "uid another", None, {"CNI_ARGS": pod_args("web", uid="another")}),
     "GC of an older version": Bad(1, "GC exists since 1.1.0", conf("1.0.0"), verb="GC"),
     "STATUS of an older version": Bad(1, "STATUS exists since 1.1.0", conf("0.4.0"), verb="STATUS"),
-    "GC without a list": Bad(7, "cni.dev/valid-attachments", conf(), verb="GC"),
     "GC with a list that is text": Bad(7, "valid-attachments", valid("x"), verb="GC"),
     "GC with an entry that lacks a name": Bad(7, "valid-attachments", valid([{"containerID": "c"}]), verb="GC"),
     "GC with an entry that cannot be": Bad(

@@ -208,6 +208,7 @@ async def test_gc_leaves_what_is_listed_and_ends_the_rest(node: CniNodeRig) -> N
     await done(node, "GC", config=valid(listed))
     await done(node, "GC", config=conf() | {"cni.dev/attachments": listed})
     await done(node, "GC", config=valid([]) | {"name": "another"})
+    await done(node, "GC")
     assert node.state(web, api) == both
     await done(node, "GC", config=valid(listed[:1]))
     await done(node, "CHECK", web)
