@@ -11,6 +11,7 @@ from dpu_daemon.config_host import HostConfig, check_host
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection
 from dpu_daemon.config_offload import check_offload
 from dpu_daemon.config_opi import OpiNetworkSection, opi_network_faults
+from dpu_daemon.config_pods import check_pods
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.model.volume import Clearing
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
@@ -283,6 +284,7 @@ def _check_dpu(path: Path, config: DpuConfig) -> None:
     _check_block(path, config.block)
     _check_bus(path, config.bus)
     check_offload(path, config.offload, has_switch=True)
+    check_pods(path, config.cni, config.ovn)
     for key, what in opi_network_faults(config.opi_network, config.switch):
         raise _wrong(path, key, what)
     own = _BUS_OF.get(config.block.driver)

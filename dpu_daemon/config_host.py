@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection, PeerSection, VfsSection
 from dpu_daemon.config_offload import check_offload
+from dpu_daemon.config_pods import check_pods
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.config_vfs import check_vfs
 from dpu_daemon.sections import MetricsSection, Mode, Section, TimesSection, TlsSection
@@ -90,6 +91,7 @@ def check_host(path: Path, config: HostConfig) -> None:
         raise _wrong(path, "groups.mount", f"{config.groups.mount} is not absolute")
     if config.runtime.socket != Path() and not config.runtime.socket.is_absolute():
         raise _wrong(path, "runtime.socket", f"{config.runtime.socket} is not absolute")
+    check_pods(path, config.cni, config.ovn)
     if config.cni is not None and (config.switch is None) == (config.dpu is None):
         raise _wrong(path, "cni", "needs either [switch] (this node has its own) or [dpu] (its DPU has it)")
     check_offload(path, config.offload, has_switch=config.cni is not None and config.switch is not None)
