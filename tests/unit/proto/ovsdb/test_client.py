@@ -32,6 +32,8 @@ class Server:
         self.results: list[Any] = []
         self.writers: list[asyncio.StreamWriter] = []
         self.connections = 0
+        self.echoes = asyncio.Semaphore(0)
+        self.mute = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -49,13 +51,17 @@ class Server:
         while line := await reader.readline():
             asked = json.loads(line)
             answer: dict[str, Any] = {"id": asked["id"], "error": None, "result": None}
+            if asked["method"] == "echo":
+                self.echoes.release()
+                if self.mute:
+                    continue
             if asked["method"] == "monitor_cond" and asked["params"][0] == "_Server":
                 answer |= {"result": self.server} if self.server else {"error": "unknown database"}
             elif asked["method"] == "monitor_cond" and self.refuse_monitor:
                 answer["error"] = "unknown database"
             elif asked["method"] == "monitor_cond":
                 answer["result"] = FIRST
-            else:
+            elif asked["method"] == "transact":
                 result = self.results.pop(0)
                 answer |= {"error": result} if isinstance(result, str) else {"result": result}
             together = [answer, *({"id": None, "method": "update2", "params": ["main", each]} for each in self.early)]
@@ -163,4 +169,89 @@ async def test_an_update_that_does_not_fit_makes_the_copy_anew(
         await heard.hear("again")
         assert server.connections == 2
         assert set(client.replica.rows("Bridge")) == {"b1"}
+        await client.stop()
+
+
+def _standing(*, leader: bool, connected: bool = True) -> Any:
+    row = {"name": "Open_vSwitch", "model": "clustered", "connected": connected, "leader": leader}
+    return {"Database": {"d1": {"initial": row}}}
+
+
+@pytest.fixture
+def cluster(short_dir: Path) -> list[Server]:
+    return [Server(short_dir / f"{number}.sock") for number in range(3)]
+
+
+def _of_all(short_dir: Path, heard: Heard) -> OvsdbClient:
+    remotes = [Remote(Method.UNIX, str(short_dir / f"{number}.sock")) for number in range(3)]
+    return OvsdbClient(remotes, "Open_vSwitch", COLUMNS, heard.changed)
+
+
+async def test_of_a_cluster_the_leader_is_taken_and_followed(
+    cluster: list[Server], short_dir: Path, heard: Heard
+) -> None:
+    for number, server in enumerate(cluster):
+        server.server = _standing(leader=number == 1)
+    client = _of_all(short_dir, heard)
+    async with cluster[0].running(), cluster[1].running(), cluster[2].running():
+        await client.start(heard.lost.put_nowait)
+        assert [server.connections for server in cluster] == [1, 1, 0]
+        cluster[1].server, cluster[2].server = _standing(leader=False), _standing(leader=True)
+        changed = {"Database": {"d1": {"modify": {"leader": False}}}}
+        cluster[1].writers[-1].write(
+            json.dumps({"id": None, "method": "update2", "params": ["server", changed]}).encode()
+        )
+        await heard.hear("leads its cluster no longer")
+        await heard.hear("again")
+        assert cluster[2].connections == 1
+        assert "b1" in client.replica.rows("Bridge")
+        await client.stop()
+
+
+async def test_without_a_leader_a_follower_that_has_its_cluster_must_do(
+    cluster: list[Server], short_dir: Path, heard: Heard
+) -> None:
+    cluster[0].server = _standing(leader=False, connected=False)
+    cluster[2].server = _standing(leader=False)
+    client = _of_all(short_dir, heard)
+    async with cluster[0].running(), cluster[2].running():
+        await client.start(heard.lost.put_nowait)
+        assert "b1" in client.replica.rows("Bridge")
+        await client.stop()
+
+
+async def test_no_server_of_a_cluster_is_told_with_the_reason_of_each(
+    cluster: list[Server], short_dir: Path, heard: Heard
+) -> None:
+    cluster[0].server = _standing(leader=False, connected=False)
+    client = _of_all(short_dir, heard)
+    async with cluster[0].running():
+        await client.start(heard.lost.put_nowait)
+        with pytest.raises(DpuError, match=r"does not lead.*No such file"):
+            assert client.replica
+        await client.stop()
+
+
+async def test_a_server_that_says_nothing_is_asked_and_then_left(short_dir: Path, heard: Heard) -> None:
+    server = Server(short_dir / "db.sock")
+    remote = [Remote(Method.UNIX, str(short_dir / "db.sock"))]
+    client = OvsdbClient(remote, "Open_vSwitch", COLUMNS, heard.changed, probe_s=0.05)
+    async with server.running():
+        await client.start(heard.lost.put_nowait)
+        server.mute = True
+        await heard.hear("did not answer echo")
+        server.mute = False
+        await heard.hear("again")
+        await client.stop()
+
+
+async def test_a_server_that_answers_the_question_is_kept(short_dir: Path, heard: Heard) -> None:
+    server = Server(short_dir / "db.sock")
+    remote = [Remote(Method.UNIX, str(short_dir / "db.sock"))]
+    client = OvsdbClient(remote, "Open_vSwitch", COLUMNS, heard.changed, probe_s=0.02)
+    async with server.running():
+        await client.start(heard.lost.put_nowait)
+        for _ in range(3):
+            await asyncio.wait_for(server.echoes.acquire(), 5)
+        assert server.connections == 1
         await client.stop()
