@@ -191,7 +191,9 @@ class OvnController:
             log.exception("rows cannot be made", kind=kind, key=key)
             self._broken.add(owner)
             return frozenset()
-        self._broken.discard(owner)
+        if owner in self._broken:
+            self._broken.discard(owner)
+            self._full = True  # what was kept for its sake is looked at again
         return dirty
 
     def _take_work(self) -> list[Ref]:

@@ -1,0 +1,213 @@
+"""The writer against a model of the database: batches, refusals, lost answers, owners that cannot be compiled."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from coordinator.controllers.net import ovn as ovn_module
+from coordinator.controllers.net.ovn import OvnController
+from coordinator.controllers.net.ovn_metrics import OvnMetrics
+from coordinator.core.net.edits import Operation
+from coordinator.core.net.rows import Row, Table, ref
+from coordinator.core.net.schema import EXTERNAL_IDS, KEY, SHAPES
+from coordinator.core.net.seen import Seen
+from proto.errors import DpuError
+from proto.reasons import Reason
+from tests.fakes.northbound import ModelDatabase, RefusedError, changes
+
+
+class ModelNorthbound:
+    """In the place of the connection; faults are raised by the next transactions, one each."""
+
+    def __init__(self, _remotes: str, listener: Any, **_: Any) -> None:
+        self.seen = Seen()
+        self.model = ModelDatabase()
+        self.listener = listener
+        self.connected = False
+        self.transactions: list[Sequence[Operation]] = []
+        self.faults: list[DpuError] = []
+        self.poisoned = ""
+        self.restarts = 0
+
+    async def start(self) -> None:
+        self.connected = True
+        self.seen.clear()
+        self.seen.take(changes({table: {} for table in SHAPES}, self.model.rows))
+        self.listener.copied()
+
+    async def restart(self) -> None:
+        self.restarts += 1
+        await self.start()
+
+    async def stop(self) -> None:
+        self.connected = False
+
+    async def transact(self, operations: Sequence[Operation]) -> None:
+        await asyncio.sleep(0)
+        if self.faults:
+            raise self.faults.pop(0)
+        self.transactions.append(operations)
+        if self.poisoned and any(self.poisoned in str(one) for one in operations):
+            raise DpuError(Reason.CONFLICT, "constraint violation")
+        try:
+            self.tell(operations)
+        except RefusedError as error:
+            raise DpuError(Reason.CONFLICT, str(error)) from error
+
+    def tell(self, operations: Sequence[Operation]) -> None:
+        self.listener.changed(self.seen.take(self.model.transact(operations)))
+
+    def names(self) -> set[str]:
+        return {str(row["name"]) for row in self.model.rows[Table.SWITCH.value].values()}
+
+
+class Rig:
+    """A writer whose owners want a switch of their name each, or what `wish` says."""
+
+    def __init__(self) -> None:
+        self.wish: dict[str, Callable[[], Iterable[Row]]] = {}
+        self.metrics = OvnMetrics(None)
+        self.heard: list[str] = []
+        self.writer = OvnController("unix:/x", None, {"s": self._rows}, self.metrics, self.heard.append)
+        self.northbound: ModelNorthbound = self.writer._northbound  # type: ignore[assignment]
+
+    def want(self, *names: str) -> None:
+        for name in names:
+            self.wish[name] = lambda name=name: [Row(Table.SWITCH, name, {"name": name})]  # type: ignore[misc]
+        self.dirty(*names)
+
+    def dirty(self, *names: str) -> None:
+        self.writer.dirty([("s", name) for name in names])
+
+    def _rows(self, name: str) -> Iterable[Row]:
+        return self.wish[name]() if name in self.wish else []
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        serving = asyncio.create_task(self.writer.run())
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])
+
+    async def settled(self, there: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not there():  # noqa: ASYNC110  (a model has no events)
+                await asyncio.sleep(0.005)
+
+    def committed(self) -> float:
+        return float(self.metrics.transactions.labels("committed")._value.get())
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setattr(ovn_module, "Northbound", ModelNorthbound)
+    monkeypatch.setattr(ovn_module, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(ovn_module, "LONGEST_PAUSE_S", 0.05)
+    return Rig()
+
+
+async def test_what_comes_together_goes_into_one_transaction(rig: Rig) -> None:
+    rig.want("a", "b")
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.names() == {"a", "b"})
+        rig.want(*(f"n{number}" for number in range(300)))
+        await rig.settled(lambda: len(rig.northbound.names()) == 302)
+    assert rig.committed() == 2
+
+
+async def test_what_nobody_wants_goes_at_the_first_comparison_and_what_is_not_ours_stays(rig: Rig) -> None:
+    rig.northbound.model.put(Table.SWITCH.value, name="old", **{EXTERNAL_IDS: {KEY: "old"}})
+    rig.northbound.model.put(Table.SWITCH.value, name="theirs")
+    rig.want("a")
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.names() == {"a", "theirs"})
+
+
+async def test_while_an_owner_cannot_be_compiled_nothing_is_deleted(rig: Rig) -> None:
+    rig.northbound.model.put(Table.SWITCH.value, name="maybe", **{EXTERNAL_IDS: {KEY: "maybe"}})
+    rig.northbound.model.put(Table.SWITCH.value, name="stale", **{EXTERNAL_IDS: {KEY: "stale"}})
+    rig.want("a")
+    rig.wish["maybe"] = lambda: list({}["a bug"])
+    rig.dirty("maybe")
+    async with rig.running():
+        await rig.settled(lambda: "a" in rig.northbound.names())
+        assert rig.northbound.names() == {"a", "maybe", "stale"}
+        rig.want("maybe")
+        await rig.settled(lambda: rig.northbound.names() == {"a", "maybe"})
+        rig.wish["maybe"] = lambda: list({}["the bug again"])
+        rig.dirty("maybe")
+        rig.want("b")
+        await rig.settled(lambda: rig.northbound.names() == {"a", "b", "maybe"})
+
+
+async def test_an_owner_that_may_want_nothing_is_no_bug(rig: Rig) -> None:
+    rig.northbound.model.put(Table.SWITCH.value, name="wrong", **{EXTERNAL_IDS: {KEY: "wrong"}})
+
+    def refuse() -> Iterable[Row]:
+        raise DpuError(Reason.INVALID, "its spec is wrong")
+
+    rig.wish["wrong"] = refuse
+    rig.dirty("wrong")
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.names() == set())
+
+
+async def test_one_row_that_the_database_refuses_stops_no_other_and_is_tried_again(rig: Rig) -> None:
+    rig.northbound.poisoned = "n13"
+    rig.want(*(f"n{number}" for number in range(10, 26)))
+    async with rig.running():
+        await rig.settled(lambda: len(rig.northbound.names()) == 15)
+        assert "constraint violation" in rig.writer.refusal("n13")
+        rig.northbound.poisoned = ""
+        await rig.settled(lambda: "n13" in rig.northbound.names())
+        await rig.settled(lambda: rig.writer.refusal("n13") == "")
+
+
+@pytest.mark.parametrize("reason", [Reason.DEADLINE, Reason.UNAVAILABLE])
+async def test_an_answer_that_does_not_come_leads_to_a_comparison_of_everything(rig: Rig, reason: Reason) -> None:
+    async with rig.running():
+        await rig.settled(lambda: rig.writer.rows_gone("x"))
+        rig.northbound.faults = [DpuError(reason, "no answer")]
+        rig.want("a")
+        await rig.settled(lambda: not rig.northbound.faults)
+        if reason is Reason.UNAVAILABLE:
+            await rig.northbound.start()
+        await rig.settled(lambda: rig.northbound.names() == {"a"})
+    assert rig.northbound.restarts == (1 if reason is Reason.DEADLINE else 0)
+
+
+async def test_a_row_that_somebody_takes_or_bends_comes_back(rig: Rig) -> None:
+    rig.want("a")
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.names() == {"a"})
+        (identity,) = rig.northbound.model.rows[Table.SWITCH.value]
+        where = [["_uuid", "==", ["uuid", identity]]]
+        rig.northbound.tell([{"op": "update", "table": "Logical_Switch", "where": where, "row": {"name": "bent"}}])
+        await rig.settled(lambda: rig.northbound.names() == {"a"})
+        rig.northbound.tell([{"op": "delete", "table": "Logical_Switch", "where": where}])
+        await rig.settled(lambda: rig.northbound.names() == {"a"})
+    assert rig.metrics.restored._value.get() == 2
+
+
+async def test_an_address_may_go_to_another_only_when_its_port_is_gone_for_sure(rig: Rig) -> None:
+    port = Row(Table.SWITCH_PORT, "p", {"name": "p"})
+    rig.wish["p"] = lambda: [port, Row(Table.SWITCH, "s", {"name": "s", "ports": frozenset({port.ref})})]
+    rig.dirty("p")
+    assert not rig.writer.rows_gone("p")
+    assert not rig.writer.rows_gone("another")  # nothing is known yet
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.seen.has(ref(Table.SWITCH_PORT, "p")))
+        assert not rig.writer.rows_gone("p")
+        assert rig.writer.port_up("p") is False
+        rig.northbound.faults = [DpuError(Reason.CONFLICT, "no"), DpuError(Reason.CONFLICT, "no")]
+        del rig.wish["p"]
+        rig.dirty("p")
+        await rig.settled(lambda: rig.writer.rows_gone("p"))
+        assert not rig.northbound.seen.has(ref(Table.SWITCH_PORT, "p"))
+        await rig.settled(lambda: "p" in rig.heard)
+    assert not rig.writer.rows_gone("p")  # not connected: who knows
