@@ -103,6 +103,10 @@ class Rig:
         return float(self.metrics.transactions.labels("committed")._value.get())
 
 
+def _bug() -> Iterable[Row]:
+    raise KeyError("a bug")
+
+
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     monkeypatch.setattr(ovn_module, "Northbound", ModelNorthbound)
@@ -132,14 +136,14 @@ async def test_while_an_owner_cannot_be_compiled_nothing_is_deleted(rig: Rig) ->
     rig.northbound.model.put(Table.SWITCH.value, name="maybe", **{EXTERNAL_IDS: {KEY: "maybe"}})
     rig.northbound.model.put(Table.SWITCH.value, name="stale", **{EXTERNAL_IDS: {KEY: "stale"}})
     rig.want("a")
-    rig.wish["maybe"] = lambda: list({}["a bug"])
+    rig.wish["maybe"] = _bug
     rig.dirty("maybe")
     async with rig.running():
         await rig.settled(lambda: "a" in rig.northbound.names())
         assert rig.northbound.names() == {"a", "maybe", "stale"}
         rig.want("maybe")
         await rig.settled(lambda: rig.northbound.names() == {"a", "maybe"})
-        rig.wish["maybe"] = lambda: list({}["the bug again"])
+        rig.wish["maybe"] = _bug
         rig.dirty("maybe")
         rig.want("b")
         await rig.settled(lambda: rig.northbound.names() == {"a", "b", "maybe"})
