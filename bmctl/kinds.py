@@ -86,7 +86,7 @@ KNOWN = (
     Kind("Node", "", "v1", "nodes", namespaced=False, names=("nodes", "node", "no")),
     POD,
     Kind("Service", "", "v1", "services", namespaced=True, names=("services", "service", "svc")),
-    Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", namespaced=True),
+    Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", namespaced=True, names=("endpointslices",)),
     Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", namespaced=True, names=("netpol",)),
     Kind(
         "NetworkAttachmentDefinition",
