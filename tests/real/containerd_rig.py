@@ -102,8 +102,10 @@ class Containerd:
                     self.cri = api_pb2_grpc.RuntimeServiceStub(channel)
                     wait_for(self._answers, "containerd answers", START_S)
                     self._import()
-                    yield
-                    self._remove_all()
+                    try:
+                        yield
+                    finally:
+                        self._remove_all()
             finally:
                 process.terminate()
                 process.wait()
@@ -208,7 +210,5 @@ class Containerd:
         self.cri.UpdateContainerResources(request, timeout=CALL_S)
 
     def _remove_all(self) -> None:
-        for sandbox_id, _ in self._sandboxes.values():
-            self.cri.StopPodSandbox(api_pb2.StopPodSandboxRequest(pod_sandbox_id=sandbox_id), timeout=CALL_S)
-            self.cri.RemovePodSandbox(api_pb2.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id), timeout=CALL_S)
-        self._sandboxes.clear()
+        for uid in list(self._sandboxes):
+            self.remove(uid)

@@ -246,7 +246,7 @@ class NetRig:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        printed, _ = await process.communicate(b'{"cniVersion":"1.0.0","name":"dpupool","type":"dpu-cni"}')
+        printed, _ = await process.communicate(b'{"cniVersion":"1.1.0","name":"dpupool","type":"dpu-cni"}')
         return process.returncode or 0, json.loads(printed or b"{}")
 
     async def remove(self, name: str) -> None:
