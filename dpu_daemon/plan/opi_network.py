@@ -6,6 +6,7 @@ from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetObject, S
 from dpu_daemon.model.opi_network_seen import LOOPBACK, DomainSeen, EndSeen, NetSeen, Plug, PlugSeen
 from dpu_daemon.plan.opi_network_steps import NetStep, NetVerb
 from dpu_daemon.plan.opi_network_wanted import (
+    SHARED,
     Gateway,
     NetWanted,
     domain_of,
@@ -36,14 +37,14 @@ def plan_stray(owner: str, wanted: NetWanted, seen: NetSeen) -> Plan:
     """What removes the ports of an object that no journal row knows."""
     if owner in wanted.objects:
         return Plan.nothing(f"{owner} is wanted after all")
-    steps = tuple(_unplug(owner, wanted, seen, keep=frozenset()))
+    steps = tuple(_unplug(owner, seen, keep=frozenset()))
     return Plan(steps, f"{owner}: in no journal") if steps else Plan.nothing(f"{owner} is gone")
 
 
 def stray_owners(wanted: NetWanted, seen: NetSeen) -> frozenset[str]:
     """Names of objects that have ports on the bridge and are in no journal."""
-    owners = {each.plug.owner for each in _own_ports(wanted, seen)}
-    return frozenset(owners - wanted.objects.keys() - {"", wanted.fabric.bridge})
+    owners = {each.plug.owner for each in seen.ports.values()}
+    return frozenset(owners - wanted.objects.keys() - {"", SHARED})
 
 
 def plugged(plug: Plug, wanted: NetWanted, seen: NetSeen) -> bool:
@@ -62,7 +63,7 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
         case LogicalBridge() as bridge:
             yield from _base(want, wanted, seen)
             tunnels = tuple(tunnels_of(want, bridge, wanted.fabric))
-            yield from _unplug(want.name, wanted, seen, keep=frozenset(plug.name for plug in tunnels))
+            yield from _unplug(want.name, seen, keep=frozenset(plug.name for plug in tunnels))
             for plug in tunnels:
                 yield from _plug(want, plug, wanted, seen)
             yield from _shared(want, wanted, seen)
@@ -78,7 +79,7 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
 
 def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     plug = port_of(want, port, wanted.objects)
-    yield from _unplug(want.name, wanted, seen, keep=frozenset({plug.name}) if plug else frozenset())
+    yield from _unplug(want.name, seen, keep=frozenset({plug.name}) if plug else frozenset())
     yield from _raised(want, port.netdev, seen)
     if plug is not None:
         yield from _plug(want, plug, wanted, seen)
@@ -93,23 +94,24 @@ def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Iter
     there = seen.ports.get(plug.name)
     if plugged(plug, wanted, seen):
         return
-    if there is not None and (there.bridge != wanted.fabric.bridge or there.plug.owner != plug.owner):
+    if there is not None and there.plug.owner != plug.owner:
         whose = there.plug.owner or "somebody else"
         message = f"{plug.name} is plugged into {there.bridge} for {whose}"
         raise DpuError(Reason.IN_USE, message, field="spec", remedy="remove it there first")
+    if there is not None and there.bridge != wanted.fabric.bridge:
+        # The settings name another bridge than they did.
+        yield _unplugged(want.name, there)
     yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=plug.name, plug=plug)
 
 
-def _unplug(owner: str, wanted: NetWanted, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetStep]:
-    for there in _own_ports(wanted, seen):
-        if there.plug.owner == owner and there.plug.name not in keep:
-            yield NetStep(verb=NetVerb.UNPLUG, subject=owner, name=there.plug.name)
-
-
-def _own_ports(wanted: NetWanted, seen: NetSeen) -> Iterator[PlugSeen]:
+def _unplug(owner: str, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetStep]:
     for _, there in sorted(seen.ports.items()):
-        if there.bridge == wanted.fabric.bridge:
-            yield there
+        if there.plug.owner == owner and there.plug.name not in keep:
+            yield _unplugged(owner, there)
+
+
+def _unplugged(subject: str, there: PlugSeen) -> NetStep:
+    return NetStep(verb=NetVerb.UNPLUG, subject=subject, name=there.plug.name, bridge=there.bridge)
 
 
 def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
@@ -120,15 +122,15 @@ def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetSt
     if uplink is not None and uplink.name in seen.ends:
         yield from _raised(want, uplink.name, seen)
         yield from _plug(want, uplink, wanted, seen)
-    elif uplink is None and there is not None and (there.bridge, there.plug.owner) == (fabric.bridge, fabric.bridge):
-        yield NetStep(verb=NetVerb.UNPLUG, subject=want.name, name=fabric.uplink)
+    elif uplink is None and there is not None and there.plug.owner == SHARED:
+        yield _unplugged(want.name, there)
     for thing, port in full_trunks(wanted.objects):
         plug = port_of(thing, port, wanted.objects)
         trunk = seen.ports.get(port.netdev)
-        mine = trunk is not None and (trunk.bridge, trunk.plug.owner) == (fabric.bridge, thing.name)
+        mine = trunk is not None and trunk.plug.owner == thing.name
         absent = trunk is None and thing.established and port.netdev in seen.ends
-        if plug is None and mine:
-            yield NetStep(verb=NetVerb.UNPLUG, subject=want.name, name=port.netdev)
+        if plug is None and trunk is not None and mine:
+            yield _unplugged(want.name, trunk)
         elif plug is not None and (absent or (mine and trunk is not None and trunk.plug != plug)):
             yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=plug.name, plug=plug)
 
@@ -186,16 +188,16 @@ def _waits(want: NetObject, what: str) -> DpuError:
 def _absence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     match want.spec:
         case LogicalBridge():
-            yield from _unplug(want.name, wanted, seen, keep=frozenset())
+            yield from _unplug(want.name, seen, keep=frozenset())
             yield from _shared(want, wanted, seen)
         case BridgePort():
-            yield from _unplug(want.name, wanted, seen, keep=frozenset())
+            yield from _unplug(want.name, seen, keep=frozenset())
         case Vrf():
             if domain_of(want.name, wanted.fabric) in seen.domains:
                 yield NetStep(verb=NetVerb.REMOVE_DOMAIN, subject=want.name, name=domain_of(want.name, wanted.fabric))
         case Svi() as svi:
             gateway = gateway_of(want, svi, wanted)
-            yield from _unplug(want.name, wanted, seen, keep=frozenset())
+            yield from _unplug(want.name, seen, keep=frozenset())
             if gateway.outside in seen.ends or _has(seen.domains.get(gateway.domain), gateway.inside):
                 yield NetStep(
                     verb=NetVerb.REMOVE_GATEWAY,

@@ -30,6 +30,7 @@ class NetStep(Step):
         subject: resource name of the object that it is for.
         name: of the bridge, port or device.
         plug: of PLUG.
+        bridge: of UNPLUG.
         domain: the routing domain, where the call needs one.
         peer: of MAKE_GATEWAY: the device in the domain.
         mac: of MAKE_GATEWAY.
@@ -40,6 +41,7 @@ class NetStep(Step):
     subject: str
     name: str
     plug: Plug | None = None
+    bridge: str = ""
     domain: str = ""
     peer: str = ""
     mac: str = ""

@@ -1,6 +1,7 @@
 """What OPI network objects come down to: ports of the bridge, devices, addresses; told from the objects alone."""
 
 import hashlib
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from proto.reasons import Reason
 NetObjects = Mapping[str, NetObject]
 """By resource name."""
 VXLAN = "vxlan"
+SHARED = "opi"
+"""Owner of ports that all objects share; no resource is called so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +67,10 @@ def tunnels_of(thing: NetObject, bridge: LogicalBridge, fabric: Fabric) -> Itera
     if bridge.vni is None:
         return
     here = vtep_of(bridge, fabric)
+    family = ipaddress.ip_address(here).version
     for remote in fabric.remotes:
-        if remote == here:
+        # A tunnel has both ends in one family; a DPU may have an address in each.
+        if remote == here or ipaddress.ip_address(remote).version != family:
             continue
         options = {"remote_ip": remote, "local_ip": here, "key": str(bridge.vni)}
         name = f"vx{hashlib.sha256(f'{thing.handle}/{remote}'.encode()).hexdigest()[:12]}"
@@ -77,7 +82,7 @@ def uplink_of(objects: NetObjects, fabric: Fabric) -> Plug | None:
     vlans = frozenset(bridge.vlan_id for _, bridge in bridges_of(objects) if bridge.vni is None)
     if not fabric.uplink or not vlans:
         return None
-    return Plug(name=fabric.uplink, owner=fabric.bridge, trunks=vlans)
+    return Plug(name=fabric.uplink, owner=SHARED, trunks=vlans)
 
 
 def port_of(thing: NetObject, port: BridgePort, objects: NetObjects) -> Plug | None:

@@ -7,6 +7,7 @@ import pytest
 
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.opi_network.objects import NetworkObjects
+from dpu_daemon.plan.opi_network_wanted import SHARED
 from tests.fakes.crash import MortalJournal
 from tests.fakes.opi_net_daemon import (
     NetWorld,
@@ -120,5 +121,5 @@ async def test_ports_of_objects_that_a_lost_journal_had_are_taken_away(tmp_path:
     engine, _ = await _open(tmp_path / "another.db", around)
     await engine.core.audit.once()
     owners = {port.plug.owner for port in around.state.ports.values()}
-    assert owners == {"br-opi"}
+    assert owners == {SHARED}
     await engine.core.stop(1.0)

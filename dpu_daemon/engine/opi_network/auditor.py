@@ -1,5 +1,6 @@
 """The audit of OPI network objects: what is not as wanted, and ports of ours that nobody wants."""
 
+import asyncio
 from collections.abc import Callable
 
 from dpu_daemon.engine.opi.auditor import RankedAuditor
@@ -28,10 +29,11 @@ class NetAuditor:
 
     async def audit(self) -> tuple[Repair, ...]:
         """Objects that are not as wanted, and strays."""
-        seen = await self._objects.look()
+        # Both share one look.
+        seen, repairs = await asyncio.gather(self._objects.look(), self._ranked.audit())
         strays = sorted(stray_owners(self._objects.wanted, seen))
         return (
-            *await self._ranked.audit(),
+            *repairs,
             *(
                 Repair(("opi", name), EventKind.OPI, name, f"{name}: in no journal", self._removal(name))
                 for name in strays

@@ -77,7 +77,7 @@ async def _plug(driver: NetDriver, fabric: Fabric, step: NetStep) -> None:
 _ACTS: dict[NetVerb, Callable[[NetDriver, Fabric, NetStep], Awaitable[None]]] = {
     NetVerb.MAKE_BRIDGE: lambda driver, _, step: driver.make_bridge(step.name),
     NetVerb.PLUG: _plug,
-    NetVerb.UNPLUG: lambda driver, fabric, step: driver.unplug(fabric.bridge, step.name),
+    NetVerb.UNPLUG: lambda driver, _, step: driver.unplug(step.bridge, step.name),
     NetVerb.RAISE: lambda driver, _, step: driver.raise_link(step.name),
     NetVerb.MAKE_DOMAIN: lambda driver, _, step: driver.make_domain(step.name),
     NetVerb.REMOVE_DOMAIN: lambda driver, _, step: driver.remove_domain(step.name),
