@@ -39,7 +39,8 @@ class OvsStack:
     def start(self) -> None:
         subprocess.run(["ovsdb-tool", "create", str(self.directory / "conf.db"), SCHEMA], check=True)
         self.start_database()
-        self.vsctl("--no-wait", "init")
+        # Its socket is there a moment before anybody listens.
+        self.vsctl("--retry", "--timeout=20", "--no-wait", "init")
         self.start_vswitchd()
 
     def start_database(self) -> None:

@@ -17,12 +17,13 @@ from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.network import NetworkSettings, OvnSettings
 from dpu_daemon.engine.operations import Operations
+from dpu_daemon.engine.pod_intent import veth_for
 from dpu_daemon.engine.pod_ports import NodeSide, PodPorts
 from dpu_daemon.engine.pod_switch import PodDrivers, pod_switch
 from dpu_daemon.model.assignment import PortGrant
 from tests.fakes.netns import inside, netns
 from tests.fakes.ovn import OvnCentral, OvnChassis
-from tests.fakes.pods import HOST, NODE, ask, assignment, soon
+from tests.fakes.pods import HOST, NODE, ask, assignment, holder, soon
 
 TIMES = AuditTimes(period_s=5.0, debounce_s=0.02, first_retry_s=0.1, last_retry_s=1.0, repair_s=20.0)
 
@@ -92,6 +93,10 @@ class PodStage:
     def veth(self, name: str, peer: str) -> None:
         """A pair in this namespace; the container's end stays there, as only the switch's side is looked at."""
         subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", peer], check=True)
+
+    def representor_of(self, number: int) -> str:
+        """Name of the switch's end of the veth that pod N's container gets."""
+        return veth_for(holder(number), self.settings.veth_pattern, ())
 
     async def add(self, number: int, container: str = "", deadline_s: float = 20.0) -> PortGrant:
         """A whole ADD."""

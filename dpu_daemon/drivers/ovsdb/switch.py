@@ -62,6 +62,8 @@ class OvsdbSwitch:
         self._lost: Lost = lambda _: None
         self._busy: set[str] = set()
         self._known: dict[str, SwitchPortSeen] = {}
+        self._seen: SwitchSeen | None = None
+        """The last look, until something changes: hundreds of containers at once look at the same switch."""
         self._news = PortNews()
         self._pods = PodPlugger(
             self._client, Batch(self._client), self._news, self._busy, lambda: self._known, self._obeyed
@@ -136,7 +138,10 @@ class OvsdbSwitch:
 
     async def look(self) -> SwitchSeen:
         """Every port, also those of others: a port in the wrong place is worth seeing."""
-        return view.seen(self._client.replica)
+        replica = self._client.replica
+        if self._seen is None:
+            self._seen = view.seen(replica)
+        return self._seen
 
     async def ensure_bridge(self, bridge: str) -> None:
         """Makes a bridge; one that is there already is left as it is."""
@@ -253,6 +258,7 @@ class OvsdbSwitch:
 
     def _changed(self, replica: Replica) -> None:
         """Shields what is new, and tells when a port of ours changed and none of our calls did it."""
+        self._seen = None
         now = _owned(view.ports(replica))
         before, self._known = self._known, now
         for name in sorted(before.keys() | now.keys()):
