@@ -1,4 +1,4 @@
-"""The way to placements past HTTP: the store of the API server in this process, with all of its checks."""
+"""The way to placements and ports past HTTP: the store of the API server in this process, with all of its checks."""
 
 from coordinator.api.errors import ApiError
 from coordinator.api.objects import Key, Obj, copy
@@ -9,12 +9,12 @@ from coordinator.core.objects.meta import API_VERSION, Json
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-DIRECT = {Kind.CPU_PLACEMENT}
-"""Kinds whose writes are many; their content has been checked by who asked for them and is checked again."""
+DIRECT = {Kind.CPU_PLACEMENT, Kind.PORT}
+"""Kinds whose writes are many, and for which somebody waits."""
 
 
 class DirectApi:
-    """`coordinator.controllers.cpu.context.Store`: creates and patches of placements go to the store, the rest by HTTP.
+    """`coordinator.controllers.cpu.context.Store`: creates and patches of some kinds go to the store, the rest by HTTP.
 
     Admission, schema, managed fields, watches and the database are the server's; what is left out is the encoding of
     requests and answers, and authorization, which for this process itself always is granted.

@@ -9,6 +9,7 @@ from coordinator.clients.assignments import AssignmentDaemons
 from coordinator.clients.kube import KubeApi
 from coordinator.config import Config, ovn_files
 from coordinator.controllers.context import Context
+from coordinator.controllers.cpu.context import Store
 from coordinator.controllers.metrics import ControllerMetrics
 from coordinator.controllers.net.context import NetCaches, NetContext
 from coordinator.controllers.net.mirrors import NetMirrors
@@ -19,6 +20,7 @@ from coordinator.controllers.wiring import Controllers
 def net_controllers(
     settings: Config,
     api: KubeApi,
+    door: Store,
     machines: tuple[Context, Controllers],
     daemons: AssignmentDaemons,
     metrics: tuple[ControllerMetrics, CollectorRegistry],
@@ -27,6 +29,7 @@ def net_controllers(
     """The controllers, over the caches that the machines' controllers fill.
 
     Args:
+        door: for ports: the API's store itself where it is in this process.
         daemons: clients of the daemons of NetworkNodes.
     """
     shared, controllers = machines
@@ -36,6 +39,7 @@ def net_controllers(
         events=shared.events,
         clock=clock,
         outside=daemons,
+        door=door,
         caches=NetCaches(shared.caches),
     )
     asked = settings.ovn

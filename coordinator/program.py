@@ -85,7 +85,7 @@ async def run(settings: Config, extra: Iterable[RouteGroup] = ()) -> None:
         cpus = await cpu_controllers(settings, api, door, outside, context.events, metrics, _now, parts)
         placement.connect(cpus.scheduler)
         resizes = resize_controllers(settings, api, cpus, outside, metrics, REGISTRY)
-        nets = net_controllers(settings, api, (context, controllers), outside, (metrics, REGISTRY), _now)
+        nets = net_controllers(settings, api, door, (context, controllers), outside, (metrics, REGISTRY), _now)
         checks.add("controllers", lambda: "" if controllers.synced else "not every kind has been listed yet")
         await _serve_behind(settings.api, bm_api, checks, parts)
         _serve_metrics(settings.metrics.listen, parts)

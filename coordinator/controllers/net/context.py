@@ -9,6 +9,7 @@ import msgspec
 
 from coordinator.controllers.cache import Cache
 from coordinator.controllers.context import Caches
+from coordinator.controllers.cpu.context import Store
 from coordinator.controllers.events import Recorder
 from coordinator.controllers.net.mirrors import NetMirrors
 from coordinator.controllers.pool.access import ClusterApi
@@ -113,6 +114,7 @@ class NetContext:
     Attributes:
         mirrors: of Kubernetes' own kinds.
         outside: clients of daemons; `coordinator.clients.assignments.AssignmentDaemons`.
+        door: a shorter way for creations and patches of our kinds, where there is one.
         poll_s: between looks at a node that answers.
         parallel_nodes: calls to nodes at a time.
     """
@@ -122,6 +124,7 @@ class NetContext:
     events: Recorder
     clock: Callable[[], datetime]
     outside: Any
+    door: Store | None = None
     caches: NetCaches = field(default_factory=NetCaches)
     ovn: OvnLink = field(default_factory=OvnLink)
     poll_s: float = 10.0
@@ -139,8 +142,16 @@ class NetContext:
         if not patch:
             return False
         body = {"metadata": {"resourceVersion": meta.resource_version}, "status": patch}
-        self.absorb(kind, await self.api.patch_status(kind, meta.name, body, meta.namespace))
+        self.absorb(kind, await self._writer.patch_status(kind, meta.name, body, meta.namespace))
         return True
+
+    async def create(self, kind: Kind, body: Json) -> None:
+        """Create an object."""
+        self.absorb(kind, await self._writer.create(kind, body))
+
+    @property
+    def _writer(self) -> Store:
+        return self.door or self.api
 
     async def amend(self, kind: Kind, found: Metadata, body: Json) -> None:
         """Merge `body` into an object that still is what was looked at.
@@ -149,7 +160,7 @@ class NetContext:
             DpuError: CONFLICT, it is not.
         """
         exact = body | {"metadata": {**body.get("metadata", {}), "resourceVersion": found.resource_version}}
-        self.absorb(kind, await self.api.patch(kind, found.name, exact, found.namespace))
+        self.absorb(kind, await self._writer.patch(kind, found.name, exact, found.namespace))
 
     async def exists(self, kind: Kind | Foreign, name: str, uid: str, namespace: str = "") -> bool:
         """Whether an object of this very UID is there, asked of the API and not of a cache."""

@@ -81,7 +81,7 @@ class PodNetwork:
             return
         self._port.queue.nudge(key)
         if before is None or after is None:
-            self._pod.queue.add(f"{found.metadata.namespace}/{found.spec.pod_ref.name}")
+            self._pod.queue.add_after(f"{found.metadata.namespace}/{found.spec.pod_ref.name}", GATHER_S)
             node = self._caches.node_of(found.spec.node)
             if node is not None:
                 self._node.queue.add_after(node.metadata.name, COUNT_S)

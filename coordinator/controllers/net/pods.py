@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 REFUSED = "PortRefused"
 RETRY_S = 60.0
+TELL_S = 1.0
 UNKNOWN_ENDS = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE, Reason.INTERNAL})
 """After these a write may have been made."""
 
@@ -80,7 +81,7 @@ class PodController:
         for port in ports:
             if port.metadata.name not in names or port.spec.pod_ref.uid != pod["metadata"]["uid"]:
                 self._judge(port.metadata.key)
-        missing = False
+        missing, before = False, len(ports)
         for wanted in asked.wanted:
             try:
                 missing |= not await self._have(pod, wanted)
@@ -89,12 +90,14 @@ class PodController:
                     raise
                 problems.append(error)
         self._tell(key, pod, problems)
-        await self._annotate(pod)
         if problems or missing:
             self.waiting.add(key)
-            return Again(after_s=RETRY_S) if problems else NEVER
-        self.waiting.discard(key)
-        return NEVER
+        else:
+            self.waiting.discard(key)
+        if len(self._context.caches.ports.by("pod", key)) > before:
+            return Again(after_s=TELL_S)  # runtimes wait for ports, nobody for the annotation
+        await self._annotate(pod)
+        return Again(after_s=RETRY_S) if problems else NEVER
 
     async def _have(self, pod: Json, wanted: WantedPort) -> bool:
         """Have a port be there as wanted; False when it cannot be made yet, or pods here get none of us."""
@@ -134,7 +137,7 @@ class PodController:
         """Create a Port whose addresses are held. While it is not known whether that was done, they stay held."""
         self._writing[port] = writing
         try:
-            self._context.absorb(Kind.PORT, await self._context.api.create(Kind.PORT, writing.body))
+            await self._context.create(Kind.PORT, writing.body)
         except DpuError as error:
             if error.reason in UNKNOWN_ENDS:
                 raise

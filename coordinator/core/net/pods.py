@@ -28,6 +28,9 @@ GIVEN = "dpupool.io/ports"
 
 INGRESS = "kubernetes.io/ingress-bandwidth"
 EGRESS = "kubernetes.io/egress-bandwidth"
+WHY = "dpupool.io/why"
+"""On a Port: why it is of its subnet."""
+
 FINALIZER = "dpupool.io/port"
 POD_LABEL = "dpupool.io/pod"
 POD_UID_LABEL = "dpupool.io/pod-uid"
@@ -243,6 +246,7 @@ def port_body(pod: Json, wanted: WantedPort, given: Given, *, mtu: int, epoch: i
             "name": wanted.name,
             "namespace": meta["namespace"],
             "labels": labels,
+            "annotations": {WHY: given.why},
             "finalizers": [FINALIZER],
             "ownerReferences": [owner.json()],
         },

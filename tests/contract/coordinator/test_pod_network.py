@@ -123,6 +123,7 @@ async def test_a_pods_port_is_told_to_its_daemon_shown_by_kubectl_and_taken_back
         table = await of(kubectl, "get", "ports")
         assert table.splitlines()[0].split() == ["NAME", "POD", "NODE", "SUBNET", "ADDRESS", "MAC", "PHASE", "AGE"]
         assert "10.16.0.77/16" in table
+        await described(kubectl, "web", "dpupool.io/ports")
         shown = json.loads(await of(kubectl, "get", "pod", "web", "-o", "json"))
         told = json.loads(shown["metadata"]["annotations"]["dpupool.io/ports"])
         assert [one["network"] for one in told] == ["pods", "storage"]

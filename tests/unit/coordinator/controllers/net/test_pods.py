@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from coordinator.core.net.attachments import NETWORKS
-from coordinator.core.net.pods import ADDRESSES, EGRESS, GIVEN, GROUPS, INGRESS, MAC, POOL, SUBNET
+from coordinator.core.net.pods import ADDRESSES, EGRESS, GIVEN, GROUPS, INGRESS, MAC, POOL, SUBNET, WHY
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
@@ -67,10 +67,12 @@ def test_a_bound_pod_gets_an_address_that_its_node_and_itself_are_told() -> None
         assert port["spec"]["addresses"] == [{"cidr": "10.16.0.2/16", "gateway": "10.16.0.1"}]
         assert port["metadata"]["name"] == f"web-eth0-{pod['metadata']['uid'][:8]}"
         assert port["metadata"]["finalizers"] == ["dpupool.io/port"]
+        assert "open and of the default network pods" in port["metadata"]["annotations"][WHY]
         (told,) = stage.daemons["node-1"].told.values()
         assert (told.pod_uid, told.mac, told.mtu) == (pod["metadata"]["uid"], port["spec"]["mac"], 1400)
         assert told.default_network
         assert not stage.daemons["node-2"].told
+        await stage.wait("it is told", lambda: stage.api.of(Foreign.POD)["web"]["metadata"]["annotations"].get(GIVEN))
         annotation = json.loads(stage.api.of(Foreign.POD)["web"]["metadata"]["annotations"][GIVEN])
         assert annotation[0]["addresses"] == ["10.16.0.2/16"]
         assert stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
