@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from coordinator.clients.offload import FlowsAsked, GrpcOffload, Verdict
+from coordinator.clients.outside import RealOutside
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.model.offload import Layer, Mark
 from dpu_daemon.service.offload_metrics import OffloadCollector
@@ -88,6 +89,13 @@ async def test_the_words_of_a_switch_that_is_away_arrive(
         await client.offload()
     assert away.value.reason is Reason.UNAVAILABLE
     assert "ovs-vswitchd is not reachable" in away.value.message
+
+
+async def test_the_coordinator_reaches_it_by_its_address(dpu: RunningDaemon) -> None:
+    outside = RealOutside(None, {})
+    report = await outside.offload("DPU dpu-1", dpu.address, "dpu-1").offload()
+    await outside.close()
+    assert report.enabled
 
 
 async def test_a_daemon_that_cannot_tell_says_that_it_has_no_such_service(tmp_path: Path) -> None:
