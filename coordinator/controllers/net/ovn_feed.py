@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
 from coordinator.clients.protocols import Change
+from coordinator.controllers.net.complaints import Complaints
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.members_feed import MembersFeed
 from coordinator.controllers.net.ovn import Compile
@@ -47,6 +48,7 @@ class OvnFeed:
         self._told = told
         self.segments = Segments(context.caches)
         self.policies = PolicyIndex()
+        self._complaints = Complaints(context.events)
         self._ledger = Ledger()
         self._slices: dict[str, set[str]] = {}
         self._members = MembersFeed(context, self.policies, self.segments, told)
@@ -65,6 +67,7 @@ class OvnFeed:
         found = {kind.value: compiled for kind, compiled in own.items()}
         for kind in OwnerKind:
             found[kind.value] = self._of_policies(kind.value)
+        found[OwnerKind.POLICY.value], found[OwnerKind.GROUP.value] = self._policy, self._group
         return found
 
     def everybody(self) -> set[Owner]:
@@ -113,10 +116,36 @@ class OvnFeed:
         if service is None:
             return []
         slices = (self._mirrors.get(Foreign.ENDPOINT_SLICE, one) for one in sorted(self._slices.get(key, ())))
-        return service_rows(service, [one for one in slices if one is not None], self.segments.names()).rows
+        found = service_rows(service, [one for one in slices if one is not None], self.segments.names())
+        self._complaints.service(service, found.faults)
+        return found.rows
 
     def _of_policies(self, kind: str) -> Compile:
         return lambda key: self.policies.rows((kind, key))
+
+    def _policy(self, key: str) -> list[Row]:
+        owner = (OwnerKind.POLICY.value, key)
+        policy = self._mirrors.get(Foreign.NETWORK_POLICY, key)
+        if policy is not None:
+            self._complaints.policy(policy, self.policies.faults(owner))
+        return self.policies.rows(owner)
+
+    def _group(self, key: str) -> list[Row]:
+        owner = (OwnerKind.GROUP.value, key)
+        group = self._caches.groups.get(key)
+        if group is not None:
+            self._complaints.group(group.metadata, self.policies.faults(owner))
+        elif self.policies.faults(owner):
+            self._complain_of_absent(key)
+        return self.policies.rows(owner)
+
+    def _complain_of_absent(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        for port in self._caches.ports.all():
+            if port.metadata.namespace == namespace and name in port.spec.security_groups:
+                pod = self._mirrors.get(Foreign.POD, f"{namespace}/{port.spec.pod_ref.name}")
+                if pod is not None:
+                    self._complaints.pod(pod, name)
 
     def _on_network(self, key: str, before: Network | None, after: Network | None) -> None:
         if before is not None and after is not None and _same(before, after):

@@ -108,8 +108,7 @@ class GroupSets:
         named = {name for where, name in self._naming if where == namespace}
         before = self._groups[namespace]
         now = {name: absent(namespace, name) for name in sorted(named - set(objects))}
-        for name in before:
-            self._faults.pop((OwnerKind.GROUP.value, f"{namespace}/{name}"), None)
+        faulty = {name: self._faults.pop((OwnerKind.GROUP.value, f"{namespace}/{name}"), []) for name in before}
         for name in now:
             self._faults[OwnerKind.GROUP.value, f"{namespace}/{name}"] = [_missing(name)]
         scopes = {name: scope_of(group, NOTHING)[0] for name, group in objects.items()}
@@ -119,6 +118,9 @@ class GroupSets:
         self._groups[namespace] = now
         changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}
         touched = {(OwnerKind.GROUP.value, f"{namespace}/{name}") for name in changed}
+        for name, faults in faulty.items():
+            owner = (OwnerKind.GROUP.value, f"{namespace}/{name}")
+            touched |= {owner} if list(map(str, faults)) != list(map(str, self.faults(owner))) else set()
         for key in [key for key in self._ports if key[0] == namespace and key[1] & changed]:
             touched |= self._watch(key)
         for member in self._members.of(namespace):

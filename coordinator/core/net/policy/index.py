@@ -1,7 +1,7 @@
 """All policies and groups with all that they look at: which rows must be made again when something changes.
 
-Everything is told by ``set_...`` and ``drop_...``, each of which returns the owners whose rows may be others than
-before; ``rows`` gives the rows of one owner as they now are, none when it has gone. The rows of owners refer to each
+Everything is told by ``set_...`` and ``drop_...``, each of which returns the owners whose rows or faults may be others
+than before; ``rows`` gives the rows of one owner as they now are, none when it has gone. The rows of owners refer to each
 other, so all that one change returns belongs into one transaction.
 """
 
@@ -38,10 +38,11 @@ class PolicyIndex:
     def set_policy(self, found: Json) -> Touched:
         """Take in a NetworkPolicy, new or changed."""
         policy, faults = parse_policy(found)
-        self._faults.pop(policy.owner, None)
+        before = self._faults.pop(policy.owner, [])
         if faults:
             self._faults[policy.owner] = faults
-        return self._install(policy.owner, policy)
+        news = {policy.owner} if list(map(str, before)) != list(map(str, faults)) else set()
+        return self._install(policy.owner, policy) | news
 
     def drop_policy(self, key: str) -> Touched:
         """Forget the NetworkPolicy ``NAMESPACE/NAME``."""

@@ -1,0 +1,116 @@
+"""What of policies, groups and Services is not as it was written is said on them, once."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from coordinator.controllers.events import Recorder
+from coordinator.controllers.net.context import NetApi, NetContext
+from coordinator.controllers.net.mirrors import NetMirrors
+from coordinator.controllers.net.ovn_feed import OvnFeed
+from coordinator.core.net.store import Owner
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json, Metadata
+
+SHOP = "shop"
+
+
+class Told(Recorder):
+    """Events as sentences."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Any", None), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        self.said: list[str] = []
+
+    def tell(self, kind: Kind | Foreign, meta: Metadata, reason: str, message: str, *, warning: bool = False) -> None:
+        assert warning
+        self.said.append(f"{kind.value} {meta.key} {reason}: {message}")
+
+
+class Stage:
+    """A feed whose owners are compiled as soon as they are told of."""
+
+    def __init__(self) -> None:
+        self.events = Told()
+        api = cast("NetApi", None)
+        self.context = NetContext(
+            api=api,
+            mirrors=NetMirrors(api),
+            events=self.events,
+            clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+            outside=None,
+        )
+        self._owners: list[Owner] = []
+        self._feed = OvnFeed(self.context, self._dirty)
+        self._versions = 0
+
+    def put(self, kind: Foreign | Kind, name: str, **body: Any) -> None:
+        self._versions += 1
+        metadata = {"name": name, "namespace": SHOP, "uid": f"uid-{name}", "resourceVersion": str(self._versions)}
+        found: Json = {"metadata": metadata} | body
+        if isinstance(kind, Foreign):
+            self.context.mirrors.absorb(kind, found)
+        else:
+            self.context.caches.by_kind[kind].absorb(found)
+        for owner_kind, key in self._owners:
+            list(self._feed.compilers[owner_kind](key))
+        self._owners.clear()
+
+    def said(self) -> list[str]:
+        found, self.events.said = self.events.said, []
+        return found
+
+    def _dirty(self, owners: Iterable[Owner]) -> None:
+        self._owners += owners
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_a_policy_that_denies_because_it_cannot_be_read_says_so_once_and_again_when_it_is_worded_anew(
+    stage: Stage,
+) -> None:
+    bad: Json = {"podSelector": {}, "ingress": [{"from": [{}]}]}
+    stage.put(Foreign.NETWORK_POLICY, "p", spec=bad)
+    (said,) = stage.said()
+    assert said.startswith("NetworkPolicy shop/p DeniedAsUnreadable: spec.ingress[0].from[0]: the peer says nothing")
+    stage.put(Foreign.NETWORK_POLICY, "p", spec=bad | {"policyTypes": ["Ingress"], "egress": []})
+    assert stage.said() == []
+    stage.put(Foreign.NETWORK_POLICY, "p", spec={"podSelector": {}})
+    assert stage.said() == []
+    stage.put(Foreign.NETWORK_POLICY, "p", spec=bad)
+    assert len(stage.said()) == 1
+
+
+def test_a_service_says_what_is_otherwise_than_it_asks(stage: Stage) -> None:
+    spec = {"clusterIP": "10.96.0.1", "ports": [{"port": 80}], "internalTrafficPolicy": "Local"}
+    stage.put(Foreign.SERVICE, "web", spec=spec)
+    (said,) = stage.said()
+    assert said.startswith("Service shop/web ServedDifferently: spec.internalTrafficPolicy")
+
+
+def test_a_group_says_what_of_it_cannot_be_read(stage: Stage) -> None:
+    stage.put(Kind.SECURITY_GROUP, "g", spec={"ingress": [{"peers": [{}]}]})
+    (said,) = stage.said()
+    assert said.startswith("SecurityGroup shop/g DeniedAsUnreadable: spec.ingress[0].peers[0]")
+
+
+def test_a_pod_that_names_a_group_which_is_not_there_is_told_why_nothing_passes(stage: Stage) -> None:
+    stage.put(Foreign.POD, "web", spec={}, status={"phase": "Running"})
+    spec = {
+        "podRef": {"name": "web", "uid": "uid-web"},
+        "node": "n1",
+        "networkRef": {"name": "pods"},
+        "subnetRef": {"name": "front"},
+        "mac": "02:00:00:00:00:01",
+        "addresses": [{"cidr": "10.0.0.5/24"}],
+        "securityGroups": ["lost"],
+    }
+    stage.put(Kind.PORT, "web-x", spec=spec)
+    (said,) = stage.said()
+    assert said.startswith("Pod shop/web SecurityGroupMissing: security group lost is not there")
