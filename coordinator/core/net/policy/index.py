@@ -1,8 +1,8 @@
 """All policies and groups with all that they look at: which rows must be made again when something changes.
 
 Everything is told by ``set_...`` and ``drop_...``, each of which returns the owners whose rows or faults may be others
-than before; ``rows`` gives the rows of one owner as they now are, none when it has gone. The rows of owners refer to each
-other, so all that one change returns belongs into one transaction.
+than before; ``rows`` gives the rows of one owner as they now are, none when it has gone. The rows of owners refer to
+each other, so all that one change returns belongs into one transaction.
 """
 
 from collections.abc import Iterable, Mapping
