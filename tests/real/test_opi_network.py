@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from dpu_daemon.config_opi import OpiNetworkSection
+from dpu_daemon.config_switch import SwitchSection
+from dpu_daemon.model.port import NicSeen
+from dpu_daemon.parts.opi_network import net_layer
 from proto.opi_api.network.evpn_gw.v1alpha1 import l2_xpu_infra_mgr_pb2 as l2
 from proto.opi_api.network.evpn_gw.v1alpha1 import l3_xpu_infra_mgr_pb2 as l3
+from tests.fakes.drivers import FakeBus
 from tests.fakes.netns import inside, ip
 from tests.fakes.opi_net_client import bridge_spec, port_spec, prefix
-from tests.fakes.opi_switch import OpiSwitch, opi_switch, reaches, underlay
+from tests.fakes.opi_switch import DATAPATH, OpiSwitch, opi_switch, reaches, underlay
+from tests.fakes.world import World
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -153,3 +159,22 @@ async def test_a_bridge_with_a_vni_is_stretched_over_vxlan(stage: OpiSwitch) -> 
                     other = l2.LogicalBridge(spec=bridge_spec(10, 101))
                     await one.opi.update("logicalBridges/b1", other, "spec.vni")
                     assert not await reaches(a, "10.1.0.11", seconds=1)
+
+
+async def test_a_daemons_settings_lead_to_the_switch_and_to_the_functions_of_its_bus(stage: OpiSwitch) -> None:
+    stage.add_host("pf0vf0", A, "10.1.0.10/24")
+    world = World()
+    world.state.nics[0] = NicSeen(vf=0, port_id="", representor="pf0vf0", mac=A, present=True)
+    section = OpiNetworkSection(bridge="br-own", domains=stage.fabric.domains, vtep="10.50.0.1")
+    switch = SwitchSection(ovsdb=Path(stage.ovs.socket), datapath=DATAPATH)
+    layer = net_layer(section, switch, FakeBus(world))
+    await layer.driver.start(lambda _: None)
+    try:
+        await layer.driver.make_bridge(layer.fabric.bridge)
+        seen = await layer.driver.look()
+        assert "br-own" in seen.bridges
+        assert seen.functions == {A: "pf0vf0"}
+        world.faults.down.add("bus")
+        assert (await layer.driver.look()).functions == {}
+    finally:
+        await layer.driver.stop()
