@@ -17,6 +17,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from coordinator.clients.protocols import Change
 from coordinator.controllers.events import Recorder
 from coordinator.controllers.informer import Informer
 from coordinator.controllers.metrics import ControllerMetrics
@@ -128,7 +129,16 @@ class DoubtfulApi(FleetApi):
     """An API server some of whose answers are lost, though what was asked for is done."""
 
     lost = 0.0
+    hushed: asyncio.Event | None = None
+    """Until this is set, watches of Ports tell nothing."""
+
     chance = random.Random(0)
+
+    async def watch(self, kind: Any, resource_version: str) -> AsyncIterator[tuple[Change, Json]]:
+        async for change, found in super().watch(kind, resource_version):
+            if self.hushed is not None and kind is Kind.PORT:
+                await self.hushed.wait()
+            yield change, found
 
     async def create(self, kind: Any, body: Json) -> Json:
         made = await super().create(kind, body)

@@ -8,6 +8,7 @@ from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.pushers import Pushers
 from coordinator.controllers.net.wants import Want, Wants
 from coordinator.core.conditions import Aspect, Truth
+from coordinator.core.ipam.book import port_holding
 from coordinator.core.net.assignment import EPOCH_SHIFT, Hold
 from coordinator.core.net.pods import FINALIZER
 from coordinator.core.objects.foreign import Foreign
@@ -119,6 +120,9 @@ class PortController:
 
     async def _report(self, port: Port) -> Again:
         """Say how far a port is."""
+        rival = self._rival(port)
+        if rival:
+            return await self._say(port, PortPhase.FAILED, "AddressConflict", rival, WAIT_S)
         standing = self._pushers.standing(port)
         if standing is None:
             return await self._say(port, PortPhase.ALLOCATED, "NoNetworkNode", _no_node(port), WAIT_S)
@@ -136,6 +140,20 @@ class PortController:
             message = str(error) if error else f"the daemon of node {port.spec.node} is being told"
             return await self._say(port, PortPhase.ALLOCATED, reason, message, WAIT_S)
         return await self._report_told(port, standing)
+
+    def _rival(self, port: Port) -> str:
+        """The complaint that an elder has one of the addresses too; empty for none.
+
+        Nothing here gives an address twice; a restored backup, or a hand that writes Ports, may.
+        """
+        book, own = self._context.caches.addresses.book, port_holding(port)
+        for address in own.addresses:
+            other = book.of_address(own.subnet, address, but=own.holder)
+            if other is not None and (other.epoch, other.holder) < (own.epoch, own.holder):
+                return (
+                    f"{address} belongs to {other.words} as well: delete pod {port.spec.pod_ref.name}, it gets another"
+                )
+        return ""
 
     async def _report_told(self, port: Port, standing: Standing) -> Again:
         seen = standing.seen

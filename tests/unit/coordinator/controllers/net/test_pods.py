@@ -1,5 +1,6 @@
 """Pods get the ports that they ask for, or are told why not; in virtual time."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -264,5 +265,39 @@ def test_a_pod_made_anew_under_its_name_gets_a_port_of_its_own() -> None:
         stage.daemons["node-1"].remove("c1")
         await stage.wait("the old one goes", lambda: len(stage.ports_of("db-0")) == 1)
         assert stage.ports_of("db-0")[0]["spec"]["podRef"]["uid"] == second["metadata"]["uid"]
+
+    play(story)
+
+
+def test_an_answer_that_was_lost_frees_no_address_before_its_port_is_known() -> None:
+    async def story(stage: PodNodes) -> None:
+        stage.api.lost, stage.api.hushed = 1.0, asyncio.Event()
+        await stage.pod("web", "node-1", {ADDRESSES: "10.16.0.9"})
+        await stage.wait("it is written", lambda: stage.ports_of("web"))
+        await stage.pod("twin", "node-1", {ADDRESSES: "10.16.0.9"})
+        await refused(stage, "10.16.0.9 of subnet pods-a belongs to pod default/web")
+        stage.api.lost = 0.0
+        stage.api.hushed.set()
+        await given(stage, "web")
+        assert not stage.ports_of("twin")
+
+    play(story)
+
+
+def test_of_two_ports_with_one_address_the_younger_says_so() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1")
+        (port,) = await given(stage, "web")
+        copy = port["spec"] | {"podRef": {"name": "copy", "uid": "none"}, "epoch": port["spec"]["epoch"] + 1}
+        pod = await stage.pod("copy", "node-2", hostNetwork=False)
+        copy["podRef"]["uid"] = pod["metadata"]["uid"]
+        await stage.make(Kind.PORT, f"copy-eth0-{pod['metadata']['uid'][:8]}", copy | {"node": "node-2"})
+        await stage.wait(
+            "it says so", lambda: any("belongs to pod default/web as well" in said for said in said_by(stage))
+        )
+        stage.twice.clear()
+
+    def said_by(stage: PodNodes) -> list[str]:
+        return [one.get("status", {}).get("message", "") for one in stage.ports().values()]
 
     play(story)
