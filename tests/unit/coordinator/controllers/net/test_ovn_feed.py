@@ -1,0 +1,179 @@
+"""Which rows are wanted after objects came, changed and went; and who is asked again for what."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from coordinator.controllers.net.ovn_feed import Wants
+from coordinator.core.machine.names import port_id
+from coordinator.core.net.rows import Table, ref
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from tests.fakes.ovn_plant import OvnPlant
+
+MAC = "02:00:00:00:00:01"
+UID = "7c1c3c5e-0f1f-4a58-9d7b-0f8a4d2a9f01"
+LINE = {"address": "10.1.0.7", "mac": MAC, "uid": UID, "nic": "eth0"}
+
+
+class Feed:
+    """A plant whose writer compiles by hand: nothing is connected."""
+
+    def __init__(self) -> None:
+        self.plant = OvnPlant("unix:/none")
+        self.put = self.plant.put
+        self.put(Kind.NETWORK, "pods", {"driver": "ovn"})
+        self.subnet()
+        self.settle()
+
+    def subnet(self, lines: list[Any] | None = None, **spec: Any) -> None:
+        base = {"networkRef": {"name": "pods"}, "cidr": "10.1.0.0/24", "gateway": "10.1.0.1"}
+        self.put(Kind.SUBNET, "one", {**base, **spec}, status={"allocations": lines or []})
+
+    def settle(self) -> set[tuple[str, str]]:
+        """Takes in what every dirty owner wants; who they were."""
+        owners = set(self.plant.writer.queue.take())
+        for owner in owners:
+            self.plant.writer._wanted_by(owner)
+        return owners
+
+    def columns(self, table: Table, key: str) -> dict[str, Any] | None:
+        row = self.plant.writer.store.get(ref(table, key))
+        return None if row is None else dict(row.columns)
+
+    def port(self, key: str = "ns.web") -> dict[str, Any] | None:
+        return self.columns(Table.SWITCH_PORT, key)
+
+
+@pytest.fixture
+async def feed() -> Feed:
+    return Feed()
+
+
+async def test_a_port_is_wanted_while_its_subnet_is_ovns(feed: Feed) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    assert feed.port() is not None
+    feed.put(Kind.NETWORK, "pods", {"driver": "bridge"})
+    feed.settle()
+    assert len(feed.plant.writer.store) == 0
+    feed.put(Kind.NETWORK, "pods", {"driver": "ovn"})
+    feed.settle()
+    assert feed.port() is not None
+
+
+async def test_a_port_is_bound_to_its_nodes_chassis_as_soon_as_that_is_known(feed: Feed) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24", node="n1")
+    feed.settle()
+    assert "options" not in (feed.port() or {})
+    feed.put(Kind.NETWORK_NODE, "nn", {"address": "a:1", "nodeName": "n1", "chassis": "c1"})
+    assert (Wants.PORT.value, "ns/web") in feed.settle()
+    assert (feed.port() or {})["options"] == {"requested-chassis": "c1"}
+    feed.put(Kind.NETWORK_NODE, "nn", {"address": "a:1", "nodeName": "n1", "chassis": "c1"}, status={"ports": 5})
+    assert feed.settle() == set()
+
+
+async def test_a_ports_status_is_no_news_but_its_release_is(feed: Feed) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    raw = feed.plant.context.caches.ports.raw("ns/web")
+    feed.put(Kind.PORT, "web", raw["spec"], namespace="ns", status={"phase": "Ready"})
+    assert feed.settle() == set()
+    feed.put(Kind.PORT, "web", raw["spec"], namespace="ns", status={"phase": "Releasing"})
+    feed.settle()
+    assert feed.port() is None
+    feed.plant.drop(Kind.PORT, "web", "ns")
+    feed.settle()
+    assert feed.plant.writer.store.owners("port") == frozenset()
+
+
+async def test_a_machine_is_wanted_for_as_long_as_the_ledger_has_its_line(feed: Feed) -> None:
+    name = port_id(UID, "eth0")
+    nic = {"name": "eth0", "subnetRef": {"name": "one"}, "bandwidth": {"egressBps": 1_000_000}}
+    feed.plant.machine("m", UID, [nic])
+    feed.subnet([LINE])
+    feed.settle()
+    assert (feed.port(name) or {})["dhcpv4_options"] == ref(Table.DHCP, "subnet.one:dhcp4")
+    assert feed.columns(Table.QOS, f"{name}:from-lport") is not None
+    feed.plant.drop(Kind.MACHINE, "m", "ns")
+    feed.settle()
+    assert feed.port(name) is not None
+    feed.subnet([])
+    assert feed.settle() == {(Wants.MACHINE.value, UID)}
+    assert feed.port(name) is None
+
+
+async def test_a_change_of_a_ledger_asks_only_the_machines_that_it_is_about(feed: Feed) -> None:
+    other = {**LINE, "uid": "7c1c3c5e-0f1f-4a58-9d7b-0f8a4d2a9f02", "address": "10.1.0.8"}
+    feed.subnet([LINE])
+    feed.settle()
+    feed.subnet([LINE, other])
+    assert feed.settle() == {(Wants.MACHINE.value, other["uid"])}
+
+
+async def test_a_service_is_on_every_switch_and_follows_its_slices(feed: Feed) -> None:
+    spec = {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80, "protocol": "TCP"}]}
+    feed.put(Foreign.SERVICE, "web", spec, namespace="ns")
+    body = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.0.5"], "conditions": {"ready": True}}]}
+    labels = {"labels": {"kubernetes.io/service-name": "web"}}
+    ports = [{"port": 8080, "protocol": "TCP"}]
+    feed.put(Foreign.ENDPOINT_SLICE, "web-1", {}, namespace="ns", metadata=labels, ports=ports, **body)
+    feed.settle()
+    balancers = [row for row in feed.plant.writer.store if row.table == Table.LOAD_BALANCER.value]
+    assert [feed.plant.writer.store.get(row).columns["vips"] for row in balancers] == [
+        {"10.96.0.1:80": "10.1.0.5:8080"}
+    ]
+    assert (feed.columns(Table.SWITCH, "subnet.one") or {})["load_balancer"] == set(balancers)
+    feed.put(Kind.SUBNET, "two", {"networkRef": {"name": "pods"}, "cidr": "10.2.0.0/24"})
+    feed.settle()
+    assert (feed.columns(Table.SWITCH, "subnet.two") or {})["load_balancer"] == set(balancers)
+
+
+async def test_a_pod_stays_under_its_policy_until_it_is_off_its_node(feed: Feed) -> None:
+    policy = {"podSelector": {}, "policyTypes": ["Ingress"]}
+    feed.put(Foreign.NAMESPACE, "ns", {})
+    feed.put(Foreign.NETWORK_POLICY, "deny", policy, namespace="ns")
+    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    assert _grouped(feed)
+    raw = feed.plant.context.caches.ports.raw("ns/web")
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    feed.put(Kind.PORT, "web", raw["spec"], namespace="ns", metadata=going)
+    feed.settle()
+    assert feed.port() is not None
+    assert _grouped(feed)
+    feed.put(Kind.PORT, "web", raw["spec"], namespace="ns", metadata=going, status={"phase": "Releasing"})
+    feed.settle()
+    assert feed.port() is None
+    assert not _grouped(feed)
+
+
+def _grouped(feed: Feed) -> bool:
+    """Whether any port group has the pod's port."""
+    store = feed.plant.writer.store
+    groups = [store.get(row) for row in store if row.table == Table.PORT_GROUP.value]
+    return any(ref(Table.SWITCH_PORT, "ns.web") in row.columns.get("ports", ()) for row in groups)
+
+
+async def test_a_subnet_that_cannot_be_wants_nothing_and_stops_no_other(feed: Feed) -> None:
+    feed.subnet(cidrV6="nonsense")
+    feed.put(Kind.SUBNET, "two", {"networkRef": {"name": "pods"}, "cidr": "10.2.0.0/24"})
+    feed.settle()
+    assert feed.columns(Table.SWITCH, "subnet.one") is None
+    assert feed.columns(Table.SWITCH, "subnet.two") is not None
+
+
+async def test_everybody_is_asked_at_the_start(feed: Feed) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.plant.machine("m", UID, [])
+    feed.put(Foreign.SERVICE, "web", {}, namespace="ns")
+    assert feed.plant.ovn.feed.everybody() >= {
+        ("network", "pods"),
+        ("subnet", "one"),
+        ("port", "ns/web"),
+        ("machine", UID),
+        ("service", "ns/web"),
+    }
+    await asyncio.sleep(0)
