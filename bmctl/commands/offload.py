@@ -11,6 +11,7 @@ from rich.text import Text
 from bmctl import screen
 from bmctl.api import Api, open_api
 from bmctl.columns import Columns
+from bmctl.completing import names_of
 from bmctl.invocation import Invocation, connected, current
 from bmctl.kinds import DPU, NETWORK_NODE, Kind
 from bmctl.objects import Object, dig, name_of
@@ -42,7 +43,7 @@ class Wanted:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=names_of(DPU))
 @click.option("--flows", "count", type=click.IntRange(1, MOST_FLOWS), metavar="N", help="The N heaviest flows, too.")
 @click.option("--software", is_flag=True, help="Flows outside hardware alone.")
 @click.option("--port", default="", metavar="NETDEV", help="Flows that enter there alone.")

@@ -15,7 +15,6 @@ from dpu_daemon.model.offload import Feature, OffloadReport, OffloadSeen
 from dpu_daemon.plan.offload import decide
 from dpu_daemon.plan.offload_tally import Tally
 from proto.errors import DpuError
-from proto.reasons import Reason
 
 _log = structlog.get_logger("dpu_daemon.offload")
 
@@ -108,11 +107,10 @@ class OffloadMonitor:
         Raises:
             DpuError: UNAVAILABLE, DEADLINE; the switch does not answer.
         """
-        if self.last is None or self._clock() - self._looked_at > FRESH_S:
-            await self.once()
-        if self.last is None:
-            raise DpuError(Reason.UNAVAILABLE, "the switch was not looked at yet", remedy="repeat the call")
-        return self.last
+        async with self._lock:
+            if self.last is None or self._clock() - self._looked_at > FRESH_S:
+                return await self._once()
+            return self.last
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong now, one sentence each."""
@@ -126,19 +124,23 @@ class OffloadMonitor:
             DpuError: UNAVAILABLE, DEADLINE, CONFLICT; nothing is known now.
         """
         async with self._lock:
-            began = self._clock()
-            try:
-                seen = await self._ask()
-            except DpuError:
-                self.times.failed += 1
-                self.last = None
-                raise
-            self.last = await asyncio.to_thread(decide, seen)
-            self.tally.take(self.last)
-            self._looked_at = self._clock()
-            self.times.count += 1
-            self.times.seconds += self._looked_at - began
-            await self._tell()
+            await self._once()
+
+    async def _once(self) -> OffloadReport:
+        began = self._clock()
+        try:
+            seen = await self._ask()
+        except DpuError:
+            self.times.failed += 1
+            self.last = None
+            raise
+        self.last = report = await asyncio.to_thread(decide, seen)
+        self.tally.take(report)
+        self._looked_at = self._clock()
+        self.times.count += 1
+        self.times.seconds += self._looked_at - began
+        await self._tell(report)
+        return report
 
     async def _ask(self) -> OffloadSeen:
         if not self._settings.enabled:
@@ -165,9 +167,9 @@ class OffloadMonitor:
             await self._say("OffloadRefused", trouble, warning=True, subject=netdev)
         return on
 
-    async def _tell(self) -> None:
+    async def _tell(self, report: OffloadReport) -> None:
         """An event for each warning that was not there lately."""
-        current = {f"advice {sentence}": ("", sentence) for sentence in (self.last.advice if self.last else ())}
+        current = {f"advice {sentence}": ("", sentence) for sentence in report.advice}
         for missed in self.tally.missed:
             current[f"{missed.netdev} {missed.why.value}"] = (missed.netdev, missed.sentence)
         for key, (netdev, sentence) in current.items():

@@ -112,6 +112,12 @@ async def test_a_young_look_answers_again_and_an_old_one_does_not(asked: Scene) 
     assert asked.switch.looks == looks + 1
 
 
+async def test_many_who_ask_at_once_share_a_look(asked: Scene) -> None:
+    reports = await asyncio.gather(*(asked.monitor.report() for _ in range(20)))
+    assert len({id(report) for report in reports}) == 1
+    assert asked.monitor.times.count == 1
+
+
 async def test_nothing_is_said_of_a_switch_that_does_not_answer(asked: Scene) -> None:
     await asked.monitor.once()
     assert asked.monitor.version() == "on (tc)"
