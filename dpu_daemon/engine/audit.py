@@ -8,7 +8,6 @@ import structlog
 
 from dpu_daemon.engine.change import Change, Said
 from dpu_daemon.engine.deadline import Deadline
-from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.repair import Auditor, Repair
@@ -164,7 +163,7 @@ class Audit:
         deadline = Deadline.after(self._times.repair_s)
         try:
             acted = await self._operations.run(
-                repair.key, LaneName.REPAIR, repair.work, deadline, what=repair.subject, also=repair.also
+                repair.key, repair.lane, repair.work, deadline, what=repair.subject, also=repair.also
             )
         except DpuError as error:
             await self._note_failure(repair, error)

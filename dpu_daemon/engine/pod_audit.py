@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from dpu_daemon.engine.convergence import LOOK_S, Job, converge
 from dpu_daemon.engine.deadline import within
+from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.pod_job import LimitsJob, PodDrivers, PodJob, StrayPodJob
 from dpu_daemon.engine.pod_ports import PodPorts, pod_key
@@ -58,7 +59,7 @@ class PodAuditor:
             work = self._convergence(LimitsJob(LIMITS, self._drivers))
             repairs.append(Repair(("pod_port", LIMITS, "all"), EventKind.DRIVER, LIMITS, plan.why, work))
         repairs += self._leftovers()
-        return self._first(repairs)
+        return self._first([replace(repair, lane=LaneName.POD) for repair in repairs])
 
     def _first(self, repairs: list[Repair]) -> tuple[Repair, ...]:
         """Repairs of the first pass tell when the last of them was tried."""

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
+from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.model.event import EventKind
 
 RepairWork = Callable[[], Awaitable[bool]]
@@ -21,6 +22,7 @@ class Repair:
         why: the plan's sentence.
         work: the convergence, to be run under the lock.
         also: locks of further resources that the work changes.
+        lane: where it queues; work that shares transactions goes together in a wide one.
     """
 
     key: Hashable
@@ -29,6 +31,7 @@ class Repair:
     why: str
     work: RepairWork
     also: tuple[Hashable, ...] = ()
+    lane: LaneName = LaneName.REPAIR
 
 
 class Auditor(Protocol):
