@@ -102,8 +102,11 @@ class Domains:
             index = _index(route, name)
             there = _ends()[name].given
             wanted = {str(ipaddress.ip_interface(each)) for each in addresses}
-            route.do([rtnetlink.add_address(index, ipaddress.ip_interface(each)) for each in sorted(wanted - there)])
-            route.do([rtnetlink.delete_address(index, ipaddress.ip_interface(each)) for each in sorted(there - wanted)])
+            missing = [rtnetlink.add_address(index, ipaddress.ip_interface(each)) for each in sorted(wanted - there)]
+            surplus = [rtnetlink.delete_address(index, ipaddress.ip_interface(each)) for each in sorted(there - wanted)]
+            # The kernel refuses a message without requests.
+            if missing or surplus:
+                route.do([*missing, *surplus])
 
 
 def _ends() -> dict[str, EndSeen]:
