@@ -160,14 +160,15 @@ async def comes(
     rig: NetRig, journal: str, node: str, victim: Victim, commit: int, pod: tuple[str, str], there: str, peer: Pod
 ) -> tuple[bool, str]:
     """An ADD, interrupted; then what a runtime does; whether somebody died, and who has the network."""
+    await rig.until(partial(serves, rig, journal), f"{journal} serves")
     order(rig, journal, victim, commit)
     container = f"{pod[0]}-a"
-    status, _ = await rig.cni("ADD", node, container, there, pod)
+    status, said = await rig.cni("ADD", node, container, there, pod)
     died = await fired(rig, journal)
     if died:
         victim.revive()
     if status:
-        assert died, "an ADD failed although nobody died"
+        assert died, f"an ADD failed although nobody died: {said}"
         await deleted(rig, node, container, there, pod)
         assert await is_empty(there)
         container = await added(rig, node, f"{pod[0]}-b", there, pod)
