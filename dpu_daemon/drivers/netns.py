@@ -58,13 +58,14 @@ def open_netns(path: str, field: str = "CNI_NETNS") -> OpenNetns:
         raise DpuError(reason, message, field=field, remedy=remedy) from error
     try:
         kind = fcntl.ioctl(descriptor, NS_GET_NSTYPE)
-        inode = os.fstat(descriptor).st_ino
     except OSError:
-        kind, inode = 0, 0
+        kind = 0
+    found = os.fstat(descriptor)
+    mode, inode = found.st_mode, found.st_ino
     if kind != CLONE_NEWNET:
         os.close(descriptor)
         # What stays of a removed namespace is the plain file that it was mounted on.
-        plain = stat.S_ISREG(os.stat(path).st_mode) if os.path.exists(path) else False  # noqa: PTH110, PTH116
+        plain = not kind and stat.S_ISREG(mode)
         message = f"{path} is no network namespace" + (": a plain file, so it was removed" if plain else "")
         raise DpuError(
             Reason.NOT_FOUND if plain else Reason.INVALID,
