@@ -6,6 +6,9 @@ from enum import Enum
 from coordinator.core.objects.net import Limits, Port, PortAddress
 from coordinator.core.objects.network import Network, NetworkDriver, Subnet, SubnetRoute
 
+RUNTIME_UID = "dpupool.io/runtime-uid"
+"""On a Port: the UID by which the runtime knows a static pod, whose object in the API is a mirror with another."""
+
 EPOCH_SHIFT = 20
 """Bits of a generation below the epoch: changes of a port, its subnet and its network count there."""
 
@@ -80,7 +83,7 @@ def assignment_of(port: Port, subnet: Subnet, network: Network) -> Assignment:
         node=spec.node,
         pod_namespace=port.metadata.namespace,
         pod_name=spec.pod_ref.name,
-        pod_uid=spec.pod_ref.uid,
+        pod_uid=port.metadata.annotations.get(RUNTIME_UID) or spec.pod_ref.uid,
         interface=spec.interface,
         network=spec.network_ref.name,
         default_network=spec.default_network,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from coordinator.core.ipam.pods import Given
+from coordinator.core.net.assignment import RUNTIME_UID
 from coordinator.core.net.attachments import NETWORKS, Selection, definition_of, selections
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -30,6 +31,9 @@ INGRESS = "kubernetes.io/ingress-bandwidth"
 EGRESS = "kubernetes.io/egress-bandwidth"
 WHY = "dpupool.io/why"
 """On a Port: why it is of its subnet."""
+
+MIRROR = "kubernetes.io/config.mirror"
+"""On the mirror of a static pod: the UID that kubelet knows it by. Source: Kubernetes, static pods."""
 
 FINALIZER = "dpupool.io/port"
 POD_LABEL = "dpupool.io/pod"
@@ -223,6 +227,9 @@ def port_body(pod: Json, wanted: WantedPort, given: Given, *, mtu: int, epoch: i
     labels = {POD_UID_LABEL: meta["uid"]}
     if len(meta["name"]) <= LONGEST_LABEL:
         labels[POD_LABEL] = meta["name"]
+    annotations = {WHY: given.why}
+    if static_uid := _annotation(pod, MIRROR):
+        annotations[RUNTIME_UID] = static_uid
     owner = OwnerReference(
         api_version=Foreign.POD.api_version, kind=Foreign.POD.value, name=meta["name"], uid=meta["uid"]
     )
@@ -246,7 +253,7 @@ def port_body(pod: Json, wanted: WantedPort, given: Given, *, mtu: int, epoch: i
             "name": wanted.name,
             "namespace": meta["namespace"],
             "labels": labels,
-            "annotations": {WHY: given.why},
+            "annotations": annotations,
             "finalizers": [FINALIZER],
             "ownerReferences": [owner.json()],
         },

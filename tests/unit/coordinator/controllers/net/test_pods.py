@@ -83,6 +83,16 @@ def test_a_bound_pod_gets_an_address_that_its_node_and_itself_are_told() -> None
     play(story, gateway="10.16.0.1")
 
 
+def test_a_static_pod_is_known_to_its_daemon_as_to_its_runtime() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("proxy-node-1", "node-1", {"kubernetes.io/config.mirror": "0123abcd"})
+        await given(stage, "proxy-node-1")
+        (told,) = stage.daemons["node-1"].told.values()
+        assert told.pod_uid == "0123abcd"
+
+    play(story)
+
+
 def test_pods_of_the_host_network_unbound_pods_and_pods_that_are_over_get_none() -> None:
     async def story(stage: PodNodes) -> None:
         await stage.pod("host", "node-1", hostNetwork=True)
