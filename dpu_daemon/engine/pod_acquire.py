@@ -112,14 +112,14 @@ class Acquisition:
             record = await self._locked(self._plugged)
             plug = self._life.plug_for(record)
             ofport = await self._until_it_forwards(plug)
-            record = await self._locked(lambda: self._life.establish(record))
+            assignment = await self._locked(lambda: self._life.establish(record))
         except DpuError as error:
             self.why = str(error)
             raise
         self.finished = True
         return PortGrant(
             stage=GrantStage.FORWARDING,
-            assignment=self._life.assignment_of(record),
+            assignment=assignment,
             representor=record.representor,
             vf=record.vf,
             ofport=ofport,

@@ -58,8 +58,8 @@ class PodLife:
         """Journal that a container gets a port, with what will stand for it and the step that comes.
 
         Raises:
-            DpuError: IN_USE naming another holder, IN_FLIGHT while an older one is being cut off, NOT_ASSIGNED when
-                the assignment went meanwhile; those of the choice.
+            DpuError: IN_USE naming another holder, NOT_ASSIGNED when the assignment went meanwhile; those of the
+                choice; the driver's, while an older holder cannot be cut off.
         """
         holder = Holder(ask.container_id, ask.interface)
         if (record := await self._cleared(port_id, holder)) is not None:
@@ -100,9 +100,6 @@ class PodLife:
             said = _said(port_id, "TakenOver", message, warning=True)
             record = await self._retire(record, said)
         await self.finish(record)
-        if port_id in self._ledger.pod_ports:
-            message = f"port {port_id} is still being taken from container {record.holder}"
-            raise DpuError(Reason.IN_FLIGHT, message, remedy="repeat the call when the switch answers again")
         return None
 
     def _others(self) -> tuple[PodPort, ...]:
@@ -187,18 +184,23 @@ class PodLife:
             raise DpuError(Reason.NOT_ASSIGNED, message, remedy="the pod is gone, or waits for another port")
         return assignment
 
-    async def establish(self, record: PodPort) -> PodPort:
-        """Journal that the port forwards; under one transaction with the end of its step."""
+    async def establish(self, record: PodPort) -> Assignment:
+        """Journal that the port forwards, in one transaction with the end of its step; what its holder has now.
+
+        Raises:
+            DpuError: GONE, NOT_ASSIGNED; as `plug`.
+        """
         record = self.mine(record)
+        assignment = self.assignment_of(record)
         ended = self._ended(record.port_id, StepState.DONE)
         if record.established and ended is None:
-            return record
+            return assignment
         record = replace(record, established=True)
         said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
         await self._ledger.commit(Change(put=(record,), ended=ended, events=(said,)))
         if record.vf != NO_VF:
             self._drivers.links.expect(self.functions())
-        return record
+        return assignment
 
     def functions(self) -> frozenset[str]:
         """Representors of virtual functions that containers have: they may come late, and go with a driver."""
