@@ -11,8 +11,9 @@ import pytest
 from coordinator.core.net.members import Member
 from coordinator.core.net.policy.index import PolicyIndex
 from coordinator.core.net.policy.model import Owner
+from coordinator.core.objects.net import SecurityGroup
 
-PODS, POLICIES, NAMESPACES, CHANGES = 5_000, 500, 50, 200
+PODS, POLICIES, NAMESPACES, CHANGES, GROUP = 5_000, 500, 50, 200, 1_000
 
 
 def pod(number: int, moved: int = 0) -> Member:
@@ -71,6 +72,25 @@ def test_policies_of_a_large_cluster() -> None:
     tell("a pod goes", CHANGES, index, lambda n: index.drop_member(pod(PODS + n).port_id))
     tell("a policy changes", CHANGES, index, lambda n: index.set_policy(policy(n, random)))
     tell("a namespace's label", NAMESPACES, index, lambda n: index.set_namespace(f"ns{n}", {"team": "team3"}))
+
+
+@pytest.mark.bench
+def test_a_large_group_whose_members_reach_each_other() -> None:
+    rule = [{"peers": [{"group": "all"}]}]
+    index, random = PolicyIndex(), Random(7)
+    spec = {"ingress": rule, "egress": rule}
+    index.set_group(SecurityGroup.parse({"metadata": {"name": "all", "namespace": "shop"}, "spec": spec}))
+
+    def member(number: int) -> Member:
+        host = random.randrange(1 << 16)
+        addresses = (f"10.1.{host >> 8}.{host & 255}", f"fd00::{host:x}")
+        return Member(f"shop.p{number}", "shop", f"p{number}", {}, addresses, groups=frozenset({"all"}), node="n1")
+
+    for number in range(GROUP):
+        index.set_member(member(number))
+    print()
+    tell(f"one more than {GROUP}", 20, index, lambda n: index.set_member(member(GROUP + n)))
+    assert len(index.group_members("shop/all")) == GROUP + 20
 
 
 def tell(name: str, count: int, index: PolicyIndex, act: Callable[[int], set[Owner]]) -> None:

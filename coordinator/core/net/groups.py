@@ -45,7 +45,7 @@ from coordinator.core.net.policy.rules import (
     port_match,
     set_name,
 )
-from coordinator.core.net.policy.spans import Family, Span, cidrs, joined, networks, others
+from coordinator.core.net.policy.spans import Family, Span, cidrs, hosts, joined, others
 from coordinator.core.net.rows import Row
 from coordinator.core.objects.net import GroupPeer, GroupPort, GroupRule, SecurityGroup, Selector
 from coordinator.core.pool.selectors import NOTHING, parse_selector
@@ -123,7 +123,7 @@ def set_rows(name: str, groups: Iterable[Group], ports: Iterable[str], addresses
     for direction in Direction:
         for scopes, matches in _denied(chosen, direction).items():
             named = f"others.{digest(tuple(sorted(map(digest, scopes))))}"
-            if scopes:
+            if scopes and set_name(named, Family.V4) not in rows:
                 rows |= {row.key: row for row in _others(named, scopes, addresses)}
             for match in matches:
                 for peer in _strangers(direction, named) if scopes else ("",):
@@ -203,7 +203,7 @@ def _others(name: str, scopes: frozenset[Scope], addresses: Addresses) -> Iterat
     """The Address_Sets of everybody who is not of the scopes."""
     spans: dict[Family, list[Span]] = {family: [] for family in Family}
     for scope in scopes:
-        held = scope.networks if isinstance(scope, BlockScope) else networks(addresses(scope))
+        held = scope.networks if isinstance(scope, BlockScope) else hosts(addresses(scope))
         for family in Family:
             spans[family] += held.of(family)
     for family in Family:

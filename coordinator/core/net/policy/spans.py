@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 
 Span = tuple[int, int]
 """First and last of a run, both included."""
@@ -59,6 +60,20 @@ def networks(cidrs: Iterable[str]) -> Networks:
     return Networks(joined(spans[Family.V4]), joined(spans[Family.V6]))
 
 
+def hosts(addresses: Iterable[str]) -> Networks:
+    """Addresses as runs."""
+    spans: dict[Family, list[Span]] = {family: [] for family in Family}
+    for address in addresses:
+        number = _number(address)
+        spans[family_of(address)].append((number, number))
+    return Networks(joined(spans[Family.V4]), joined(spans[Family.V6]))
+
+
+@lru_cache(maxsize=1 << 17)
+def _number(address: str) -> int:
+    return int(ip_address(address))
+
+
 def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
     """The same numbers in runs that neither overlap nor touch, in order."""
     found: list[Span] = []
@@ -101,11 +116,16 @@ def prefixes(spans: Iterable[Span], bits: int) -> list[tuple[int, int]]:
 
 def cidrs(spans: Iterable[Span], family: Family) -> list[str]:
     """Addresses as OVN reads them, single ones without a length."""
-    kind = IPv4Address if family is Family.V4 else IPv6Address
     return [
-        str(kind(value)) if length == family.bits else f"{kind(value)}/{length}"
+        _written(value, family) if length == family.bits else f"{_written(value, family)}/{length}"
         for value, length in prefixes(spans, family.bits)
     ]
+
+
+def _written(value: int, family: Family) -> str:
+    if family is Family.V6:
+        return str(IPv6Address(value))
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
 
 
 def masked(spans: Iterable[Span], bits: int) -> list[str]:
