@@ -6,8 +6,9 @@ import grpc.aio
 
 from dpu_daemon.config_net import VfKind, VfsSection
 from dpu_daemon.drivers.device_notes import DeviceNoteFiles
+from dpu_daemon.drivers.netdev_vfs import NetdevVfs
 from dpu_daemon.drivers.pod_resources import KubeletRecords
-from dpu_daemon.drivers.vfs import NetdevVfs, SysfsVfs
+from dpu_daemon.drivers.vfs import SysfsVfs
 from dpu_daemon.engine.vf_protocols import VfDriver
 from dpu_daemon.engine.vfs import VfPool, VfSources
 from dpu_daemon.service.device_plugin import DevicePluginService

@@ -137,8 +137,9 @@ class DevicePluginServer:
             ) from error
         finally:
             os.umask(before)
+        self._server = server  # before the first wait, so that it is ended whatever happens in it
         await server.start()
-        self._server, self._served = server, _identity(self.path)
+        self._served = _identity(self.path)
 
     async def _be_known(self) -> None:
         kubelet = _identity(self._directory / KUBELET)
@@ -162,9 +163,10 @@ class DevicePluginServer:
         _log.info("registered with kubelet", resource=self._resource, socket=str(self.path))
 
     async def _end(self) -> None:
-        server, self._server, self._served, self._known_to = self._server, None, None, None
-        if server is not None:
-            await server.stop(0)
+        self._served = self._known_to = None
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None  # not before: whoever is cancelled in the wait leaves the rest to stop()
 
     def _note(self, trouble: str) -> None:
         """Say it once: a node without a kubelet is fine, and one that restarts takes a while."""

@@ -6,7 +6,8 @@ import pytest
 
 from dpu_daemon.config import load
 from dpu_daemon.config_host import HostConfig
-from dpu_daemon.drivers.vfs import NetdevVfs, SysfsVfs
+from dpu_daemon.drivers.netdev_vfs import NetdevVfs
+from dpu_daemon.drivers.vfs import SysfsVfs
 from dpu_daemon.parts.host import host_drivers
 from proto.errors import DpuError
 

@@ -6,7 +6,8 @@ from structlog.testing import capture_logs
 
 from dpu_daemon.drivers.device_notes import DeviceNoteFiles
 from dpu_daemon.drivers.kernel_alarms import KernelAlarms
-from dpu_daemon.drivers.vfs import NetdevVfs, SysfsVfs
+from dpu_daemon.drivers.netdev_vfs import NetdevVfs
+from dpu_daemon.drivers.vfs import SysfsVfs
 from dpu_daemon.model.vf import VfSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
