@@ -1,6 +1,8 @@
 """OPI's bridge on Open vSwitch: ports with VLANs, and tunnels."""
 
+import asyncio
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from dpu_daemon.drivers.keeper import count_lost
 from dpu_daemon.drivers.opi_network import rows
@@ -31,6 +33,8 @@ class OpiBridge:
         self._lost: Lost = lambda _: None
         self._busy: set[str] = set()
         self._known: dict[str, PlugSeen] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By name of bridge or port: several objects may want the same at once, and it can be inserted only once."""
 
     async def start(self, lost: Lost) -> None:
         """Connect; changes that were not ours are told from then on."""
@@ -48,8 +52,9 @@ class OpiBridge:
 
     async def make_bridge(self, bridge: str) -> None:
         """Make the bridge; one that is there is left as it is."""
-        if bridge not in rows.bridges(self._client.replica):
-            await self._obeyed(rows.insert_bridge(bridge, self._datapath))
+        async with self._turn(bridge):
+            if bridge not in rows.bridges(self._client.replica):
+                await self._obeyed(rows.insert_bridge(bridge, self._datapath))
 
     async def plug(self, bridge: str, plug: Plug, ifindex: int) -> None:
         """Plug a port, or put it right; `ifindex` is its device's number, 0 for none.
@@ -57,11 +62,12 @@ class OpiBridge:
         Raises:
             DpuError: NOT_FOUND for a bridge or device that is not there, IN_USE when somebody else plugged it.
         """
-        self._busy.add(plug.name)
-        try:
-            await self._put(bridge, plug, ifindex)
-        finally:
-            self._done_with(plug.name)
+        async with self._turn(plug.name):
+            self._busy.add(plug.name)
+            try:
+                await self._put(bridge, plug, ifindex)
+            finally:
+                self._done_with(plug.name)
 
     async def unplug(self, bridge: str, name: str) -> None:
         """Unplug a port of ours; others are left."""
@@ -75,6 +81,9 @@ class OpiBridge:
             await self._obeyed(rows.remove_ports(row.bridge, [row.port]))
         finally:
             self._done_with(name)
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        return self._turns.setdefault(name, asyncio.Lock())
 
     async def _put(self, bridge: str, plug: Plug, ifindex: int) -> None:
         replica = self._client.replica
@@ -109,8 +118,9 @@ class OpiBridge:
         results = await self._client.transact([*operations, *rows.next_configuration()])
         told = results[-1].get("rows", [])
         number = int(told[0]["next_cfg"]) if told else 0
-        done = lambda replica: rows.current_configuration(replica) >= number  # noqa: E731
-        if not await self._client.wait_until(done, timeout_s=OBEY_TIMEOUT_S):
+        if not await self._client.wait_until(
+            lambda replica: rows.current_configuration(replica) >= number, timeout_s=OBEY_TIMEOUT_S
+        ):
             message = f"ovs-vswitchd does not follow its database within {OBEY_TIMEOUT_S:g} s"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="look whether ovs-vswitchd runs, and at its log")
 
