@@ -10,7 +10,7 @@ import structlog
 
 from dpu_daemon.config_net import CniSection
 from dpu_daemon.engine.cni_node import CniNode
-from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.deadline import Deadline, within
 from dpu_daemon.service.cni.environment import Environment, Verb, read_environment
 from dpu_daemon.service.cni.faults import NETNS, CniCode, CniError, from_error, to_output
 from dpu_daemon.service.cni.frame import Call
@@ -93,14 +93,14 @@ class CniCalls:
                     await self._node.delete(environment.holder, Deadline.after(left_s))
                 case Verb.CHECK:
                     _refuse_own(environment, caller)
-                    claim = to_claim(environment, conf)
-                    await self._node.check(claim, Deadline.after(left_s), caller.gone)
+                    checking = self._node.check(to_claim(environment, conf), Deadline.after(left_s), caller.gone)
+                    await within(left_s, checking, "CHECK")
                 case Verb.GC:
                     valid = to_valid(conf)
                     if valid is not None:
                         await self._node.collect(conf.name, valid, Deadline.after(left_s))
                 case Verb.STATUS:
-                    await self._node.ready(Deadline.after(left_s))
+                    await within(left_s, self._node.ready(Deadline.after(left_s)), "STATUS")
         except DpuError as error:
             raise from_error(error) from error
         return NO_OUTPUT
