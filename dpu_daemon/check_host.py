@@ -1,4 +1,4 @@
-"""What a host lacks for binding CPUs to its pods."""
+"""What a host lacks for its pods: for binding CPUs to them, for giving them functions."""
 
 import os
 import socket
@@ -15,7 +15,11 @@ from proto.cpuset import show
 
 
 def examine_host(config: HostConfig) -> Iterator[Finding]:
-    """Look at control groups, kubelet's policy and the runtime's socket; changes nothing."""
+    """Look at control groups, kubelet's policy, the runtime's socket and functions; changes nothing."""
+    if config.vfs is not None:
+        from dpu_daemon.check_vfs import examine_vfs  # noqa: PLC0415  (a host without functions loads none of it)
+
+        yield from examine_vfs(config.vfs)
     mount = config.groups.mount
     if not mount.is_dir():
         yield Finding("groups.mount", passed=False, says=f"{mount} is no directory", remedy="mount cgroups there")
