@@ -65,8 +65,6 @@ def to_assignments(request: pods_pb2.PutAssignmentsRequest) -> tuple[Assignment,
 
 
 def _assignment(where: str, wire: pods_pb2.Assignment) -> Assignment:
-    if not wire.addresses and not wire.mac:
-        raise invalid(f"{where}.mac", "is empty", "send the MAC address of the port")
     return Assignment(
         port_id=check_port_id(f"{where}.port_id", wire.port_id),
         generation=_generation(f"{where}.generation", wire.generation),

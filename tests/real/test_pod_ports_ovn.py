@@ -175,6 +175,23 @@ async def test_a_running_port_is_cut_off_by_a_dead_switch_and_comes_back_by_itse
     await _comes_right(stage.side)
 
 
+async def test_a_switch_that_stands_still_is_told_of_after_a_while_and_not_before(stage: PodStage) -> None:
+    stage.chassis.ovs.freeze_vswitchd()
+    try:
+        await stage.side.ready(soon())
+        refused = await _unready(stage.side)
+    finally:
+        stage.chassis.ovs.thaw_vswitchd()
+    assert "ovs-vswitchd did not answer" in refused.message
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await stage.side.ready(soon())
+            except DpuError:
+                continue
+            break
+
+
 async def test_a_lost_database_is_filled_again(stage: PodStage) -> None:
     stage.make_logical(range(3))
     await stage.pods.put([assignment(number, bandwidth=Bandwidth(ingress_bps=9_000_000)) for number in range(3)])

@@ -13,6 +13,9 @@ from proto.reasons import Reason
 VSWITCHD = "ovs-vswitchd"
 OVN_CONTROLLER = "ovn-controller"
 CALL_TIMEOUT_S = 2.0
+PULSE_TIMEOUT_S = 0.7
+MUTE_S = 4.0
+"""Busy programs answer within seconds; kubelet asks every five, and a node that is busy shall not be taken for dead."""
 
 
 class VswitchdWatch:
@@ -30,6 +33,7 @@ class VswitchdWatch:
         remedy = f"look whether it runs with its pidfile in {' or '.join(map(str, self._run_dirs))}"
         self._keeper: Keeper[JsonRpcConnection] = Keeper(program, remedy, self._dial)
         self.version = ""
+        self._mute_since: float | None = None
 
     async def start(self, lost: Callable[[str], None]) -> None:
         await self._keeper.start(lost)
@@ -48,6 +52,26 @@ class VswitchdWatch:
         except JsonRpcError as error:
             message = f"{self._program} refused {command}: {str(error.error).strip()}"
             raise DpuError(Reason.UNSUPPORTED, message, remedy=f"look at the log of {self._program}") from error
+
+    async def pulse(self, command: str) -> str:
+        """What it prints to a command; empty while it is busy, which a burst of ports keeps it for seconds.
+
+        Raises:
+            DpuError: UNAVAILABLE when it is gone, DEADLINE when it has not answered for MUTE_S.
+        """
+        now = asyncio.get_running_loop().time
+        asked_at = now()
+        try:
+            told = await self.ask(command, timeout_s=PULSE_TIMEOUT_S)
+        except DpuError as error:
+            if error.reason is not Reason.DEADLINE:
+                raise
+            self._mute_since = asked_at if self._mute_since is None else self._mute_since
+            if now() - self._mute_since >= MUTE_S:
+                raise
+            return ""
+        self._mute_since = None
+        return told
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         last = self._run_dirs[-1]
