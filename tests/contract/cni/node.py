@@ -21,6 +21,15 @@ from tests.fakes.ovs import OvsStack
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 START_S = 30.0
+DPU_CONFIG = """\
+[block]
+seed_dir = "{folder}/seeds"
+qmp = "{folder}/none.qmp"
+nbd_socket = "{folder}/none.nbd"
+[bus]
+socket = "{folder}/none.bus"
+"""
+"""What a DPU has besides; containers of the DPU itself are served then."""
 SWITCH_OWN = {"br-int", "ovs-netdev"}
 """Open vSwitch itself sets their MTU by what is plugged."""
 CONFIG = """\
@@ -49,6 +58,7 @@ class CniNodeRig:
     ovs: OvsStack
     executable: Path
     stack: ExitStack
+    module: str = "tests.fakes.cni_daemon"
     process: subprocess.Popen[bytes] | None = None
     _containers: int = 0
     channel: grpc.aio.Channel = field(init=False)
@@ -71,7 +81,7 @@ class CniNodeRig:
 
     def spawn(self) -> None:
         """The daemon's process."""
-        words = [sys.executable, "-m", "tests.fakes.cni_daemon", str(self.folder / "daemon.toml")]
+        words = [sys.executable, "-m", self.module, str(self.folder / "daemon.toml")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self.host}", *DIES_WITH_THE_TEST, *words], cwd=ROOT, stderr=log
@@ -190,8 +200,8 @@ def assigned(pod: str, number: int = 5, **more: Any) -> pods_pb2.Assignment:
 
 
 @asynccontextmanager
-async def cni_node(executable: Path, *, wait_s: float = 20.0, served: bool = True) -> AsyncIterator[CniNodeRig]:
-    """A node, its daemon answering."""
+async def cni_node(executable: Path, *, wait_s: float = 20.0, dpu: bool = False) -> AsyncIterator[CniNodeRig]:
+    """A node, or a DPU that is one, its daemon answering."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cn-", dir="/tmp")))
         host = stack.enter_context(netns("node"))
@@ -199,12 +209,14 @@ async def cni_node(executable: Path, *, wait_s: float = 20.0, served: bool = Tru
         ovs = OvsStack(folder / "ovs", host)
         stack.callback(ovs.stop)
         ovs.start()
-        (folder / "daemon.toml").write_text(CONFIG.format(folder=folder, ovsdb=ovs.socket, wait_s=wait_s))
+        settings = CONFIG.replace('mode = "host"', 'mode = "dpu"') + DPU_CONFIG if dpu else CONFIG
+        (folder / "daemon.toml").write_text(settings.format(folder=folder, ovsdb=ovs.socket, wait_s=wait_s))
         rig = CniNodeRig(folder, host, ovs, executable, stack)
+        if dpu:
+            rig.module = "tests.fakes.net_daemon"
         stack.callback(rig.kill)
         try:
-            if served:
-                await rig.start()
+            await rig.start()
             yield rig
         finally:
             await rig.channel.close()

@@ -79,6 +79,24 @@ async def test_containers_reach_each_other_over_both_families_at_once(node: CniN
         await asyncio.to_thread(subprocess.run, ping, check=True, capture_output=True)
 
 
+async def test_containers_of_a_dpu_itself_are_served_by_its_daemon(executable: Path) -> None:
+    async with cni_node(executable, dpu=True) as node:
+        await node.assign(assigned("web"), assigned("api", 6))
+        web, api = node.container(), node.container()
+        clean = node.state(web, api)
+        result = await added(node, web)
+        await added(node, api, pod="api")
+        await done(node, "CHECK", web, config=conf(prevResult=result))
+        ping = ["ip", "netns", "exec", web, "ping", "-c1", "-W2", "10.16.0.6"]
+        await asyncio.to_thread(subprocess.run, ping, check=True, capture_output=True)
+        node.kill()
+        await node.start()
+        await done(node, "CHECK", web)
+        await done(node, "DEL", web)
+        await done(node, "DEL", api)
+        assert node.state(web, api) == clean
+
+
 async def test_arguments_come_in_any_order_and_unknown_ones_are_ignored_on_wish(node: CniNodeRig) -> None:
     await node.assign(assigned("web"))
     container = node.container()
@@ -259,6 +277,21 @@ async def test_a_stale_socket_is_taken_over_and_a_running_pod_is_untouched(node:
     assert node.socket.is_socket()
     await node.start()
     assert node.socket.stat().st_mode & 0o777 == 0o600
+    assert node.state(container) == before
+    await done(node, "CHECK", container)
+
+
+async def test_a_daemon_that_is_told_to_stop_takes_its_socket_and_no_pod_with_it(node: CniNodeRig) -> None:
+    await node.assign(assigned("web"))
+    container = node.container()
+    await added(node, container)
+    before = node.state(container)
+    assert node.process is not None
+    node.process.terminate()
+    assert await asyncio.to_thread(node.process.wait, 30) == 0
+    assert not node.socket.exists()
+    assert error_of(await node.call("STATUS"))["code"] == 50
+    await node.start()
     assert node.state(container) == before
     await done(node, "CHECK", container)
 
