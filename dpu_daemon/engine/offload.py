@@ -20,6 +20,8 @@ _log = structlog.get_logger("dpu_daemon.offload")
 
 FRESH_S = 2.0
 """A report so young answers another caller: a look has the switch print every flow."""
+REST = 20
+"""A pause is so many times as long as the look before it: the switch stands still while it prints its flows."""
 LAZY_S = 60.0
 """Between two looks while nobody asked for hardware."""
 FORGOTTEN_LOOKS = 20
@@ -78,6 +80,7 @@ class OffloadMonitor:
         self.last: OffloadReport | None = None
         """The newest report; None before the first, and while the switch does not answer."""
         self._looked_at = float("-inf")
+        self._took_s = 0.0
         self._lock = asyncio.Lock()
         self._warned: dict[str, int] = {}
         self._unwilling: set[str] = set()
@@ -138,7 +141,8 @@ class OffloadMonitor:
         self.tally.take(report)
         self._looked_at = self._clock()
         self.times.count += 1
-        self.times.seconds += self._looked_at - began
+        self._took_s = self._looked_at - began
+        self.times.seconds += self._took_s
         await self._tell(report)
         return report
 
@@ -195,5 +199,9 @@ class OffloadMonitor:
                     _log.warning(f"offload cannot be looked at: {error}", reason=error.reason.value)
             except Exception:  # noqa: BLE001  (outermost loop of this task: without it nobody would look again)
                 _log.exception("a look at offload failed")
-            asked = self._settings.enabled or (self.last is not None and self.last.enabled)
-            await asyncio.sleep(self._settings.look_s if asked else max(self._settings.look_s, LAZY_S))
+            await asyncio.sleep(self.pause_s())
+
+    def pause_s(self) -> float:
+        """Until the next look."""
+        asked = self._settings.enabled or (self.last is not None and self.last.enabled)
+        return max(self._settings.look_s, REST * self._took_s, 0.0 if asked else LAZY_S)

@@ -1,6 +1,7 @@
 """A switch that may have hardware, in memory: what a look shows, and what was asked of it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from dpu_daemon.engine.offload import OffloadParts, OffloadSettings
@@ -25,6 +26,7 @@ class FakeOffload:
         seen: what a look shows; the setting and the features follow what is asked.
         unwilling: netdevs whose feature cannot be turned on.
         down: the switch does not answer.
+        takes_s: how long a look takes, by the clock that `turn` turns.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,8 @@ class FakeOffload:
         self.unwilling: set[str] = set()
         self.down = False
         self.looks = 0
+        self.takes_s = 0.0
+        self.turn: Callable[[float], None] = lambda _seconds: None
         self.looked = asyncio.Event()
         self.prepared: list[str] = []
 
@@ -61,6 +65,7 @@ class FakeOffload:
     async def look(self) -> OffloadSeen:
         self._answer()
         self.looks += 1
+        self.turn(self.takes_s)
         self.looked.set()
         return self.seen
 

@@ -8,7 +8,7 @@ import pytest
 
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
-from dpu_daemon.engine.offload import FORGOTTEN_LOOKS, FRESH_S, OffloadMonitor
+from dpu_daemon.engine.offload import FORGOTTEN_LOOKS, FRESH_S, LAZY_S, OffloadMonitor
 from dpu_daemon.model.event import Event
 from dpu_daemon.model.offload import Layer, Mark
 from proto.errors import DpuError
@@ -25,7 +25,11 @@ class Scene:
         self.monitor = OffloadMonitor(
             self.switch, ledger, self.switch.parts(enabled=enabled).settings, lambda: self.now
         )
+        self.ledger = ledger
         self._journal = journal
+
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
 
     def events(self, reason: str) -> list[Event]:
         return [event for event in self._journal.events_since(0, 1000) if event.reason == reason]
@@ -116,6 +120,23 @@ async def test_many_who_ask_at_once_share_a_look(asked: Scene) -> None:
     reports = await asyncio.gather(*(asked.monitor.report() for _ in range(20)))
     assert len({id(report) for report in reports}) == 1
     assert asked.monitor.times.count == 1
+
+
+@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.5, 15.0), (3.0, 60.0)])
+async def test_a_switch_that_prints_for_long_is_given_a_long_rest(asked: Scene, takes_s: float, pause_s: float) -> None:
+    asked.switch.takes_s = takes_s
+    asked.switch.turn = asked.spend
+    settings = asked.switch.parts(look_s=15.0).settings
+    monitor = OffloadMonitor(asked.switch, asked.ledger, settings, lambda: asked.now)
+    await monitor.once()  # the first one turns a feature on, and looks again
+    await monitor.once()
+    assert monitor.pause_s() == pytest.approx(pause_s)
+
+
+async def test_it_looks_seldom_where_nobody_asked(ledger: tuple[Ledger, Journal]) -> None:
+    scene = Scene(*ledger, enabled=False)
+    settings = scene.switch.parts(enabled=False, look_s=15.0).settings
+    assert OffloadMonitor(scene.switch, scene.ledger, settings, lambda: scene.now).pause_s() == LAZY_S
 
 
 async def test_nothing_is_said_of_a_switch_that_does_not_answer(asked: Scene) -> None:
