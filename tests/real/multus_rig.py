@@ -68,6 +68,7 @@ class MultusRig:
     kube: KubeApi
     kubeconfig: str
     places: int
+    tree: FakeSysfs
 
     @property
     def told(self) -> Path:
@@ -150,13 +151,14 @@ def _places(folder: Path) -> Iterator[int]:
                 DEVICE_INFO.rmdir()
 
 
-def _functions(folder: Path, host: str) -> None:
+def _functions(folder: Path, host: str) -> FakeSysfs:
     """A sysfs of files for functions whose network devices are real."""
     tree = FakeSysfs(folder / "sys")
     tree.make(VFS)
     for vf in range(VFS):
         tree.bind(vf, "mlx5_core", netdev=f"vf{vf}")
         ip("-n", host, "link", "set", f"vf{vf}", "address", f"02:00:00:00:00:{vf:02x}")
+    return tree
 
 
 async def _move(node: BehindDpuRig, places: int) -> None:
@@ -185,13 +187,13 @@ async def multus_rig(executable: Path, tmp_path: Path) -> AsyncIterator[MultusRi
     async with behind_dpu(executable) as node, started(settings(tmp_path, port), tmp_path / "notify"):
         config = kubeconfig(tmp_path, port)
         kube, kubelet = KubeApi.by_kubeconfig(config), FakeKubelet(node.folder)
-        _functions(node.folder, node.host)
+        tree = _functions(node.folder, node.host)
         with _places(node.folder) as places:
             await kubelet.start()
             try:
                 await _move(node, places)
                 await kubelet.until({FakeSysfs.address(vf) for vf in range(VFS)})
-                rig = MultusRig(node.folder, node, kubelet, kube, config, places)
+                rig = MultusRig(node.folder, node, kubelet, kube, config, places, tree)
                 spec = {"spec": {"config": json.dumps(SECONDARY)}}
                 wanted = {"k8s.v1.cni.cncf.io/resourceName": RESOURCE}
                 await rig.make(Foreign.ATTACHMENT_DEFINITION, "fast", spec, wanted)

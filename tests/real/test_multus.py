@@ -55,6 +55,31 @@ async def test_a_delegates_call_brings_function_result_and_file(tmp_path: Path) 
         assert not (rig.told / "cni" / path.name).exists()
 
 
+async def test_a_function_for_a_virtual_machine_is_plugged_and_nothing_is_moved(tmp_path: Path) -> None:
+    """VFIO has it: the container gets files and an address to tell, its interface is the machine's to have."""
+    executable = await built(tmp_path / "bin" / "dpu-cni")
+    async with multus_rig(executable, tmp_path) as rig:
+        rig.tree.bind(0, "vfio-pci", group=17)
+        container = await rig.pod("vm", 7)
+        device = rig.kubelet.pods["default/vm"][0]
+        assert device == FakeSysfs.address(0)
+        pod = await rig.kube.get(Foreign.POD, "vm", "default")
+        conf = SECONDARY | {"cniVersion": "1.1.0", "runtimeConfig": {"deviceID": device}}
+        arguments = {"CNI_IFNAME": "net1", "CNI_ARGS": pod_args("vm", uid=pod["metadata"]["uid"])}
+        said = await rig.node.call("ADD", container, config=conf, environment=arguments)
+        assert said.status == 0, said.stdout
+        result = json.loads(said.stdout)
+        (interface,) = result["interfaces"]
+        assert (interface["pciID"], interface["mac"]) == (device, "0a:58:0a:14:00:07")
+        assert await asyncio.to_thread(links, container) == {}
+        assert rig.node.ovs.vsctl("list-ports", "br-int").split() == ["pf0vf0"]
+        said = await rig.node.call("CHECK", container, config=conf | {"prevResult": result}, environment=arguments)
+        assert said.status == 0, said.stdout
+        said = await rig.node.call("DEL", container, config=conf, environment=arguments)
+        assert said.status == 0, said.stdout
+        assert rig.node.ovs.vsctl("list-ports", "br-int").split() == []
+
+
 if multus.find() is not None:
     # Only where it was built (python -m lab.multus): that takes minutes, and the test above has the same call in it.
 
