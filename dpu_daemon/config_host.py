@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from dpu_daemon.config_net import CniSection, OffloadSection, OvnSection, PeerSection, VfsSection
 from dpu_daemon.config_offload import check_offload
+from dpu_daemon.config_peer import check_peer
 from dpu_daemon.config_pods import check_pods
 from dpu_daemon.config_switch import SwitchSection
 from dpu_daemon.config_vfs import check_vfs
@@ -94,6 +95,8 @@ def check_host(path: Path, config: HostConfig) -> None:
     check_pods(path, config.cni, config.ovn)
     if config.cni is not None and (config.switch is None) == (config.dpu is None):
         raise _wrong(path, "cni", "needs either [switch] (this node has its own) or [dpu] (its DPU has it)")
+    if config.cni is not None and config.dpu is not None:
+        check_peer(path, config.dpu, has_functions=config.vfs is not None)
     check_offload(path, config.offload, has_switch=config.cni is not None and config.switch is not None)
     if config.vfs is not None:
         check_vfs(path, config.vfs)

@@ -25,6 +25,10 @@ listen = "unix:{folder}/d.sock"
 """
 
 
+PEER = '[vfs]\ndriver = "netdevs"\ncount = 2\n[cni]\n[dpu]\nname = "dpu-1"\naddress = "unix:/run/d.sock"\n'
+"""A host whose pods' switch is on its DPU."""
+
+
 def _load(folder: Path, more: str = "") -> HostConfig:
     path = folder / "host.toml"
     path.write_text(MINIMAL.format(folder=folder) + more, encoding="utf-8")
@@ -40,6 +44,12 @@ def test_four_lines_are_enough(tmp_path: Path) -> None:
     assert host_drivers(config).groups.names_known()
 
 
+def test_a_host_with_a_dpu_says_where_it_is(tmp_path: Path) -> None:
+    config = _load(tmp_path, PEER)
+    assert config.dpu is not None
+    assert config.dpu.silent_s == 3.0
+
+
 @pytest.mark.parametrize(
     ("more", "key"),
     [
@@ -50,6 +60,12 @@ def test_four_lines_are_enough(tmp_path: Path) -> None:
         ("[runtime]\ntimeout_s = 0.0", "runtime.timeout_s"),
         ("[groups]\nbelow = 1", "groups"),
         ("[offload]\nenabled = true", "offload.enabled"),
+        ("[cni]", "cni"),
+        (PEER.replace('[vfs]\ndriver = "netdevs"\ncount = 2\n', ""), "vfs"),
+        (PEER.replace("unix:/run/d.sock", "10.0.0.1"), "dpu.address"),
+        (PEER.replace("unix:/run/d.sock", "10.0.0.1:7443"), "dpu.tls"),
+        (PEER.replace("dpu-1", ""), "dpu.name"),
+        (PEER + "silent_s = 0.0", "dpu.silent_s"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key(tmp_path: Path, more: str, key: str) -> None:
