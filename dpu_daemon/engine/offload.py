@@ -134,6 +134,7 @@ class OffloadMonitor:
         try:
             seen = await self._ask()
         except DpuError:
+            self._took_s = self._clock() - began
             self.times.failed += 1
             self.last = None
             raise
