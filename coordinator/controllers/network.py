@@ -6,7 +6,7 @@ from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.ipam.plan import overlap, plans_of
-from coordinator.core.net.rows import router_key
+from coordinator.core.net.rows import router_key, switch_key
 from coordinator.core.net.standing import network_problem, subnet_problem
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.network import Allocation, Network, NetworkDriver, Subnet, SubnetStatus
@@ -77,7 +77,7 @@ class SubnetController:
             return NEVER
         lines = [line for line in subnet.status.allocations if await self._is_held(line)]
         await self._context.write_status(Kind.SUBNET, subnet, self._status(subnet, lines))
-        return NEVER
+        return Again(after_s=RECHECK_S) if self._context.ground.refused(switch_key(key)) else NEVER
 
     async def _is_held(self, line: Allocation) -> bool:
         """Whether the machine of a line is there; the API is asked before a line goes."""
@@ -131,6 +131,9 @@ class SubnetController:
         problem = subnet_problem(subnet, found, ovn=self._context.ground.configured)
         if problem is not None:
             raise problem
+        refused = self._context.ground.refused(switch_key(name))
+        if refused:
+            raise DpuError(Reason.CONFLICT, refused)
         others = [one for one in self._context.caches.subnets.by("network", network) if one.metadata.name != name]
         overlapping = overlap(subnet, others)
         if overlapping:

@@ -5,6 +5,7 @@ transaction, the next comparison starts from what is there.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -67,6 +68,7 @@ class OvnController:
         self._leaving: set[str] = set()
         self._pause_s = FIRST_PAUSE_S
         self._known = False
+        self._compare_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         metrics.rows.set_function(lambda: len(self.store))
         metrics.refused.set_function(lambda: len(self.refused))
@@ -140,11 +142,12 @@ class OvnController:
 
     async def _wait(self) -> None:
         """Until there is something to do; a while more for what comes together."""
-        try:
-            async with asyncio.timeout(FULL_COMPARISON_S):
+        loop = asyncio.get_running_loop()
+        left_s = max(self._compare_at - loop.time(), 0.0) if self._northbound.connected else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
                 await self.queue.wake.wait()
-        except TimeoutError:
-            self._full = True
+        self._full = self._full or loop.time() >= self._compare_at
         await asyncio.sleep(BATCH_WINDOW_S)
         self.queue.wake.clear()
 
@@ -200,6 +203,7 @@ class OvnController:
         pending, self._pending = self._pending, set()
         if self._full:
             self._full = False
+            self._compare_at = asyncio.get_running_loop().time() + FULL_COMPARISON_S
             self._metrics.resyncs.inc()
             pending.update(self.store, self._northbound.seen.ours())
         return sorted(pending)
@@ -234,6 +238,7 @@ class OvnController:
         if error.reason is not Reason.CONFLICT:
             log.warning("transaction lost; everything will be compared", why=str(error))
             self._full = True
+            self._later()
             if error.reason is Reason.DEADLINE:
                 await self._northbound.restart()
             return False

@@ -215,3 +215,38 @@ async def test_an_address_may_go_to_another_only_when_its_port_is_gone_for_sure(
         assert not rig.northbound.seen.has(ref(Table.SWITCH_PORT, "p"))
         await rig.settled(lambda: "p" in rig.heard)
     assert not rig.writer.rows_gone("p")  # not connected: who knows
+
+
+async def test_everything_is_compared_again_after_a_while_also_when_there_is_always_something_to_do(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovn_module, "FULL_COMPARISON_S", 0.05)
+    resyncs = rig.metrics.resyncs._value
+    async with rig.running():
+        for number in range(400):
+            rig.want(f"n{number}")
+            await asyncio.sleep(0.002)
+            if resyncs.get() >= 3:
+                break
+        assert resyncs.get() >= 3
+
+
+async def test_without_a_database_the_writer_rests(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def absent(_self: ModelNorthbound) -> None:
+        return
+
+    monkeypatch.setattr(ModelNorthbound, "start", absent)
+    batches = 0
+    batch = rig.writer._batch
+
+    async def counted(started: Any) -> None:
+        nonlocal batches
+        batches += 1
+        await batch(started)
+
+    monkeypatch.setattr(rig.writer, "_batch", counted)
+    rig.want("a")
+    async with rig.running():
+        await rig.settled(lambda: batches > 0)
+        await asyncio.sleep(0.1)
+    assert batches == 1
