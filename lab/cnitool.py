@@ -3,12 +3,9 @@
 Standard library only: `make deps` runs it before there is a venv.
 """
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
-from lab import apt, qemu, sanity
+from lab import qemu, sanity
 
 VERSION = "v1.3.0"
 MODULE = "github.com/containernetworking/cni/cnitool"
@@ -31,23 +28,4 @@ def ensure() -> Path | None:
     Raises:
         PackageError: the build failed; the text has Go's own words.
     """
-    command = sanity.go()
-    if find() or command is None:
-        return find()
-    target = binary()
-    partial = target.parent.with_name(f".{VERSION}.{os.getpid()}")
-    partial.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "GOBIN": str(partial), "GOPATH": str(partial / "path")}
-    environment.setdefault("HOME", "/root")
-    arguments = [command, "install", "-modcacherw", f"{MODULE}@{VERSION}"]
-    try:
-        done = subprocess.run(
-            arguments, capture_output=True, text=True, check=False, env=environment, timeout=BUILD_S, cwd=partial
-        )
-        if done.returncode != 0:
-            raise apt.PackageError(f"cnitool cannot be built: {done.stderr.strip()[-2000:]}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (partial / target.name).rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
+    return sanity.install(MODULE, VERSION, binary(), BUILD_S)

@@ -37,21 +37,35 @@ def ensure() -> Path | None:
     Raises:
         PackageError: the build failed; the text has Go's own words.
     """
+    return install(MODULE, VERSION, binary(), BUILD_S)
+
+
+def install(module: str, version: str, target: Path, within_s: float) -> Path | None:
+    """A program of a Go module, built once; None without it and without Go.
+
+    Args:
+        module: path of the program's package.
+        version: of the module.
+        target: where the program goes; its folder is named for the version.
+        within_s: for the build.
+
+    Raises:
+        PackageError: the build failed; the text has Go's own words.
+    """
     command = go()
-    if find() or command is None:
-        return find()
-    target = binary()
-    partial = target.parent.with_name(f".{VERSION}.{os.getpid()}")
+    if target.exists() or command is None:
+        return target if target.exists() else None
+    partial = target.parent.with_name(f".{version}.{os.getpid()}")
     partial.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "GOBIN": str(partial), "GOPATH": str(partial / "path")}
     environment.setdefault("HOME", "/root")
-    arguments = [command, "install", "-modcacherw", f"{MODULE}@{VERSION}"]
+    arguments = [command, "install", "-modcacherw", f"{module}@{version}"]
     try:
         done = subprocess.run(
-            arguments, capture_output=True, text=True, check=False, env=environment, timeout=BUILD_S, cwd=partial
+            arguments, capture_output=True, text=True, check=False, env=environment, timeout=within_s, cwd=partial
         )
         if done.returncode != 0:
-            raise apt.PackageError(f"csi-sanity cannot be built: {done.stderr.strip()[-2000:]}")
+            raise apt.PackageError(f"{target.name} cannot be built: {done.stderr.strip()[-2000:]}")
         target.parent.mkdir(parents=True, exist_ok=True)
         (partial / target.name).rename(target)
     finally:
