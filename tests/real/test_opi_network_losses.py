@@ -80,6 +80,17 @@ async def test_a_routing_domain_that_was_removed_is_made_anew(story: Story) -> N
         assert await story.routes()
 
 
+async def test_the_plain_file_that_a_removed_domain_may_leave_is_no_domain(story: Story) -> None:
+    path = namespaces.path_of(story.stage.domain("blue"))
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert not namespaces.exists(path.name)
+    async with _built(story) as dpu:
+        assert namespaces.exists(path.name)
+        await dpu.settle()
+        assert await story.routes()
+
+
 async def test_ports_gateways_and_addresses_that_somebody_took_away_are_put_back(story: Story) -> None:
     async with _built(story) as dpu:
         domain = story.stage.domain("blue")
