@@ -1,5 +1,6 @@
 """What OPI's network does when its switch, its namespaces, its devices or its daemon go and come back."""
 
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -72,11 +73,13 @@ async def test_a_switch_whose_database_was_lost_is_built_anew(story: Story) -> N
 
 async def test_a_routing_domain_that_was_removed_is_made_anew(story: Story) -> None:
     async with _built(story) as dpu:
-        path = namespaces.path_of(story.stage.domain("blue"))
-        before = path.stat().st_ino
-        namespaces.remove(story.stage.domain("blue"))
+        domain = story.stage.domain("blue")
+        ip("-n", domain, "link", "add", "mark", "type", "veth", "peer", "name", "mark2")
+        namespaces.remove(domain)
         await dpu.settle()
-        assert path.stat().st_ino != before
+        assert namespaces.exists(domain)
+        with namespaces.inside(domain):
+            assert "mark" not in {name for _, name in socket.if_nameindex()}
         assert await story.routes()
 
 
