@@ -274,6 +274,23 @@ async def test_traffic_does_not_notice_a_kill_of_the_database_nor_the_comparison
         assert sent - received <= 1, told  # the one under way when ping was ended
 
 
+async def test_a_coordinator_that_starts_again_writes_nothing_that_is_there_already(central: OvnCentral) -> None:
+    gateway = {"physicalNetwork": "physnet", "address": "198.51.100.2/24", "nextHop": "198.51.100.1"}
+    known = []
+    for life in range(2):
+        plant = plant_of(central, "one", "two", gateway=gateway, egressNAT=True)
+        node(plant, "n1", "chassis-1")
+        limits = {"egressBps": 5_000_000, "egressBurstBits": 1_000_000}
+        plant.port("a", "one", MAC.format(18), "10.1.0.2/24", "fd00:1::2/64", node="n1", bandwidth=limits)
+        async with plant.running():
+            await until(lambda plant=plant: plant.writer.rows_gone("none"), "the first comparison")  # type: ignore[misc]
+            assert plant.writer.refused == {}
+        known.append((_rows(central), _uuids(central)))
+        committed = plant.writer._metrics.transactions.labels("committed")._value.get()
+        assert committed == (0 if life else 1)
+    assert known[0] == known[1]
+
+
 def _rows(central: OvnCentral) -> str:
     """Everything that is in the database but for UUIDs and who refers to what."""
     columns = {
