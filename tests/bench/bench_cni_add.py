@@ -147,8 +147,9 @@ def _spent_ms(executable: Path, environment: Mapping[str, str], config: Path) ->
 def _tell(what: str, beside: str, ours: list[float], theirs: list[float]) -> None:
     mine, other = statistics.median(ours), statistics.median(theirs)
     late, late_other = sorted(ours)[len(ours) * 9 // 10], sorted(theirs)[len(theirs) * 9 // 10]
-    Console(width=160).print(
-        f"ADD, {what}: median {mine:.1f} ms, p90 {late:.1f}; {beside}: {other:.1f} ms, p90 {late_other:.1f}; "
-        f"{mine / other:.2f} times as long"
+    Console(width=240).print(
+        f"ADD, {what}: median {mine:.1f} ms, p90 {late:.1f}, least {min(ours):.1f}; {beside}: {other:.1f} ms, p90 "
+        f"{late_other:.1f}, least {min(theirs):.1f}; {mine / other:.2f} times as long, least by least "
+        f"{min(ours) / min(theirs):.2f}"
     )
     assert len(ours) == len(theirs) == ROUNDS
