@@ -101,6 +101,6 @@ class OvsNetwork:
 
 def _refused(error: OSError) -> DpuError:
     message = f"the kernel refused: {error.strerror or error}"
-    if error.errno in {errno.EPERM, errno.EACCES}:
+    if error.errno in {errno.EPERM, errno.EACCES, errno.EROFS}:
         return DpuError(Reason.FORBIDDEN, message, remedy="give the daemon the rights that docs/opi.md names")
     return DpuError(Reason.UNAVAILABLE, message, remedy="look at the device that it names, and at the kernel's log")
