@@ -5,13 +5,13 @@ import os
 import random
 import shutil
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
 import pytest
 
 from coordinator.core.objects.foreign import Foreign
 from proto.errors import DpuError
+from proto.reasons import Reason
 from tests.fakes.netns import netns
 from tests.faults.test_net_kills import Victim, deleted, victims
 from tests.real.net_rig import NetRig, card, furnish, net_rig
@@ -50,7 +50,7 @@ class Churn:
         async with self._turn:
             node = self._chance.choice(("node-1", "node-2"))
             name = f"c{number}"
-            uid = await self._patiently(lambda: self._rig.wish(name, node))
+            uid = await self._patiently(lambda: self._wish(name, node))
             with netns("pod") as there:
                 container = await self._comes(node, name, uid, there)
                 await asyncio.sleep(self._chance.random() * 0.5)
@@ -71,12 +71,25 @@ class Churn:
             await asyncio.sleep(0.3)
         raise AssertionError(f"{name} gets no network: {said}")
 
+    async def _wish(self, name: str, node: str) -> str:
+        """The pod's uid, also when the answer of the call that made it was lost."""
+        try:
+            return await self._rig.wish(name, node)
+        except DpuError as error:
+            if error.reason is not Reason.ALREADY_EXISTS:
+                raise
+            found = await self._rig.kube.get(Foreign.POD, name, "default")
+            return str(found["metadata"]["uid"])
+
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        said = ""
         for _ in range(TRIES):
-            with suppress(DpuError):
+            try:
                 return await call()
-            await asyncio.sleep(0.2)
-        raise AssertionError("the API does not come back")
+            except DpuError as error:
+                said = str(error)
+            await asyncio.sleep(0.3)
+        raise AssertionError(f"the API does not come back: {said}")
 
     async def killing(self) -> None:
         """Without end: somebody dies and comes back; the card keeps its functions."""
@@ -129,6 +142,10 @@ async def test_nothing_leaks_from_pods_that_come_and_go_while_everything_is_kill
         hands = [asyncio.create_task(work) for work in (churn.killing(), churn.healing())]
         try:
             await asyncio.gather(*(churn.one(number) for number in range(PODS)))
+        except AssertionError:
+            for name in rig.daemons:
+                print(f"--- {name}", *rig.log(name).splitlines()[-40:], sep="\n")  # noqa: T201
+            raise
         finally:
             hands[0].cancel()
         assert churn.added == PODS

@@ -196,9 +196,9 @@ class RunningLab:
 
 
 @contextmanager
-def running_lab(name: str, hosts: int = 1, link: HostLink = HostLink.PCIE) -> Iterator[RunningLab]:
+def running_lab(name: str, hosts: int = 1, link: HostLink = HostLink.PCIE, pod_nodes: int = 0) -> Iterator[RunningLab]:
     """Bring a lab up, take it down at the end; its logs stay when DPUPOOL_KEEP_LOGS is set."""
-    settings = LabSettings(name=name, hosts=hosts, api_port=_free_port(), link=link)
+    settings = LabSettings(name=name, hosts=hosts, api_port=_free_port(), link=link, pod_nodes=pod_nodes)
     lifecycle.down(name)
     layout = lifecycle.up(settings, lambda _: None)
     lab = RunningLab(settings, layout)
