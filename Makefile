@@ -17,7 +17,7 @@ SPREAD_contract := -n 2
 # The OPI project's own client; its packages clash with this project's in one environment.
 PYDPU := .cache/pydpu
 
-.PHONY: interop demo test lint bench packages deps venv lab-up lab-down clean $(TIERS:%=test-%)
+.PHONY: interop multus demo test lint bench packages deps venv lab-up lab-down clean $(TIERS:%=test-%)
 
 demo: deps venv  ## the story, live: a machine boots from the disk that its DPU gives it
 	$(BIN)/python -m lab.demo --image $(IMAGE)
@@ -35,6 +35,11 @@ $(TIERS:%=test-%): test-%: deps venv
 
 test-contract: interop
 test-contract: export PYDPU_PYTHON = $(CURDIR)/$(PYDPU)/bin/python
+
+test-real: multus
+
+multus: venv  ## Multus from the Go module proxy, for test-real
+	@$(BIN)/python -m lab.multus
 
 interop: venv  ## an environment with an independent OPI client, for test-contract
 	@test -x $(PYDPU)/bin/python || $(PYTHON) -m venv $(PYDPU)
