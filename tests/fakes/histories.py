@@ -14,6 +14,7 @@ from coordinator.controllers.events import Recorder
 from coordinator.controllers.snapshot import SnapshotController
 from coordinator.controllers.sweep import Sweeper
 from coordinator.controllers.volume import VolumeController
+from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json, Metadata
 from proto.errors import DpuError
@@ -34,7 +35,7 @@ Call = Callable[[], Coroutine[Any, Any, Any]]
 class Quiet(Recorder):
     """Writes no Events."""
 
-    def tell(self, kind: Kind, meta: Metadata, reason: str, message: str, *, warning: bool = False) -> None:
+    def tell(self, kind: Kind | Foreign, meta: Metadata, reason: str, message: str, *, warning: bool = False) -> None:
         """Nothing."""
 
 
