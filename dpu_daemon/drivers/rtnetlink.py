@@ -50,6 +50,7 @@ class Ifla(IntEnum):
     ADDRESS = 1
     IFNAME = 3
     MTU = 4
+    LINK = 5
     LINKINFO = 18
     NET_NS_FD = 28
 
@@ -306,7 +307,7 @@ def _family(version: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as the kernel tells it."""
+    """A link as the kernel tells it; `below` is the index of what it stands on, or is paired with."""
 
     index: int
     name: str
@@ -314,6 +315,7 @@ class Link:
     mtu: int
     flags: int
     kind: str
+    below: int = 0
 
 
 def read_link(body: bytes) -> Link:
@@ -328,6 +330,7 @@ def read_link(body: bytes) -> Link:
         mtu=int.from_bytes(values.get(Ifla.MTU, b""), "little"),
         flags=flags,
         kind=_text(info.get(INFO_KIND, b"")),
+        below=int.from_bytes(values.get(Ifla.LINK, b""), "little"),
     )
 
 

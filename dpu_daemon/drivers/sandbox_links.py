@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import ip_interface
@@ -30,6 +30,11 @@ THREADS = 16
 """Most of a call is waiting inside the kernel, which takes one change of links at a time anyway."""
 LOOPBACK = 1
 VETH = "veth"
+MADE_INSIDE = frozenset(
+    {"bond", "bridge", "dummy", "geneve", "gre", "ifb", "ip6gre", "ip6tnl", "ipip", "ipvlan", "ipvtap", "macsec"}
+    | {"macvlan", "macvtap", "sit", "team", "tun", "vlan", "vrf", "vxlan", "wireguard", "xfrm"}
+)
+"""Kinds of links that a container may make by itself, also with the MAC of the function that it has."""
 NO_IPV6 = "/proc/sys/net/ipv6/conf/{}/disable_ipv6"
 
 _log = structlog.get_logger(__name__)
@@ -207,13 +212,23 @@ def _move_out(interface: str, mac: str, home: HomeDevice, there: int) -> bool:
     """Find the device by the name or the MAC that it was given: a container may have changed either."""
     with rt.RouteSocket() as inside:
         links = [rt.read_link(body) for body in inside.get(rt.get_links(), dump=True)]
-        ours = [link for link in links if link.mac == mac and link.index != LOOPBACK]
-        ours += [link for link in links if link.name == interface]
-        if not ours:
+        ours = _function_of(links, interface, mac)
+        if ours is None:
             return False
+        # What stands on a function stays on it when it moves, and would hear the next container's frames.
+        upon = [link.name for link in links if link.kind in MADE_INSIDE and link.below == ours.index]
         values = rt.link_values(name=home.name, mac=home.mac, mtu=home.mtu, netns=there)
-        inside.do((rt.set_link(ours[0].index, f"move {home.name} out of the container", values),))
+        moved = rt.set_link(ours.index, f"move {home.name} out of the container", values)
+        inside.do((*(rt.delete_link(name, f"remove {name} of the container") for name in upon), moved))
     return True
+
+
+def _function_of(links: Iterable[rt.Link], interface: str, mac: str) -> rt.Link | None:
+    """The function among a container's links; never one that the container made on it, or with its MAC, for itself."""
+    found = [link for link in links if link.kind not in MADE_INSIDE and link.index != LOOPBACK]
+    ours = [link for link in found if (mac and link.mac == mac) or link.name == interface]
+    # A veth is an emulated function, or a container's own where the function is a real one, which goes first.
+    return min(ours, key=lambda link: (link.kind == VETH, link.mac != mac, link.name != interface), default=None)
 
 
 def _restore(device: str, home: HomeDevice) -> None:

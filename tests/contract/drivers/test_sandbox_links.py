@@ -137,6 +137,27 @@ async def test_a_function_goes_in_and_comes_home_as_it_was(
     hold.close()
 
 
+@pytest.mark.parametrize(
+    "made",
+    [("link", "eth0", "type", "macvlan", "mode", "passthru"), ("address", WANTED.mac, "type", "bridge")],
+    ids=["on its function", "with the function's MAC"],
+)
+async def test_a_link_that_a_container_made_for_itself_is_not_taken_for_its_function(
+    links: KernelSandboxLinks, host: str, container: str, made: tuple[str, ...]
+) -> None:
+    ip("-n", host, "link", "add", "vf0", "address", "02:00:00:00:01:00", "type", "veth", "peer", "name", "rep0")
+    hold = links.open(f"/run/netns/{container}")
+    await links.dress(hold, WANTED, emulated=await links.move_in(hold, "vf0", "eth0"))
+    ip("-n", container, "link", "add", "own", "index", "2", *made)
+    ip("-n", container, "link", "set", "eth0", "down")
+    ip("-n", container, "link", "set", "eth0", "name", "renamed")
+    assert await links.move_out(hold, "eth0", WANTED.mac, HomeDevice(name="vf0", mac="02:00:00:00:01:00", mtu=1500))
+    assert [each["ifname"] for each in shown(host, "link") if each["ifname"] in {"vf0", "own"}] == ["vf0"]
+    left = {each["ifname"] for each in shown(container, "link")}
+    assert left == ({"lo", "own"} if "bridge" in made else {"lo"}), "what stood on the function is gone"
+    hold.close()
+
+
 async def test_a_function_that_came_back_by_itself_gets_its_own_name(links: KernelSandboxLinks, host: str) -> None:
     ip("-n", host, "link", "add", "dev7", "mtu", "1400", "type", "veth", "peer", "name", "rep0")
     await links.restore("dev7", HomeDevice(name="vf0", mac="02:00:00:00:01:00", mtu=1500))
