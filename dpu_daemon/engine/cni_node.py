@@ -43,6 +43,8 @@ class CniNode:
         self.operations = Operations(width=WIDTH)
         self.sandboxes = Sandboxes(ledger, parts.switch, parts.links, parts.vfs, parts.files)
         self._adder = SandboxAdder(ledger, parts, self.sandboxes)
+        self._coming: dict[Holder, asyncio.Event] = {}
+        """ADDs under way, and what makes each give up."""
 
     async def add(self, ask: SandboxAsk, deadline: Deadline, gone: asyncio.Event) -> Added:
         """Give a container an interface that forwards.
@@ -59,10 +61,12 @@ class CniNode:
 
         async def work() -> Added:
             hold = self._parts.links.open(ask.netns)
+            self._coming[ask.holder] = gone
             try:
                 await self._make_way(ask, deadline)
                 return await self._adder.add(ask, hold, deadline, gone)
             finally:
+                del self._coming[ask.holder]
                 hold.close()
 
         return await self._locked(ask.holder, LaneName.PUT_UP, work, Deadline(deadline.at + UNDO_S))
@@ -91,11 +95,13 @@ class CniNode:
         return record.ready or record.sandbox_id in self._adder.answered
 
     async def delete(self, holder: Holder, deadline: Deadline) -> str:
-        """Take a container's interface away; one that is unknown is no error.
+        """Take a container's interface away; one that is unknown is no error, and one that comes gives up.
 
         Raises:
             DpuError: the container's side cannot be undone now; the daemon goes on trying.
         """
+        if coming := self._coming.get(holder):
+            coming.set()
 
         async def work() -> str:
             record = self._ledger.sandboxes.get(str(holder))

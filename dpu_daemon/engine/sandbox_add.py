@@ -23,6 +23,8 @@ from proto.reasons import Reason
 T = TypeVar("T")
 UNDO_S = 10.0
 """For taking back what an ADD began, after its deadline if need be; what is not done by then the audit does."""
+UNHEARD_S = 0.2
+"""Instead, where the side of the switch was away: it will hardly be back, and the runtime waits for the reason."""
 
 _log = structlog.get_logger("dpu_daemon.cni")
 
@@ -228,7 +230,8 @@ class SandboxAdder:
             return
         _log.warning(f"undoing the ADD of {ask.pod}: {error or 'given up'}", id=record.sandbox_id)
         try:
-            await self._sandboxes.end(record, Deadline.after(UNDO_S))
+            away = isinstance(error, DpuError) and error.reason is Reason.UNAVAILABLE
+            await self._sandboxes.end(record, Deadline.after(UNHEARD_S if away else UNDO_S))
         except DpuError as second:
             _log.warning(f"the undo goes on later: {second}", id=record.sandbox_id)
 
@@ -290,7 +293,7 @@ async def unless(gone: asyncio.Event, work: Awaitable[T]) -> T:
     """The result of the work.
 
     Raises:
-        DpuError: DEADLINE when the caller went before; the work was cancelled and has ended.
+        DpuError: DEADLINE when the caller went, or a DEL came, before; the work was cancelled and has ended.
     """
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone.wait())
     try:
@@ -301,7 +304,8 @@ async def unless(gone: asyncio.Event, work: Awaitable[T]) -> T:
         for task in (working, watching):
             task.cancel()
         await asyncio.wait({working, watching})
-    raise DpuError(Reason.DEADLINE, "the runtime gave up waiting", remedy="see why the call took so long")
+    message = "the runtime gave up waiting, or called DEL meanwhile"
+    raise DpuError(Reason.DEADLINE, message, remedy="see why the call took so long")
 
 
 def _there_already(ask: SandboxAsk) -> DpuError:
