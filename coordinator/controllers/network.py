@@ -1,5 +1,7 @@
 """Networks and subnets: counted, checked, and their ledgers cleared of machines that are no more."""
 
+from typing import TypeVar
+
 import msgspec
 
 from coordinator.controllers.context import Context
@@ -9,12 +11,16 @@ from coordinator.core.ipam.plan import overlap, plans_of
 from coordinator.core.net.rows import router_key, switch_key
 from coordinator.core.net.standing import network_problem, subnet_problem
 from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Metadata
 from coordinator.core.objects.network import Allocation, Network, NetworkDriver, Subnet, SubnetStatus
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 RECHECK_S = 10.0
 """NetworkNodes, and what others write in OVN, are not followed here; a wrong network is looked at again."""
+
+IN_USE = "dpupool.io/in-use"
+"""Finalizer: a network goes after its subnets, a subnet after who has its addresses; else running pods lose theirs."""
 
 
 class NetworkController:
@@ -31,7 +37,11 @@ class NetworkController:
         subnets = self._context.caches.subnets.by("network", key)
         machines = sum(len(subnet.status.allocations) for subnet in subnets)
         ports = machines + len(self._context.caches.ports.by("network", key))
-        problem = self._problem(network)
+        if network.metadata.deleting and not subnets and not ports:
+            return await _let_go(self._context, Kind.NETWORK, network.metadata)
+        network = await _hold(self._context, Kind.NETWORK, network)
+        problem = _leaving([one.metadata.name for one in subnets], "subnets") if network.metadata.deleting else None
+        problem = problem or self._problem(network)
         status = msgspec.structs.replace(
             network.status,
             observed_generation=network.metadata.generation,
@@ -57,6 +67,33 @@ class NetworkController:
         return found or (DpuError(Reason.CONFLICT, refused) if refused else None)
 
 
+N = TypeVar("N", Network, Subnet)
+
+
+async def _hold(context: Context, kind: Kind, found: N) -> N:
+    """The object with our finalizer; one that is being deleted takes none."""
+    meta = found.metadata
+    if meta.deleting or IN_USE in meta.finalizers:
+        return found
+    await context.set_finalizer(kind, meta, IN_USE, present=True)
+    newest: N | None = context.caches.by_kind[kind].get(meta.key)
+    return newest or found
+
+
+async def _let_go(context: Context, kind: Kind, found: Metadata) -> Again:
+    """Nobody uses it any more: it may go."""
+    if IN_USE in found.finalizers:
+        await context.set_finalizer(kind, found, IN_USE, present=False)
+    return NEVER
+
+
+def _leaving(holders: list[str], what: str) -> DpuError:
+    """Why something that is being deleted is there still."""
+    named = ", ".join(sorted(holders)[:3]) + (", ..." if len(holders) > 3 else "")
+    message = f"it is being deleted, and {len(holders)} {what} are in use ({named})"
+    return DpuError(Reason.IN_USE, message, remedy="delete these; it goes with the last")
+
+
 def _story(network: Network) -> str:
     spec = network.spec
     if spec.driver is NetworkDriver.OVN:
@@ -76,8 +113,12 @@ class SubnetController:
         if subnet is None:
             return NEVER
         lines = [line for line in subnet.status.allocations if await self._is_held(line)]
+        if subnet.metadata.deleting and not lines and not self._context.caches.ports.by("subnet", key):
+            return await _let_go(self._context, Kind.SUBNET, subnet.metadata)
+        subnet = await _hold(self._context, Kind.SUBNET, subnet)
         await self._context.write_status(Kind.SUBNET, subnet, self._status(subnet, lines))
-        return Again(after_s=RECHECK_S) if self._context.ground.refused(switch_key(key)) else NEVER
+        again = subnet.metadata.deleting or self._context.ground.refused(switch_key(key))
+        return Again(after_s=RECHECK_S) if again else NEVER
 
     async def _is_held(self, line: Allocation) -> bool:
         """Whether the machine of a line is there; the API is asked before a line goes."""
@@ -94,7 +135,11 @@ class SubnetController:
             self._check(subnet)
         except DpuError as error:
             problem = error
-        used = len(lines) + len(self._context.caches.ports.by("subnet", subnet.metadata.name))
+        ports = self._context.caches.ports.by("subnet", subnet.metadata.name)
+        used = len(lines) + len(ports)
+        if subnet.metadata.deleting:
+            held = [f"pod {one.metadata.namespace}/{one.spec.pod_ref.name}" for one in ports]
+            problem = _leaving(held + [f"machine {line.namespace}/{line.machine}" for line in lines], "addresses")
         return msgspec.structs.replace(
             subnet.status,
             observed_generation=subnet.metadata.generation,

@@ -90,7 +90,7 @@ class OvnFeed:
         self._mirrors.listen(Foreign.ENDPOINT_SLICE, self._on_slice)
 
     def _network(self, key: str) -> list[Row]:
-        network = self._caches.networks.get(key)
+        network = self.segments.network(key)
         return [] if network is None else network_rows(network, chassis_of(self._caches.nodes.all()))
 
     def _subnet(self, key: str) -> list[Row]:

@@ -138,7 +138,7 @@ def _allocate(
 ) -> Allocation:
     """A new line for one NIC."""
     subnet = subnets.get(nic.subnet_ref.name)
-    if subnet is None:
+    if subnet is None or subnet.metadata.deleting:
         raise DpuError(
             Reason.NOT_FOUND,
             f"subnet {nic.subnet_ref.name} does not exist",

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from typing import Any
+
+import msgspec
 
 from coordinator.core.ipam.mac import choose_mac
 from coordinator.core.ipam.plan import Prefix, plans_of
 from coordinator.core.objects.net import NetworkNode
-from coordinator.core.objects.network import EgressGateway, Network, NetworkDriver, Subnet
+from coordinator.core.objects.network import EgressGateway, Network, NetworkDriver, Subnet, SubnetSpec
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -35,6 +38,13 @@ class Segment:
     server: str
 
 
+_RELAXATIONS: tuple[dict[str, Any], ...] = (
+    {"reserved": [], "pools": [], "dns": [], "probe_address": ""},
+    {"gateway": "", "gateway_v6": ""},
+)
+"""What is left out of a subnet that is wrong, the least important first; at last all but its first prefix."""
+
+
 def segment_of(subnet: Subnet, network: Network | None) -> Segment | None:
     """The segment that a subnet is; None when its network is none of OVN's, or not there.
 
@@ -53,6 +63,24 @@ def segment_of(subnet: Subnet, network: Network | None) -> Segment | None:
         mac=choose_mac(f"subnet/{subnet.metadata.name}", "gateway", ()),
         server=str(plans[0].gateway or plans[0].probe),
     )
+
+
+def nearest_segment(subnet: Subnet, network: Network | None) -> Segment | None:
+    """What of a wrong subnet can be a segment, the prefix at least: who lives in it keeps as much as there can be.
+
+    Raises:
+        DpuError: INVALID; of the prefix.
+    """
+    less: dict[str, Any] = {}
+    for step in _RELAXATIONS:
+        less |= step
+        try:
+            relaxed = msgspec.structs.replace(subnet.spec, **less)
+            return segment_of(msgspec.structs.replace(subnet, spec=relaxed), network)
+        except DpuError:
+            continue
+    least = SubnetSpec(cidr=subnet.spec.cidr, network_ref=subnet.spec.network_ref)
+    return segment_of(msgspec.structs.replace(subnet, spec=least), network)
 
 
 def chassis_of(nodes: Iterable[NetworkNode]) -> Chassis:

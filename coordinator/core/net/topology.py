@@ -24,7 +24,7 @@ def network_rows(network: Network, nodes: Chassis) -> list[Row]:
     Raises:
         DpuError: INVALID; its way out cannot be had, names the field.
     """
-    if network.spec.driver is not NetworkDriver.OVN or network.metadata.deleting:
+    if network.spec.driver is not NetworkDriver.OVN:  # one that only goes has pods still
         return []
     name = network.metadata.name
     router = Row(Table.ROUTER, router_key(name), {"name": router_key(name)})

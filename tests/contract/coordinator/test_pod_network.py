@@ -56,7 +56,8 @@ async def described(kubectl: Kubectl, name: str, word: str) -> str:
 
 def node(address: str, name: str = "node-1") -> dict[str, Any]:
     meta = {"name": name}
-    return {"apiVersion": "dpupool.io/v1alpha1", "kind": "NetworkNode", "metadata": meta, "spec": {"address": address}}
+    spec = {"address": address, "nodePort": False}
+    return {"apiVersion": "dpupool.io/v1alpha1", "kind": "NetworkNode", "metadata": meta, "spec": spec}
 
 
 def pod(name: str, **annotations: str) -> dict[str, Any]:
@@ -143,6 +144,9 @@ def test_what_was_given_cannot_be_changed_and_nonsense_is_refused(kubectl: Kubec
     assert "spec.address" in kubectl.try_("create", "-f", "-", stdin=bad).err
     driver = kubectl.try_("patch", "network", "storage", "--type=merge", "-p", '{"spec":{"driver":"ovn"}}')
     assert "driver cannot be changed" in driver.err
+    for changed in ({"cidr": "10.99.0.0/16"}, {"networkRef": {"name": "storage"}}):
+        moved = kubectl.try_("patch", "subnet", "pods", "--type=merge", "-p", json.dumps({"spec": changed}))
+        assert "cannot be changed; create another Subnet" in moved.err
     group = {"peers": [{"cidr": "10.0.0.0/8"}], "ports": [{"protocol": "GRE"}]}
     patch = json.dumps({"spec": {"ingress": [group]}})
     refused = kubectl.try_("patch", "securitygroup", "database", "--type=merge", "-p", patch)

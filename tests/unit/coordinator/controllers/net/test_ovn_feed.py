@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from coordinator.controllers.net.ovn_feed import Wants
+from coordinator.controllers.net.segments import Segments
 from coordinator.core.machine.names import port_id
 from coordinator.core.net.rows import Table, ref
 from coordinator.core.objects.foreign import Foreign
@@ -14,6 +15,7 @@ from tests.fakes.ovn_plant import OvnPlant
 
 MAC = "02:00:00:00:00:01"
 UID = "7c1c3c5e-0f1f-4a58-9d7b-0f8a4d2a9f01"
+GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["dpupool.io/in-use"]}
 LINE = {"address": "10.1.0.7", "mac": MAC, "uid": UID, "nic": "eth0"}
 
 
@@ -157,11 +159,11 @@ def _grouped(feed: Feed) -> bool:
     return any(ref(Table.SWITCH_PORT, "ns.web") in row.columns.get("ports", ()) for row in groups)
 
 
-async def test_a_subnet_that_cannot_be_wants_nothing_and_stops_no_other(feed: Feed) -> None:
-    feed.subnet(cidrV6="nonsense")
+async def test_a_subnet_that_never_could_be_wants_nothing_and_stops_no_other(feed: Feed) -> None:
+    feed.put(Kind.SUBNET, "bad", {"networkRef": {"name": "pods"}, "cidr": "nonsense"})
     feed.put(Kind.SUBNET, "two", {"networkRef": {"name": "pods"}, "cidr": "10.2.0.0/24"})
     feed.settle()
-    assert feed.columns(Table.SWITCH, "subnet.one") is None
+    assert feed.columns(Table.SWITCH, "subnet.bad") is None
     assert feed.columns(Table.SWITCH, "subnet.two") is not None
 
 
@@ -177,3 +179,53 @@ async def test_everybody_is_asked_at_the_start(feed: Feed) -> None:
         ("service", "ns/web"),
     }
     await asyncio.sleep(0)
+
+
+async def test_a_subnet_that_was_made_wrong_leaves_its_pods_what_they_have(feed: Feed) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    there = {row: feed.plant.writer.store.get(row) for row in feed.plant.writer.store}
+    for wrong in ({"gateway": "10.9.0.1"}, {"reserved": ["x"]}, {"cidrV6": "10.1.0.0/24"}, {"cidr": "10.1.0.0/33"}):
+        feed.subnet(**wrong)
+        feed.settle()
+        assert {row: feed.plant.writer.store.get(row) for row in feed.plant.writer.store} == there
+    feed.subnet(gateway="10.1.0.9")
+    feed.settle()
+    assert (feed.columns(Table.ROUTER_PORT, "subnet.one:gateway") or {})["networks"] == {"10.1.0.9/24"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "routed"),
+    [({"reserved": ["x"]}, True), ({"gateway": "10.9.0.1"}, False), ({"cidrV6": "10.1.0.0/24"}, False)],
+)
+async def test_a_start_with_a_wrong_subnet_keeps_what_of_it_is_right(wrong: Any, routed: bool) -> None:
+    feed = Feed()
+    feed.subnet(**wrong)
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    fresh = Segments(feed.plant.ovn.feed.segments._caches)
+    found = fresh.of("one")
+    assert found is not None
+    assert [str(prefix) for prefix in found.prefixes] == ["10.1.0.0/24"]
+    assert bool(found.gateways) is routed
+
+
+async def test_a_network_whose_way_out_was_made_wrong_keeps_the_old_one(feed: Feed) -> None:
+    way_out = {"physicalNetwork": "outside", "address": "198.51.100.2/24", "nextHop": "198.51.100.1"}
+    feed.put(Kind.NETWORK, "pods", {"driver": "ovn", "gateway": way_out, "egressNAT": True})
+    feed.settle()
+    there = {row: feed.plant.writer.store.get(row) for row in feed.plant.writer.store}
+    assert any(row.table == Table.NAT.value for row in there)
+    wrong = {**way_out, "nextHop": "203.0.113.1"}
+    feed.put(Kind.NETWORK, "pods", {"driver": "ovn", "gateway": wrong, "egressNAT": True})
+    feed.settle()
+    assert {row: feed.plant.writer.store.get(row) for row in feed.plant.writer.store} == there
+
+
+async def test_what_is_being_deleted_stays_in_ovn_until_it_is_gone(feed: Feed) -> None:
+    there = {row: feed.plant.writer.store.get(row) for row in feed.plant.writer.store}
+    feed.put(Kind.NETWORK, "pods", {"driver": "ovn"}, metadata=GOING)
+    spec = {"networkRef": {"name": "pods"}, "cidr": "10.1.0.0/24", "gateway": "10.1.0.1"}
+    feed.put(Kind.SUBNET, "one", spec, metadata=GOING)
+    assert feed.settle() >= {("network", "pods"), ("subnet", "one")}
+    assert {row: feed.plant.writer.store.get(row) for row in feed.plant.writer.store} == there

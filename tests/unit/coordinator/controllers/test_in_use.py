@@ -1,0 +1,39 @@
+"""Networks and subnets that are deleted while somebody lives in them stay until the last is gone."""
+
+from coordinator.controllers.network import IN_USE
+from coordinator.core.objects.kinds import Kind
+from tests.fakes.plant import Plant, condition, coordinator
+from tests.unit.coordinator.controllers.test_nic_rules import port
+
+
+async def test_a_subnet_and_its_network_go_with_the_last_who_has_an_address() -> None:
+    plant = Plant()
+    await plant.furnish()
+    await plant.make(Kind.PORT, "web", port("web", "10.77.0.2"))
+    async with coordinator(plant.api, plant):
+        await plant.until(Kind.SUBNET, "lan-v4", lambda one: one["metadata"].get("finalizers") == [IN_USE])
+        await plant.until(Kind.NETWORK, "lan", lambda one: one["metadata"].get("finalizers") == [IN_USE])
+        await plant.delete(Kind.NETWORK, "lan")
+        await plant.delete(Kind.SUBNET, "lan-v4")
+        subnet = await plant.until(Kind.SUBNET, "lan-v4", lambda one: condition(one).get("reason") == "InUse")
+        assert "pod default/web" in condition(subnet)["message"]
+        network = await plant.until(Kind.NETWORK, "lan", lambda one: condition(one).get("reason") == "InUse")
+        assert "lan-v4" in condition(network)["message"]
+        await plant.delete(Kind.PORT, "web")
+        await plant.gone(Kind.SUBNET, "lan-v4")
+        await plant.gone(Kind.NETWORK, "lan")
+
+
+async def test_a_machine_gets_no_address_of_a_subnet_that_is_being_deleted() -> None:
+    plant = Plant()
+    await plant.furnish()
+    await plant.make(Kind.PORT, "web", port("web", "10.77.0.2"))
+    async with coordinator(plant.api, plant):
+        await plant.until(Kind.SUBNET, "lan-v4", lambda one: one["metadata"].get("finalizers") == [IN_USE])
+        await plant.delete(Kind.SUBNET, "lan-v4")
+        await plant.until(Kind.SUBNET, "lan-v4", lambda one: condition(one).get("reason") == "InUse")
+        await plant.machine()
+        found = await plant.until(
+            Kind.MACHINE, "bm-01", lambda one: "subnet lan-v4 does not exist" in condition(one).get("message", "")
+        )
+        assert not found["status"].get("addresses")
