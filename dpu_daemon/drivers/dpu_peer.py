@@ -138,6 +138,8 @@ class DpuPeer:
                 await self._probe(self._silent_s / 2, unless=waiting)
             return waiting.result()
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and peer_wire.is_silence(error):
+                raise self._late() from error
             raise peer_wire.translate(error, self._who) from error
         except asyncio.CancelledError:
             if waiting.cancelled() and not _is_cancelling():
@@ -167,6 +169,11 @@ class DpuPeer:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and peer_wire.is_silence(error):
             return self._silent(f"no answer within {seconds:g} s")
         return peer_wire.translate(error, self._who)
+
+    def _late(self) -> DpuError:
+        """It lives, as it was asked all the while; what it waits for its own log tells."""
+        remedy = "see the daemon's log there for what it waited for; the call may be repeated"
+        return DpuError(Reason.DEADLINE, f"{self._who} did not finish in time", remedy=remedy)
 
     def _silent(self, why: str) -> DpuError:
         remedy = f"see that {self._who} is powered, reachable from this host, and runs dpu-daemon"

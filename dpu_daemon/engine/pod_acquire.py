@@ -16,6 +16,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 T = TypeVar("T")
+WHY_S = 2.0
+"""Kept back from the caller's time, to learn why a port does not forward while somebody still listens."""
 
 
 class Acquisition:
@@ -131,11 +133,14 @@ class Acquisition:
 
     async def _until_it_forwards(self, plug: PodPlug) -> int:
         """The OpenFlow number, unless the deadline or the container's DEL comes first."""
+        left_s = self._deadline.left_s()
         forwarding = asyncio.ensure_future(self._life.forwarding(plug))
         abandoned = asyncio.ensure_future(self._abandoned.wait())
         try:
             await asyncio.wait(
-                {forwarding, abandoned}, timeout=self._deadline.left_s(), return_when=asyncio.FIRST_COMPLETED
+                {forwarding, abandoned},
+                timeout=left_s - min(WHY_S, left_s / 4),
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if forwarding.done():
                 return forwarding.result()

@@ -158,9 +158,12 @@ class PodLife:
     async def too_late(self, plug: PodPlug) -> DpuError:
         """Why a port did not come to forward in time."""
         trouble = (await self._drivers.switch.trouble()).message
-        port = (await self._drivers.look(())).switch.ports.get(plug.netdev) if not trouble else None
+        if trouble:
+            message = f"port {plug.port_id} on {plug.netdev} did not come to forward in time: {trouble}"
+            return DpuError(Reason.DEADLINE, message, remedy="start what is away, and see its log")
+        port = (await self._drivers.look(())).switch.ports.get(plug.netdev)
         what = "ovn-controller did not install the flows" if port and port.ofport > 0 else "the switch gave no number"
-        message = f"{what} of port {plug.port_id} on {plug.netdev} in time" + (f": {trouble}" if trouble else "")
+        message = f"{what} of port {plug.port_id} on {plug.netdev} in time"
         remedy = "look whether its logical port exists and who claims it, and at ovn-controller's log"
         return DpuError(Reason.DEADLINE, message, remedy=remedy)
 

@@ -179,8 +179,9 @@ async def test_a_dpu_that_waits_for_an_assignment_is_alive(peer: DpuPeer, script
     grants: Any = peer.acquire(slow, Deadline.after(1.5))
     async with aclosing(grants):
         await anext(grants)
-        with pytest.raises(DpuError):
+        with pytest.raises(DpuError) as late:
             await anext(grants)
+    assert late.value.reason is Reason.DEADLINE, "it is not said to be dead"
     # It was asked whether it lives, several times, and was believed until the deadline.
     assert len(script.asked) > 2
 

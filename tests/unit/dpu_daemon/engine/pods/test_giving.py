@@ -10,10 +10,12 @@ import pytest
 from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.pod_ports import NodeSide
+from dpu_daemon.engine.pod_protocols import SwitchTrouble
 from dpu_daemon.model.assignment import NO_VF, Bandwidth, GrantStage
 from dpu_daemon.model.port import Limit
 from proto.errors import DpuError
 from proto.reasons import Reason
+from tests.fakes.pod_drivers import FakePodSwitch
 from tests.fakes.pods import HOST, acquire, ask, assignment, holder, make_veth, soon
 from tests.fakes.world import World
 from tests.unit.dpu_daemon.engine.asking import AWAY, port
@@ -236,6 +238,27 @@ async def test_a_port_that_ovn_never_installs_fails_at_the_deadline_and_is_undon
         await acquire(side, world, ask(1), soon(0.1))
     assert failed.value.reason is Reason.DEADLINE
     assert "ovn-controller did not install the flows of port default.pod-1" in failed.value.message
+    assert nothing_left(dpu, world)
+
+
+async def test_why_a_port_does_not_forward_is_learned_while_the_caller_still_listens(
+    dpu: DpuEngine, side: NodeSide, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadline, left = soon(2), list[float]()
+    trouble = FakePodSwitch.trouble
+
+    async def asked(self: FakePodSwitch) -> SwitchTrouble:
+        left.append(deadline.left_s())
+        return await trouble(self)
+
+    monkeypatch.setattr(FakePodSwitch, "trouble", asked)
+    world.state.ovn_installs, world.state.ovn_trouble = False, "ovn-controller is away"
+    await dpu.pods.put([assignment(1)])
+    with pytest.raises(DpuError) as failed:
+        await acquire(side, world, ask(1), deadline)
+    assert left[-1] > 0
+    assert failed.value.message.endswith("in time: ovn-controller is away")
+    assert "no number" not in failed.value.message
     assert nothing_left(dpu, world)
 
 
