@@ -39,6 +39,7 @@ class OvsNetwork:
         self._functions = functions
         self._kernel = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opi network")
         """One thread: to remove a device is to wait some ten milliseconds for the kernel, and order matters."""
+        self._complaint = ""
 
     async def start(self, lost: Lost) -> None:
         """Connect to the switch's database; the thread for the kernel stays in the namespace that this one is in."""
@@ -57,12 +58,19 @@ class OvsNetwork:
         """Switch, devices, domains; without functions where the host's bus does not answer."""
         bridges, ports = self._switch.look()
         ends, domains = await self._in_kernel(self._domains.look)
-        try:
-            functions = await self._functions()
-        except DpuError as error:
-            _log.info(f"functions are known by name alone: {error}")
-            functions = {}
+        functions = await self._known()
         return NetSeen(bridges=bridges, ports=ports, ends=ends, domains=domains, functions=functions)
+
+    async def _known(self) -> Mapping[str, str]:
+        """Functions by their addresses; none while the host's bus does not answer, which is told once."""
+        try:
+            functions, complaint = await self._functions(), ""
+        except DpuError as error:
+            functions, complaint = {}, str(error)
+        if complaint != self._complaint:
+            self._complaint = complaint
+            _log.info(f"functions are known by name alone: {complaint}" if complaint else "functions are known again")
+        return functions
 
     async def make_bridge(self, bridge: str) -> None:
         await self._switch.make_bridge(bridge)
