@@ -44,6 +44,7 @@ class FakeDaemon:
         self.name = name
         self.dead = False
         self.calls: list[tuple[str, int]] = []
+        self.refuses: set[str] = set()
         self.told: dict[str, Assignment] = {}
         self.held: dict[str, tuple[str, Assignment]] = {}
         self.slow_s = 0.005
@@ -53,6 +54,9 @@ class FakeDaemon:
 
     async def put(self, assignments: Sequence[Assignment]) -> set[str]:
         await self._reach("put", len(assignments))
+        for number, one in enumerate(assignments):
+            if one.pod_name in self.refuses:
+                raise DpuError(Reason.INVALID, "it is none", field=f"assignments[{number}]", remedy="send another")
         late = set()
         for one in assignments:
             generation, closed = self._fences.get(one.port_id, (0, False))

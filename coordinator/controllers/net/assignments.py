@@ -17,6 +17,9 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 """Ports in one call; what queues while a call is under way goes along with the next."""
 
+UNACCEPTABLE = frozenset({Reason.INVALID, Reason.OUT_OF_RANGE, Reason.UNSUPPORTED})
+"""A daemon says of a call with these that something in it cannot be; another call may do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushTiming:
@@ -61,12 +64,14 @@ class Standing:
         late: generation that the daemon found late: it knows a later one, or has given this one back; 0 for none.
         seen: as the daemon tells of it; None when it does not.
         settled: what is known is from a look at this daemon since we reached it.
+        refused: why the daemon takes it not, as it is.
     """
 
     told: bool = False
     late: int = 0
     seen: AssignedPort | None = None
     settled: bool = False
+    refused: DpuError | None = None
 
 
 class NodePusher:
@@ -95,6 +100,7 @@ class NodePusher:
         self._seen: dict[str, AssignedPort] = {}
         self._told: dict[str, int] = {}
         self._late: dict[str, int] = {}
+        self._refused: dict[str, tuple[int, DpuError]] = {}
         self._dirty: set[str] = set()
         self._look = False
         self._wake = asyncio.Event()
@@ -106,6 +112,7 @@ class NodePusher:
             late=self._late.get(port_id, 0),
             seen=self._seen.get(port_id),
             settled=self.settled,
+            refused=self._refused[port_id][1] if port_id in self._refused else None,
         )
 
     def ports(self) -> int:
@@ -154,6 +161,7 @@ class NodePusher:
         """Have the daemon know what is wanted and nothing else, whatever was before."""
         self._told.clear()
         self._late.clear()
+        self._refused.clear()
         await self._relook()
         self._dirty.update(self._wishes.all_wanted(), self._seen)
         await self._push()
@@ -196,7 +204,7 @@ class NodePusher:
         changed |= before.keys() - listed.keys()
         wrong = {port_id for port_id, one in listed.items() if self._is_wrong(port_id, one)}
         wrong |= {port_id for port_id in self._wishes.all_wanted() if port_id not in listed}
-        self._dirty |= wrong - self._late.keys()
+        self._dirty |= wrong - self._late.keys() - self._refused.keys()
         if changed:
             self._heard(changed)
 
@@ -224,8 +232,15 @@ class NodePusher:
             self._heard(gone)
 
     async def _put(self, batch: list[Assignment]) -> None:
-        late = await self._client.put(batch)
+        try:
+            late = await self._client.put(batch)
+        except DpuError as error:
+            if error.reason not in UNACCEPTABLE:
+                raise
+            await self._find_refused(batch, error)
+            return
         for one in batch:
+            self._refused.pop(one.port_id, None)
             if one.port_id in late:
                 self._told.pop(one.port_id, None)
                 self._late[one.port_id] = one.generation
@@ -234,8 +249,23 @@ class NodePusher:
                 self._late.pop(one.port_id, None)
         self._heard({one.port_id for one in batch})
 
+    async def _find_refused(self, batch: list[Assignment], error: DpuError) -> None:
+        """Tell the others without the one that the daemon will not have, which waits until it is another."""
+        middle = len(batch) // 2
+        if middle:
+            await self._put(batch[:middle])
+            await self._put(batch[middle:])
+            return
+        one = batch[0]
+        log.warning("assignment refused", node=self._name, port=one.port_id, error=str(error))
+        self._refused[one.port_id] = (one.generation, error)
+        self._told.pop(one.port_id, None)
+        self._heard({one.port_id})
+
     def _has(self, one: Assignment) -> bool:
-        """Whether the daemon is known to have this very generation."""
+        """Whether the daemon is known to have this very generation, or to want none of it."""
+        if self._refused.get(one.port_id, (0,))[0] == one.generation:
+            return True
         if self._told.get(one.port_id) == one.generation:
             return True
         seen = self._seen.get(one.port_id)
@@ -257,3 +287,4 @@ class NodePusher:
         for port_id in port_ids:
             self._told.pop(port_id, None)
             self._late.pop(port_id, None)
+            self._refused.pop(port_id, None)

@@ -130,7 +130,7 @@ class PortController:
             if standing.late >> EPOCH_SHIFT == port.spec.epoch:  # else the daemon has not judged the newest yet
                 await self._renew(port)
             return Again(after_s=RECHECK_S)
-        if not standing.told:
+        if not standing.told and standing.refused is None:
             pusher = self._pushers.pusher_of(port.spec.node)
             error = pusher.error if pusher is not None else None
             if error is None and port.metadata.uid not in self._met:
@@ -156,6 +156,9 @@ class PortController:
         return ""
 
     async def _report_told(self, port: Port, standing: Standing) -> Again:
+        if standing.refused is not None:
+            message = f"node {port.spec.node} will not have it: {standing.refused}"
+            return await self._say(port, PortPhase.FAILED, "Refused", message, WAIT_S)
         seen = standing.seen
         if seen is None or seen.hold in {Hold.ASSIGNED, Hold.RELEASING}:
             message = self._no_ovn(port) or f"node {port.spec.node} is told; no container has it yet"

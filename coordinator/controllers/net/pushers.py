@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
+import msgspec
+
 from coordinator.controllers.net.assignments import NodePusher, PushTiming, Standing
 from coordinator.controllers.net.context import NetContext
+from coordinator.core.ipam.plan import sayable
 from coordinator.core.net.assignment import Assignment, assignment_of
 from coordinator.core.objects.net import NetworkNode, Port
 from coordinator.core.objects.network import Network, Subnet
@@ -96,7 +99,8 @@ class Pushers:
         subnet = self._caches.subnets.get(port.spec.subnet_ref.name)
         network = self._caches.networks.get(port.spec.network_ref.name)
         if subnet is not None and network is not None:
-            self._last[port_id] = assignment_of(port, subnet, network)
+            told = msgspec.structs.replace(subnet, spec=sayable(subnet.spec))
+            self._last[port_id] = assignment_of(port, told, network)
         return self._last.get(port_id)  # of a subnet that was deleted under its ports, what was said last stays
 
     def all_of(self, name: str) -> list[str]:

@@ -1,16 +1,20 @@
 """A subnet as addresses that can be given: parsed, checked, counted."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeVar
 
-from coordinator.core.objects.network import Subnet, SubnetSpec
+import msgspec
+
+from coordinator.core.objects.network import Subnet, SubnetRoute, SubnetSpec
 from proto.errors import DpuError
 from proto.reasons import Reason
 
 Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
+T = TypeVar("T")
 Range = tuple[int, int]
 """First and last address as integers."""
 
@@ -118,6 +122,8 @@ def plans_of(spec: SubnetSpec) -> tuple[AddressPlan, ...]:
         DpuError: INVALID; names the field that is wrong.
     """
     first = parse_subnet(spec)
+    for index, route in enumerate(spec.routes):
+        _check_route(route, f"spec.routes[{index}]")
     if not spec.cidr_v6:
         return (first,)
     if first.prefix.version != 4:
@@ -128,6 +134,34 @@ def plans_of(spec: SubnetSpec) -> tuple[AddressPlan, ...]:
             remedy="write a prefix of IPv4 in cidr, or leave cidrV6 out",
         )
     return (first, _plan_v6(spec))
+
+
+def sayable(spec: SubnetSpec) -> SubnetSpec:
+    """A subnet without the name servers and routes that are none: a daemon would refuse all that is told with them."""
+    if not spec.dns and not spec.routes:
+        return spec
+    dns = [one for number, one in enumerate(spec.dns) if _passes(_address, one, f"spec.dns[{number}]")]
+    routes = [one for number, one in enumerate(spec.routes) if _passes(_check_route, one, f"spec.routes[{number}]")]
+    return msgspec.structs.replace(spec, dns=dns, routes=routes)
+
+
+def _passes(check: Callable[[T, str], object], one: T, where: str) -> bool:
+    try:
+        check(one, where)
+    except DpuError:
+        return False
+    return True
+
+
+def _check_route(route: SubnetRoute, where: str) -> None:
+    prefix, via = _prefix(route.dst, f"{where}.dst", "10.0.0.0/8"), _address(route.via, f"{where}.via")
+    if prefix.version != via.version:
+        raise DpuError(
+            Reason.INVALID,
+            f"{via} is not of IPv{prefix.version}",
+            field=f"{where}.via",
+            remedy="write an address of the family of dst",
+        )
 
 
 def overlap(subnet: Subnet, others: Iterable[Subnet]) -> str:

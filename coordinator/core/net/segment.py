@@ -39,7 +39,7 @@ class Segment:
 
 
 _RELAXATIONS: tuple[dict[str, Any], ...] = (
-    {"reserved": [], "pools": [], "dns": [], "probe_address": ""},
+    {"reserved": [], "pools": [], "dns": [], "routes": [], "probe_address": ""},
     {"gateway": "", "gateway_v6": ""},
 )
 """What is left out of a subnet that is wrong, the least important first; at last all but its first prefix."""

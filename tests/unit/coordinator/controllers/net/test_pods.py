@@ -250,6 +250,48 @@ def test_what_a_subnet_says_to_its_pods_reaches_daemons_when_it_changes() -> Non
     play(story)
 
 
+def test_routes_and_name_servers_that_are_none_are_told_to_nobody() -> None:
+    async def story(stage: PodNodes) -> None:
+        wrong = [{"dst": "foo", "via": "bar"}, {"dst": "10.0.0.0/8", "via": "fd00::1"}]
+        right = {"dst": "10.8.0.0/16", "via": "10.16.0.9"}
+        await stage.api.patch(Kind.SUBNET, "pods-a", {"spec": {"routes": [*wrong, right]}})
+        await stage.pod("web", "node-1", {"dpupool.io/addresses": "10.16.0.77"})
+        await refused(stage, "spec.routes[0].dst")
+        await stage.api.patch(Kind.SUBNET, "pods-a", {"spec": {"dns": [], "routes": [right]}})
+        await given(stage, "web")
+        await stage.api.patch(Kind.SUBNET, "pods-a", {"spec": {"dns": ["x", "10.16.0.54"], "routes": [*wrong, right]}})
+        told = stage.daemons["node-1"].told
+        await stage.wait(
+            "the daemon has what is right of it", lambda: [one.dns for one in told.values()] == [("10.16.0.54",)]
+        )
+        assert [(each.dst, each.via) for one in told.values() for each in one.routes] == [("10.8.0.0/16", "10.16.0.9")]
+
+    play(story)
+
+
+def test_a_port_that_its_daemon_will_not_have_holds_up_no_other() -> None:
+    async def story(stage: PodNodes) -> None:
+        daemon = stage.daemons["node-1"]
+        daemon.refuses.add("bad")
+        for name in ("a", "bad", "b", "c"):
+            await stage.pod(name, "node-1")
+        await stage.wait("the others are there", lambda: {one.pod_name for one in daemon.told.values()} == {*"abc"})
+
+        def says() -> str:
+            return str([one.get("status", {}).get("message") for one in stage.ports_of("bad")])
+
+        await stage.wait("its port says why", lambda: "will not have it: assignments[0]: it is none" in says())
+        asked = len(daemon.calls)
+        await stage.delete_pod("bad")
+        await stage.wait("it went", lambda: not stage.ports_of("bad"))
+        assert len(daemon.calls) - asked < 20
+        daemon.refuses.clear()
+        await stage.pod("bad", "node-1")
+        await stage.wait("a new one is there", lambda: len(daemon.told) == 4)
+
+    play(story)
+
+
 def test_a_port_that_somebody_deletes_stays_until_its_pod_goes() -> None:
     async def story(stage: PodNodes) -> None:
         await stage.pod("web", "node-1")
