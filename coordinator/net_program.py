@@ -41,6 +41,7 @@ def net_controllers(
         outside=daemons,
         door=door,
         caches=NetCaches(shared.caches),
+        namespace=settings.secrets_namespace,
     )
     asked = settings.ovn
     place = OvnPlace(remotes=asked.northbound, tls=ovn_files(settings), registry=metrics[1])

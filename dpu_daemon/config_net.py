@@ -16,12 +16,16 @@ class CniSection(Section, frozen=True):
         wait_s: how long an ADD waits for its port to be assigned and to forward, at most.
         veth_pattern: name of the switch's end of a container's veth; ``{id}`` stands for 8 characters of its own.
         device_info: write the device information file that Multus names (``CNIDeviceInfoFile``).
+        node_interface: the node's own interface in the pods' network; empty for none.
+        node_namespace: where the coordinator keeps the ports of nodes: its `secrets_namespace`.
     """
 
     socket: Path = Path("/run/dpupool/cni.sock")
     wait_s: float = 30.0
     veth_pattern: str = "dp{id}"
     device_info: bool = True
+    node_interface: str = "dpupool0"
+    node_namespace: str = "dpupool-system"
 
 
 class OvnSection(Section, frozen=True):

@@ -102,6 +102,10 @@ class DpuPeer:
         finally:
             call.cancel()
 
+    async def offered(self, ask: PortAsk, deadline: Deadline) -> Assignment:
+        answer = await self._ask("AwaitPort", peer_wire.from_ask(ask), deadline)
+        return peer_wire.to_assignment(answer.assignment)
+
     async def release(self, holder: Holder, deadline: Deadline) -> str:
         request = pods_pb2.ReleasePortRequest(container_id=holder.container_id, interface=holder.interface)
         answer = await self._ask("ReleasePort", request, deadline)

@@ -234,6 +234,11 @@ def set_link(index: int, says: str, values: bytes = b"", *, up: bool = False) ->
     return Request(Type.NEWLINK, 0, link_header(index, up=up) + values, says)
 
 
+def take_down(index: int, says: str) -> Request:
+    """Have a link down, which its new name needs, and its routes gone."""
+    return Request(Type.NEWLINK, 0, _LINK.pack(0, 0, index, 0, IFF_UP), says)
+
+
 def delete_link(name: str, says: str) -> Request:
     """Remove a link, gone is fine."""
     body = link_header() + link_values(name=name)

@@ -17,11 +17,12 @@ from dpu_daemon.drivers import rtnetlink as rt
 from dpu_daemon.drivers.announcements import announcements, send_frames
 from dpu_daemon.drivers.ethernet import disable_tx_checksum
 from dpu_daemon.drivers.netns import OWN, OpenNetns, entered, open_netns
+from dpu_daemon.drivers.own_links import give_back, refuse_advertisements, take
 from dpu_daemon.engine.cni_protocols import NetnsHold
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.assignment import PodRoute
 from dpu_daemon.model.port import LinkSeen
-from dpu_daemon.model.sandbox import HomeDevice, InsideSeen, InsideWanted
+from dpu_daemon.model.sandbox import NODE, HomeDevice, InsideSeen, InsideWanted
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -64,6 +65,8 @@ class KernelSandboxLinks:
         return "rtnetlink"
 
     def open(self, path: str) -> OpenNetns:
+        if path == NODE:
+            return open_netns(OWN)
         found = open_netns(path)
         if found.inode == self._home.inode:
             found.close()
@@ -92,18 +95,40 @@ class KernelSandboxLinks:
                 here.do((make,))
             if self._real_checksums:
                 disable_tx_checksum(outside)
-        self._enter(there, lambda: _settle(wanted, real_checksums=self._real_checksums))
+        self._enter(there, lambda: self._dress(there, wanted, real_checksums=self._real_checksums))
+
+    def _dress(self, there: int, wanted: InsideWanted, *, real_checksums: bool) -> None:
+        if self._is_own(there):
+            refuse_advertisements(wanted.interface)
+        _settle(wanted, real_checksums=real_checksums)
+
+    def _is_own(self, there: int) -> bool:
+        return os.fstat(there).st_ino == self._home.inode
 
     async def move_in(self, hold: NetnsHold, device: str, interface: str) -> bool:
-        return await self._run(lambda: _move_in(_descriptor(hold), device, interface))
+        there = _descriptor(hold)
+        if self._is_own(there):
+            return await self._run(lambda: self._take(device, interface))
+        return await self._run(lambda: _move_in(there, device, interface))
+
+    def _take(self, device: str, interface: str) -> bool:
+        with _told(device):
+            return take(device, interface) == VETH
 
     async def dress(self, hold: NetnsHold, wanted: InsideWanted, *, emulated: bool) -> None:
         # Behind an emulated function there is a switch in userspace.
-        await self._run(lambda: self._inside(hold, lambda: _settle(wanted, real_checksums=emulated)))
+        there = _descriptor(hold)
+        await self._run(lambda: self._enter(there, lambda: self._dress(there, wanted, real_checksums=emulated)))
 
     async def move_out(self, hold: NetnsHold, interface: str, mac: str, home: HomeDevice) -> bool:
+        if self._is_own(_descriptor(hold)):
+            return await self._run(lambda: self._give_back(interface, mac, home))
         work = lambda: _move_out(interface, mac, home, self._home.fileno())  # noqa: E731
         return await self._run(lambda: self._inside(hold, work))
+
+    def _give_back(self, interface: str, mac: str, home: HomeDevice) -> bool:
+        with _told(home.name):
+            return give_back(interface, mac, home)
 
     async def restore(self, device: str, home: HomeDevice) -> None:
         await self._run(lambda: _restore(device, home))

@@ -26,6 +26,14 @@ class SwitchSide(Protocol):
         """
         ...
 
+    async def offered(self, ask: PortAsk, deadline: Deadline) -> Assignment:
+        """The assignment that an `acquire` of this ask would be for, waited for; nothing is taken.
+
+        Raises:
+            DpuError: NOT_FOUND without one in time, NOT_ASSIGNED, UNAVAILABLE.
+        """
+        ...
+
     async def release(self, holder: Holder, deadline: Deadline) -> str:
         """Take the port from its holder; nothing happens when it holds none. Says what was done."""
         ...

@@ -12,6 +12,7 @@ from dpu_daemon.engine.cni_node import CniNode
 from dpu_daemon.engine.cni_protocols import DeviceFiles, SandboxLinks, SwitchSide, VfGiver
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.network import NetworkSettings
+from dpu_daemon.engine.node_port import NodePort, NodePortSettings
 from dpu_daemon.engine.offload import OffloadMonitor, OffloadParts
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.pod_ports import PodPorts
@@ -45,10 +46,15 @@ class Containers:
 
 @dataclass(frozen=True, slots=True)
 class CniDrivers:
-    """What CNI on a node stands on."""
+    """What CNI on a node stands on.
+
+    Attributes:
+        node: the node's own port; None where there is nothing of it.
+    """
 
     side: OwnSwitch | Peer
     inside: Containers
+    node: NodePortSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,10 @@ def node_network(
     """CNI over these drivers; with a DPU every container gets a virtual function."""
     side = drivers.side
     if not isinstance(side, OwnSwitch):
-        inside = over(ledger, side, drivers.inside, vfs, needs_function=True)
+        inside = over(ledger, side, drivers.inside, vfs, needs_function=True, own=drivers.node)
         return replace(inside, drivers={"dpu": side, **inside.drivers})
     switch = pod_switch(ledger, operations, side.drivers, side.settings)
-    inside = over(ledger, switch.pods.side(side.settings.node), drivers.inside, vfs)
+    inside = over(ledger, switch.pods.side(side.settings.node), drivers.inside, vfs, own=drivers.node)
     offload = side.offload.monitor(ledger) if side.offload is not None else None
     more: dict[str, Driver] = {"offload": offload} if offload is not None else {}
     return NodeNetwork(
@@ -92,9 +98,18 @@ def node_network(
 
 
 def over(
-    ledger: Ledger, side: SwitchSide, inside: Containers, vfs: VfGiver | None = None, *, needs_function: bool = False
+    ledger: Ledger,
+    side: SwitchSide,
+    inside: Containers,
+    vfs: VfGiver | None = None,
+    *,
+    needs_function: bool = False,
+    own: NodePortSettings | None = None,
 ) -> NodeNetwork:
     """The container's side alone, over a switch that the caller runs (CNI mode dpu)."""
     cni = CniNode(ledger, NodeParts(side, inside.links, vfs, inside.files, needs_function=needs_function))
     auditor = SandboxAuditor(ledger, cni, inside.links, vfs)
-    return NodeNetwork(cni, {"sandboxes": inside.links}, (auditor,))
+    found: dict[str, Driver] = {"sandboxes": inside.links}
+    if own is not None:
+        found["node-port"] = NodePort(ledger, cni, side, inside.links, own)
+    return NodeNetwork(cni, found, (auditor,))

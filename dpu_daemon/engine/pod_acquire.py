@@ -75,6 +75,14 @@ class Acquisition:
             vf=record.vf,
         )
 
+    async def offered(self) -> Assignment:
+        """The assignment that this ask is for; nothing is taken.
+
+        Raises:
+            DpuError: NOT_FOUND at the deadline, NOT_ASSIGNED when it never will be.
+        """
+        return await self._found()
+
     async def _found(self) -> Assignment:
         while True:
             self._refuse_abandoned()

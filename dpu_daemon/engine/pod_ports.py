@@ -92,6 +92,10 @@ class PodPorts:
                 if asking.port_id and not asking.finished:
                     await self._undo(asking.port_id, asking.holder, asking.why)
 
+    async def offered(self, node: str, ask: PortAsk, deadline: Deadline) -> Assignment:
+        """See `SwitchSide.offered`."""
+        return await Acquisition(self.life, self.assignments, self._operations, node, ask, deadline).offered()
+
     @contextmanager
     def _registered(self, asking: Acquisition) -> Iterator[None]:
         if asking.holder in self._asking:
@@ -206,6 +210,9 @@ class NodeSide:
     def acquire(self, ask: PortAsk, deadline: Deadline) -> AsyncGenerator[PortGrant]:
         """See SwitchSide; close what this returns, or the undo of an early end comes when it is collected."""
         return self._pods.grants(self._node, ask, deadline)
+
+    async def offered(self, ask: PortAsk, deadline: Deadline) -> Assignment:
+        return await self._pods.offered(self._node, ask, deadline)
 
     async def release(self, holder: Holder, deadline: Deadline) -> str:
         return await self._pods.release(self._node, holder, deadline)

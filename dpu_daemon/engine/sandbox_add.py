@@ -14,9 +14,9 @@ from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.sandboxes import Sandboxes, told
 from dpu_daemon.model.assignment import NO_VF, Assignment, GrantStage, PortAsk, PortGrant, Sandbox
-from dpu_daemon.model.sandbox import Added, InsideWanted, SandboxAsk
+from dpu_daemon.model.sandbox import NODE, Added, InsideWanted, SandboxAsk
 from dpu_daemon.model.vf import VfSeen
-from dpu_daemon.plan.sandboxes import inside_of, mtu_of, unlimited
+from dpu_daemon.plan.sandboxes import for_node, inside_of, mtu_of, unlimited
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -171,7 +171,7 @@ class SandboxAdder:
             raise DpuError(Reason.INTERNAL, message, remedy="install dpu-daemon of one version on host and DPU")
         record = replace(
             record,
-            assignment=grant.assignment,
+            assignment=for_node(grant.assignment) if ask.netns == NODE else grant.assignment,
             representor=grant.representor if grant.vf == NO_VF else "",
             mtu=mtu_of(grant.assignment, ask.mtu),
             pod_uid=ask.pod_uid or grant.assignment.pod_uid,

@@ -19,6 +19,7 @@ from dpu_daemon.engine.sandboxes import told
 from dpu_daemon.model.assignment import Sandbox
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.port import LinkSeen
+from dpu_daemon.model.sandbox import NODE
 from dpu_daemon.model.vf import VfSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -59,7 +60,8 @@ class SandboxAuditor:
     async def audit(self) -> tuple[Repair, ...]:
         """Sandboxes that are half built, half gone, or nobody's."""
         repairs: list[Repair] = []
-        records = tuple(self._ledger.sandboxes.values())
+        # The node's own has no runtime and no DEL: `engine.node_port` looks after it.
+        records = tuple(box for box in self._ledger.sandboxes.values() if box.container_id != NODE)
         for record in records:
             key = ("sandbox", record.sandbox_id)
             if self._node.operations.busy(key):

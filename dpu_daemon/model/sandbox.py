@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from dpu_daemon.model.assignment import Assignment, Bandwidth, Holder, PodRoute
 
+NODE = "node"
+"""In the place of a container's id, and of its namespace's path: the node itself. No call of CNI can say either."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxAsk:

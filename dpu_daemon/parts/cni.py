@@ -9,6 +9,7 @@ from dpu_daemon.drivers.pod_links import KernelLinks
 from dpu_daemon.drivers.sandbox_links import KernelSandboxLinks
 from dpu_daemon.engine.cni_node import CniNode
 from dpu_daemon.engine.node_network import CniDrivers, Containers, OwnSwitch
+from dpu_daemon.engine.node_port import NodePortSettings
 from dpu_daemon.engine.pod_switch import PodDrivers
 from dpu_daemon.parts.offload import offload_parts
 from dpu_daemon.parts.switch import network_settings, ovs_switch
@@ -26,14 +27,20 @@ def host_cni(config: HostConfig) -> CniDrivers | None:
     if config.cni is None:
         return None
     if config.dpu is not None:
-        return CniDrivers(_peer(config.dpu), Containers(KernelSandboxLinks(real_checksums=False), DeviceInfoFiles()))
+        inside = Containers(KernelSandboxLinks(real_checksums=False), DeviceInfoFiles())
+        return CniDrivers(_peer(config.dpu), inside, node_port(config.name, config.cni))
     if config.switch is None:
         return None
     switch = ovs_switch(config.switch, config.ovn)
     settings = network_settings(config.name, config.switch, config.ovn, config.cni)
     offload = offload_parts(switch, config.switch.datapath, config.offload)
     side = OwnSwitch(PodDrivers(switch, KernelLinks()), settings, offload)
-    return CniDrivers(side, containers_of(config.switch))
+    return CniDrivers(side, containers_of(config.switch), node_port(config.name, config.cni))
+
+
+def node_port(name: str, cni: CniSection) -> NodePortSettings:
+    """The node's own port."""
+    return NodePortSettings(node=name, namespace=cni.node_namespace, interface=cni.node_interface)
 
 
 def containers_of(switch: SwitchSection) -> Containers:

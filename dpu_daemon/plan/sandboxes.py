@@ -1,5 +1,6 @@
 """What a container gets for an assignment, and what is not as it was given; pure."""
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from dpu_daemon.model.assignment import Assignment, PodRoute, Sandbox
@@ -37,6 +38,23 @@ def routes_of(assignment: Assignment) -> tuple[PodRoute, ...]:
         for route in assignment.routes
     ]
     return (*defaults, *others)
+
+
+def for_node(assignment: Assignment) -> Assignment:
+    """An assignment as the node itself may have it: its own way out is never replaced."""
+    return replace(
+        assignment,
+        addresses=tuple(replace(each, gateway="") for each in assignment.addresses),
+        routes=tuple(each for each in assignment.routes if ip_network(each.dst).prefixlen),
+    )
+
+
+def changed(given: Assignment, offered: Assignment) -> bool:
+    """Whether an interface with the one has to be made anew for the other."""
+    before, after = (
+        (each.port_id, each.mac.lower(), each.addresses, each.routes, each.mtu) for each in (given, offered)
+    )
+    return before != after
 
 
 def mtu_of(assignment: Assignment, asked: int) -> int:

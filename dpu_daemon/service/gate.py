@@ -42,6 +42,7 @@ _POLLS = frozenset(
         "/dpu.v1.HostService/GetDaemon",
         "/dpu.v1.HostService/GetUsage",
         "/dpu.v1.PodPortService/GetReadiness",
+        "/dpu.v1.PodPortService/AwaitPort",
         "/grpc.health.v1.Health/Check",
     }
 )

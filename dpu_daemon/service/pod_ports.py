@@ -52,6 +52,13 @@ class PodPortService(pods_pb2_grpc.PodPortServiceServicer):
             async for grant in grants:
                 yield from_grant(grant)
 
+    async def AwaitPort(  # noqa: N802
+        self, request: pods_pb2.AcquirePortRequest, context: Any
+    ) -> pods_pb2.AwaitPortResponse:
+        side = await self._side()
+        found = await side.offered(to_ask(request), deadline_of(context))
+        return pods_pb2.AwaitPortResponse(assignment=from_assignment(found))
+
     async def ReleasePort(  # noqa: N802
         self, request: pods_pb2.ReleasePortRequest, context: Any
     ) -> pods_pb2.ReleasePortResponse:

@@ -50,6 +50,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "/dpu.v1.PodPortService/ReleasePort": _HOST,
     "/dpu.v1.PodPortService/CheckPort": _HOST,
     "/dpu.v1.PodPortService/CollectPorts": _HOST,
+    "/dpu.v1.PodPortService/AwaitPort": _HOST,
     "/dpu.v1.PodPortService/GetReadiness": _HOST,
     "/dpu.v1.OffloadService/GetOffload": _READ,
     "/dpu.v1.OffloadService/ListFlows": _READ,

@@ -277,6 +277,13 @@ class FakeSwitchSide:
             if not done:
                 self._node.held.pop(holder, None)
 
+    async def offered(self, ask: PortAsk, deadline: Deadline) -> Assignment:
+        await self._world.look("switch")
+        known = self._node.assigned.get(f"{ask.pod_namespace}/{ask.pod_name}")
+        if known is None:
+            raise DpuError(Reason.NOT_FOUND, f"{ask.pod_namespace}/{ask.pod_name} has no port assigned")
+        return known
+
     async def release(self, holder: Holder, deadline: Deadline) -> str:
         await self._world.look("switch")
         if holder not in self._node.held:

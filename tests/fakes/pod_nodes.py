@@ -168,6 +168,9 @@ class PodNodes:
     daemons: dict[str, FakeDaemon] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
     network: PodNetwork | None = None
+    own_ports: bool = False
+    """Whether the nodes themselves have ports."""
+
     _live: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -189,7 +192,7 @@ class PodNodes:
         """Create a Node and its NetworkNode."""
         self.daemons[name] = FakeDaemon(name, random.Random(f"{self.seed}/{name}"))
         await self.make(Foreign.NODE, name, {})
-        await self.make(Kind.NETWORK_NODE, name, {"address": "127.0.0.1:7443"})
+        await self.make(Kind.NETWORK_NODE, name, {"address": "127.0.0.1:7443", "nodePort": self.own_ports})
 
     async def make(self, kind: Any, name: str, spec: Json, **meta: Any) -> Json:
         """Create an object."""
@@ -296,7 +299,7 @@ class PodNodes:
             if self._live.get((spec["networkRef"]["name"], one)) == name:
                 del self._live[spec["networkRef"]["name"], one]
         daemon = self.daemons[spec["node"]]
-        port_id = f"{SPACE}.{name}"
+        port_id = f"{port['metadata']['namespace']}.{name}"
         if port_id in daemon.held or port_id in daemon.told:
             self.twice.append(f"{name} ended while its daemon had it")
 

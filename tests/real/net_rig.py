@@ -36,6 +36,8 @@ from tests.real.host_rig import ROOT, Groups
 API = "dpupool.io/v1alpha1"
 PORT = 7443
 VFS = 8
+SYSTEM = "dpupool-system"
+"""Where the ports of nodes are."""
 CONFLIST = '{"cniVersion":"1.0.0","name":"dpupool","plugins":[{"type":"dpu-cni","capabilities":{"bandwidth":true}}]}'
 COORDINATOR = """\
 state = "{folder}/state.db"
@@ -191,17 +193,31 @@ class NetRig:
         return not await self.left()
 
     async def left(self) -> list[str]:
-        """What there is of pods in the ledger, in OVN, on the switches and in the daemons' journals."""
+        """What there is of pods in the ledger, in OVN, on the switches and in the daemons' journals.
+
+        The nodes' own ports are none of them; ask `everything` for those, too.
+        """
+        return [what for what, is_node in await self._all() if not is_node]
+
+    async def everything(self) -> list[str]:
+        """As `left`, with what nodes have for themselves."""
+        return [what for what, _ in await self._all()]
+
+    async def _all(self) -> list[tuple[str, bool]]:
+        """What there is, and whether it is a node's own."""
         ports, _ = await self.kube.list(Kind.PORT)
-        found = [f"Port {one['metadata']['name']}" for one in ports]
+        found = [(f"Port {one['metadata']['name']}", one["metadata"]["namespace"] == SYSTEM) for one in ports]
         logical = self.central.nbctl("--bare", "--columns=name", "find", "Logical_Switch_Port", 'type=""').split()
-        found += [f"logical port {name}" for name in logical]
+        found += [(f"logical port {name}", name.startswith(f"{SYSTEM}.")) for name in logical]
         for name, one in self.chassis.items():
-            plugged = one.ovs.vsctl("list-ports", "br-int").split()
-            found += [f"{port} of {name}" for port in plugged if re.fullmatch(r"pf0vf\d+|dp[0-9a-f]{8}", port)]
+            for port in one.ovs.vsctl("list-ports", "br-int").split():
+                if re.fullmatch(r"pf0vf\d+|dp[0-9a-f]{8}", port):
+                    holder = one.ovs.vsctl("--if-exists", "get", "Interface", port, "external_ids")
+                    found.append((f"{port} of {name}", f"{SYSTEM}." in holder))
         for name in ("dpu-1", "node-1", "node-2"):
-            rows = _journalled(self.folder / name / "journal.db")
-            found += [f"{kind} {key} in the journal of {name}" for kind, key in rows]
+            for kind, key in _journalled(self.folder / name / "journal.db"):
+                own = key.startswith((f"{SYSTEM}.", "node/"))
+                found.append((f"{kind} {key} in the journal of {name}", own))
         return found
 
     async def wish(self, name: str, node: str, labels: Mapping[str, str] | None = None, **metadata: Json) -> str:

@@ -117,6 +117,7 @@ class NetContext:
         door: a shorter way for creations and patches of our kinds, where there is one.
         poll_s: between looks at a node that answers.
         parallel_nodes: calls to nodes at a time.
+        namespace: of what the coordinator makes for itself: ports of nodes.
     """
 
     api: NetApi
@@ -129,6 +130,7 @@ class NetContext:
     ovn: OvnLink = field(default_factory=OvnLink)
     poll_s: float = 10.0
     parallel_nodes: int = 32
+    namespace: str = "dpupool-system"
 
     async def write_status(self, kind: Kind, found: Typed, status: msgspec.Struct) -> bool:
         """Write what differs of an object's status; whether anything did.

@@ -1,11 +1,13 @@
 """Tells policies and groups who there is: pods and machines with ports, namespaces, nodes; and what is asked."""
 
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_interface
 
 from coordinator.clients.protocols import Change
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.segments import Segments
 from coordinator.core.net.members import machine_members, member_of
+from coordinator.core.net.node_port import is_node_port
 from coordinator.core.net.policy.index import PolicyIndex
 from coordinator.core.net.store import Owner
 from coordinator.core.objects.foreign import Foreign
@@ -33,6 +35,7 @@ class MembersFeed:
         self._caches, self._mirrors = context.caches, context.mirrors
         self._policies, self._segments, self._told = policies, segments, told
         self._of_machine: dict[str, frozenset[str]] = {}
+        self._status: dict[str, tuple[str, ...]] = {}
         self._caches.groups.listen(self._on_group)
         self._mirrors.listen(Foreign.POD, self._on_pod)
         self._mirrors.listen(Foreign.NAMESPACE, self._on_namespace)
@@ -41,6 +44,9 @@ class MembersFeed:
 
     def port(self, before: Port | None, after: Port | None) -> set[Owner]:
         """A port changed. What is plugged still stays under its policies, whatever became of its pod."""
+        found = after or before
+        if found is not None and is_node_port(found):
+            return self._node(found.spec.node)
         if after is None or after.status.phase is PortPhase.RELEASING:
             gone = after or before
             return self._policies.drop_member(gone.port_id) if gone is not None else set()
@@ -104,9 +110,23 @@ class MembersFeed:
         self._told(self._policies.drop_namespace(key) if gone else self._policies.set_namespace(key, _labels(found)))
 
     def _on_node(self, key: str, found: Json, change: Change) -> None:
-        listed = () if change is Change.DELETED else seen_items(found, "status", "addresses")
-        addresses = [seen_text(one, "address") for one in listed if str(one.get("type", "")).endswith("IP")]
-        self._told(self._policies.set_node(key, addresses))
+        self._status.pop(key, None)
+        if change is not Change.DELETED:
+            self._status[key] = _addresses(found)
+        self._told(self._node(key))
+
+    def _node(self, node: str) -> set[Owner]:
+        """A node's own traffic comes from the addresses of its status, and from that of its own port."""
+        addresses = list(self._status.get(node, ()))
+        for port in self._caches.ports.by("node", node):
+            if is_node_port(port) and port.status.phase is not PortPhase.RELEASING:
+                addresses += [str(ip_interface(one.cidr).ip) for one in port.spec.addresses]
+        return self._policies.set_node(node, addresses)
+
+
+def _addresses(node: Json) -> tuple[str, ...]:
+    listed = seen_items(node, "status", "addresses")
+    return tuple(seen_text(one, "address") for one in listed if str(one.get("type", "")).endswith("IP"))
 
 
 def _labels(found: Json) -> Mapping[str, str]:

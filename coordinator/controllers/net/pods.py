@@ -10,8 +10,8 @@ from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.wants import Wants
 from coordinator.controllers.pool.mirror import key_of
 from coordinator.core.ipam.book import AddressBook, Holding
-from coordinator.core.ipam.choice import Segments, wants_own_network
-from coordinator.core.ipam.pods import give
+from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_network
+from coordinator.core.ipam.pods import Given, give
 from coordinator.core.net.pods import (
     GIVEN,
     WantedPort,
@@ -68,7 +68,7 @@ class PodController:
     async def reconcile(self, key: str) -> Again:
         """Look at one pod."""
         pod = self._context.mirrors.get(Foreign.POD, key)
-        await self._resolve(key)
+        await self.resolve(key)
         ports = self._context.caches.ports.by("pod", key)
         if pod is None or not holds_ports(pod):
             self._forget(key)
@@ -116,13 +116,32 @@ class PodController:
         request = self._wants.request(pod, wanted)
         if wanted.own and not wants_own_network(request, segments):
             return False
+        await self.make(
+            key_of(pod),
+            request,
+            segments,
+            lambda given, now_ms: port_body(
+                pod, wanted, given, mtu=segments.networks[given.network].spec.mtu, epoch=now_ms
+            ),
+        )
+        return True
+
+    async def make(
+        self, pod: str, request: PortRequest, segments: Segments, body_of: Callable[[Given, int], Json]
+    ) -> None:
+        """Decide on a port, and create it.
+
+        Args:
+            pod: who it is for; `resolve` learns what became of a creation without an answer.
+            body_of: the Port object, of what is given and the epoch.
+        """
         given = give(self.book, request, segments)
         now_ms = int(self._context.clock().timestamp() * 1000)
-        body = port_body(pod, wanted, given, mtu=_mtu(segments, given.network), epoch=now_ms)
+        body = body_of(given, now_ms)
         self._context.caches.addresses.reserve(
             Holding(
                 holder=request.holder,
-                words=f"pod {key_of(pod)}",
+                words=f"pod {pod}",
                 network=given.network,
                 mac=given.mac,
                 subnet=given.subnet,
@@ -130,8 +149,8 @@ class PodController:
                 epoch=now_ms,
             )
         )
-        await self._create(f"{namespace}/{wanted.name}", _Writing(key_of(pod), body))
-        return True
+        meta = body["metadata"]
+        await self._create(f"{meta['namespace']}/{meta['name']}", _Writing(pod, body))
 
     async def _create(self, port: str, writing: _Writing) -> None:
         """Create a Port whose addresses are held. While it is not known whether that was done, they stay held."""
@@ -148,7 +167,7 @@ class PodController:
             raise
         self._writing.pop(port, None)
 
-    async def _resolve(self, pod: str) -> None:
+    async def resolve(self, pod: str) -> None:
         """Learn what became of creations whose end is not known."""
         for port in [port for port, writing in self._writing.items() if writing.pod == pod]:
             await self._take_over(port)
@@ -204,7 +223,3 @@ class PodController:
     def _forget(self, key: str) -> None:
         self.waiting.discard(key)
         self._told.pop(key, None)
-
-
-def _mtu(segments: Segments, network: str) -> int:
-    return segments.networks[network].spec.mtu

@@ -10,6 +10,7 @@ from coordinator.controllers.net.wants import Want, Wants
 from coordinator.core.conditions import Aspect, Truth
 from coordinator.core.ipam.book import port_holding
 from coordinator.core.net.assignment import EPOCH_SHIFT, Hold
+from coordinator.core.net.node_port import is_node_port
 from coordinator.core.net.pods import FINALIZER
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -24,6 +25,9 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 RECHECK_S = 2.0
 WAIT_S = 5.0
+LET_GO_S = 60.0
+"""A NetworkNode that is deleted waits so long for its own port: its host may be off while its DPU runs."""
+
 FIRST_S = 1.0
 """A port that is told to its daemon within this time needs no word that it waits."""
 
@@ -80,6 +84,8 @@ class PortController:
     async def _obstacle(self, port: Port) -> DpuError | None:
         """Why a port is not off its node yet; None when it is."""
         standing = self._pushers.standing(port)
+        if self._is_let_go(port):
+            return None
         if standing is None:
             return None  # without a NetworkNode there is no daemon to ask: who deleted it has said that it is gone
         if standing.settled:
@@ -100,6 +106,15 @@ class PortController:
             "delete its NetworkNode",
             retry=True,
         )
+
+    def _is_let_go(self, port: Port) -> bool:
+        """Whether a node's own port is waited for no longer: its NetworkNode was deleted, and it has not come back."""
+        node = self._context.caches.node_of(port.spec.node) if is_node_port(port) else None
+        if node is None or node.metadata.deletion_timestamp is None:
+            return False
+        pusher = self._pushers.pusher_of(port.spec.node)
+        waited = self._context.clock() - node.metadata.deletion_timestamp
+        return waited.total_seconds() > LET_GO_S or (pusher is not None and pusher.error is not None)
 
     def _may_be_in_ovn(self, port: Port) -> bool:
         network = self._context.caches.networks.get(port.spec.network_ref.name)

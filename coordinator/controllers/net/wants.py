@@ -6,10 +6,12 @@ from enum import Enum
 from coordinator.controllers.net.context import NetContext
 from coordinator.core.ipam.book import port_holder
 from coordinator.core.ipam.choice import PortRequest, Segments
+from coordinator.core.net.node_port import is_node_port
 from coordinator.core.net.pods import PodPorts, WantedPort, holds_ports, is_going, ports_of
 from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
-from coordinator.core.objects.net import Port
+from coordinator.core.objects.net import NetworkNode, Port
 from coordinator.core.pool.fields import seen_mapping
 
 
@@ -34,6 +36,8 @@ class Wants:
 
     async def of_port(self, port: Port) -> Want:
         """Whether the pod of a port is there and asks for it; one that is going, or asks badly, keeps what it has."""
+        if is_node_port(port):
+            return await self._of_node_port(port)
         ref, namespace = port.spec.pod_ref, port.metadata.namespace
         pod = self._context.mirrors.get(Foreign.POD, f"{namespace}/{ref.name}")
         if pod is None or pod["metadata"]["uid"] != ref.uid:
@@ -44,6 +48,25 @@ class Wants:
         asked = self.of_pod(pod)
         named = any(one.name == port.metadata.name for one in asked.wanted)
         return Want.YES if named or asked.problems or is_going(pod) else Want.NO
+
+    async def _of_node_port(self, port: Port) -> Want:
+        """Whether the very NetworkNode of a port is there and wants it."""
+        uid = port.spec.pod_ref.uid
+        node = next((one for one in self._context.caches.nodes.all() if one.metadata.uid == uid), None)
+        if node is None:
+            owner = next((one.name for one in port.metadata.owner_references if one.uid == uid), "")
+            there = bool(owner) and await self._context.exists(Kind.NETWORK_NODE, owner, uid)
+            return Want.UNKNOWN if there else Want.NO
+        named = node.node == port.spec.node and self.network_of(node) == port.spec.network_ref.name
+        return Want.YES if named else Want.NO
+
+    def network_of(self, node: NetworkNode) -> str:
+        """The network that a node itself has a port of: the default one; empty for none."""
+        first = self._context.caches.node_of(node.node)
+        if not node.spec.node_port or node.metadata.deleting or first is None:
+            return ""
+        default = self.segments().default() if first.metadata.uid == node.metadata.uid else None
+        return default.metadata.name if default is not None else ""
 
     def request(self, pod: Json, wanted: WantedPort) -> PortRequest:
         """A wanted port as the decision about addresses asks for it."""

@@ -9,6 +9,9 @@ from coordinator.core.objects.network import Network, NetworkDriver, Subnet, Sub
 RUNTIME_UID = "dpupool.io/runtime-uid"
 """On a Port: the UID by which the runtime knows a static pod, whose object in the API is a mirror with another."""
 
+NODE_LABEL = "dpupool.io/node"
+"""On a Port: it is its node's own, and no pod's."""
+
 EPOCH_SHIFT = 20
 """Bits of a generation below the epoch: changes of a port, its subnet and its network count there."""
 
@@ -89,7 +92,7 @@ def assignment_of(port: Port, subnet: Subnet, network: Network) -> Assignment:
         default_network=spec.default_network,
         mac=spec.mac,
         addresses=tuple(spec.addresses),
-        routes=tuple(subnet.spec.routes),
+        routes=_routes(port, subnet),
         mtu=spec.mtu,
         dns=tuple(subnet.spec.dns),
         bandwidth=spec.bandwidth,
@@ -98,3 +101,10 @@ def assignment_of(port: Port, subnet: Subnet, network: Network) -> Assignment:
         vlan=0 if ovn else network.spec.vlan,
         wait_for_ovn=ovn,
     )
+
+
+def _routes(port: Port, subnet: Subnet) -> tuple[SubnetRoute, ...]:
+    """Those of the subnet, for pods: a node goes elsewhere by its own ways, and by this port to pods alone."""
+    if NODE_LABEL in port.metadata.labels:
+        return tuple(SubnetRoute(dst=route.dst, via=route.via) for route in port.spec.routes)
+    return tuple(subnet.spec.routes)

@@ -32,6 +32,13 @@ class PortAddress(Wire, frozen=True, kw_only=True):
     gateway: str = ""
 
 
+class PortRoute(Wire, frozen=True, kw_only=True):
+    """A route by a gateway."""
+
+    dst: str
+    via: str
+
+
 class PortSpec(Wire, frozen=True, kw_only=True):
     """A NIC of a pod: the one ledger line of its address, MAC and place.
 
@@ -41,6 +48,7 @@ class PortSpec(Wire, frozen=True, kw_only=True):
         node: Kubernetes node of the pod.
         attachment: NAMESPACE/NAME of the NetworkAttachmentDefinition; empty for the pod's own network.
         epoch: milliseconds since 1970 when it was given; tells it from an earlier port of its name.
+        routes: of a node's own port; a pod's come from its subnet.
     """
 
     pod_ref: UidRef
@@ -56,6 +64,7 @@ class PortSpec(Wire, frozen=True, kw_only=True):
     bandwidth: Limits = Limits()
     security_groups: list[str] = []
     epoch: int = 0
+    routes: list[PortRoute] = []
 
 
 class PortStatus(Wire, frozen=True, kw_only=True):
@@ -88,6 +97,7 @@ class NodeSpec(Wire, frozen=True, kw_only=True):
         server_name: that its certificate carries; the object's name when empty.
         chassis: name of its OVN chassis; the server name when empty.
         dpu_ref: its DPU, for messages; absent when the node has a switch of its own.
+        node_port: the node itself has a port of the default network, by which it reaches its pods.
     """
 
     address: str
@@ -95,6 +105,7 @@ class NodeSpec(Wire, frozen=True, kw_only=True):
     server_name: str = ""
     chassis: str = ""
     dpu_ref: Ref | None = None
+    node_port: bool = True
 
 
 class NodeStatus(Wire, frozen=True, kw_only=True):

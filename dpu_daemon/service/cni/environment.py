@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dpu_daemon.model.assignment import Holder
+from dpu_daemon.model.sandbox import NODE
 from dpu_daemon.service.cni.faults import NETNS, CniCode, CniError
 
 IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
@@ -111,6 +112,8 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         return found
     _check_text(variables, (*_NEEDED[verb], NETNS, "CNI_ARGS"))
     check_identifier("CNI_CONTAINERID", found.container_id)
+    if found.container_id == NODE:
+        raise _wrong("CNI_CONTAINERID", f"{NODE} is the node itself", "give the container's own id")
     check_interface("CNI_IFNAME", found.interface)
     if found.netns and not found.netns.startswith("/"):
         raise _wrong(NETNS, f"{found.netns!r} is no absolute path", "give the path of a network namespace")
