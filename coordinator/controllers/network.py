@@ -7,6 +7,7 @@ import msgspec
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
+from coordinator.core.ipam.book import port_holding
 from coordinator.core.ipam.plan import overlap, plans_of
 from coordinator.core.net.rows import router_key, switch_key
 from coordinator.core.net.standing import network_problem, subnet_problem
@@ -138,7 +139,7 @@ class SubnetController:
         ports = self._context.caches.ports.by("subnet", subnet.metadata.name)
         used = len(lines) + len(ports)
         if subnet.metadata.deleting:
-            held = [f"pod {one.metadata.namespace}/{one.spec.pod_ref.name}" for one in ports]
+            held = [port_holding(one).words for one in ports]
             problem = _leaving(held + [f"machine {line.namespace}/{line.machine}" for line in lines], "addresses")
         return msgspec.structs.replace(
             subnet.status,

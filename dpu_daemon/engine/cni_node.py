@@ -234,6 +234,7 @@ class CniNode:
             DpuError: UNAVAILABLE or CATCHING_UP, naming the DPU; EXHAUSTED never: other pods may need no function.
         """
         await self._parts.switch.ready(deadline)
+        await self._ledger.writable()
 
     async def settled(self) -> None:
         """Wait until the journal says of every ADD that it was answered."""

@@ -51,6 +51,8 @@ class Ledger:
         self._log = structlog.get_logger("dpu_daemon.ledger")
         self.last_event = 0
         self.allocation = asyncio.Lock()
+        self._failure: DpuError | None = None
+        """Of the disk, at the last change; None when it was written."""
 
     @property
     def instance_id(self) -> str:
@@ -159,6 +161,21 @@ class Ledger:
             self._writing = asyncio.create_task(self._write())
         return await asyncio.shield(waiter)
 
+    async def writable(self) -> None:
+        """Nothing when changes can be journalled; the disk is asked only after it refused one.
+
+        Raises:
+            DpuError: UNAVAILABLE, saying why not.
+        """
+        if self._failure is None:
+            return
+        again = Said(kind=EventKind.DAEMON, subject="", reason="JournalWritable", message="changes are journalled again")
+        try:
+            await self.commit(Change(events=(again,)))
+        except DpuError as error:
+            message = f"nothing can be journalled: {error.message}"
+            raise DpuError(Reason.UNAVAILABLE, message, field=error.field, remedy=error.remedy) from error
+
     async def _write(self) -> None:
         """Write what waits, and what comes meanwhile, until nothing does."""
         while self._waiting:
@@ -168,6 +185,8 @@ class Ledger:
             await asyncio.wait({writing})
             failure = writing.exception()
             outcomes = [failure] * len(batch) if failure is not None else writing.result()
+            refused = (each for each in outcomes if isinstance(each, DpuError) and each.reason is not Reason.CONFLICT)
+            self._failure = next(refused, None)
             last_event = self.last_event
             for (change, waiter), outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, Committed):

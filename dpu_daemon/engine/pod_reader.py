@@ -93,6 +93,7 @@ class PodReader:
             raise self._catching_up(message, trouble.message)
         if trouble.message:
             raise DpuError(Reason.UNAVAILABLE, trouble.message, remedy="start it, and see its log")
+        await self._ledger.writable()
 
     def _catching_up(self, message: str, trouble: str) -> DpuError:
         remedy = "the daemon repairs by itself; see its events"

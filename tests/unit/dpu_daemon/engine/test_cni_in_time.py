@@ -1,12 +1,14 @@
 """ADDs that end early: a DEL overtakes them, or the side of the switch is silent."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.journal import Committed, Journal
 from dpu_daemon.engine.sandbox_add import UNDO_S, UNHEARD_S
 from dpu_daemon.model.assignment import Holder
 from proto.errors import DpuError
@@ -61,3 +63,24 @@ async def test_an_undo_waits_only_for_a_switch_that_answers(
         await host.node.add(ask(), Deadline.after(60), asyncio.Event())
     assert left
     assert patience_s / 2 < left[0] <= patience_s
+
+
+async def test_a_node_whose_journal_cannot_be_written_takes_no_pods(
+    host: CniHost, world: CniWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, changes: Sequence[Change]) -> list[Committed | DpuError]:
+        full = DpuError(Reason.STORAGE_FULL, "the disk is full", field="journal", remedy="free space")
+        return [full for _ in changes]
+
+    await host.node.ready(Deadline.after(10))
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "commit_all", refuse)
+        with pytest.raises(DpuError) as failed:
+            await host.node.add(ask(), Deadline.after(10), asyncio.Event())
+        assert failed.value.reason is Reason.STORAGE_FULL
+        with pytest.raises(DpuError) as status:
+            await host.node.ready(Deadline.after(10))
+        assert (status.value.reason, status.value.remedy) == (Reason.UNAVAILABLE, "free space")
+        assert "the disk is full" in status.value.message
+    await host.node.ready(Deadline.after(10))
+    assert not world.node.held
