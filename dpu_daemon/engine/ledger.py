@@ -169,7 +169,7 @@ class Ledger:
         """
         if self._failure is None:
             return
-        again = Said(kind=EventKind.DAEMON, subject="", reason="JournalWritable", message="changes are journalled again")
+        again = Said(kind=EventKind.DAEMON, subject="", reason="JournalWritable", message="journalled again")
         try:
             await self.commit(Change(events=(again,)))
         except DpuError as error:
