@@ -15,10 +15,12 @@ from dpu_daemon.service.cni.frame import FrameError, answer, read_call
 from dpu_daemon.service.cni.netconf import NEWEST
 from proto.errors import DpuError
 from proto.reasons import Reason
+from proto.unix_socket import clear_stale
 
 READ_S = 10.0
 """For a call to arrive whole; the plug-in has it in memory before it connects."""
 WRITE_S = 5.0
+FIELD = "cni.socket"
 BACKLOG = 1024
 """A node that starts hundreds of pods at once must not turn plug-ins away."""
 _CREDENTIALS = struct.Struct("=3i")
@@ -42,32 +44,37 @@ class CniServer:
         self._inode = 0
 
     async def start(self) -> None:
-        """Listen; a socket that an earlier daemon has left, or still has, is replaced in one step.
+        """Listen; a socket that a killed daemon has left is replaced.
 
         Raises:
-            DpuError: UNAVAILABLE when the path cannot be had.
+            DpuError: IN_USE when another process serves it, WRONG_STATE when something else is there, UNAVAILABLE
+                when the path cannot be had.
         """
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            clear_stale(self._path, FIELD)
             fresh.unlink(missing_ok=True)
             listener.bind(str(fresh))
             fresh.chmod(0o600)
             listener.listen(BACKLOG)
             self._inode = fresh.stat().st_ino
             fresh.replace(self._path)
+        except DpuError:
+            listener.close()
+            raise
         except OSError as error:
             listener.close()
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
             message = f"cannot listen on {self._path}: {error}"
             remedy = "make its directory writable, and its path shorter than 100 characters"
-            raise DpuError(Reason.UNAVAILABLE, message, field="cni.socket", remedy=remedy) from error
+            raise DpuError(Reason.UNAVAILABLE, message, field=FIELD, remedy=remedy) from error
         self._server = await asyncio.start_unix_server(self._connected, sock=listener, backlog=BACKLOG)
 
     async def stop(self, drain_s: float) -> None:
-        """Take no new calls, wait for what is running; the socket goes unless another daemon has it by now."""
+        """Take no new calls, wait for what is running; the socket goes unless another has its path by now."""
         if self._server is None:
             return
         self._server.close()
@@ -99,12 +106,14 @@ class CniServer:
         if uid not in {0, os.geteuid()}:
             message = f"user {uid} may not change the network of this node"
             error = DpuError(Reason.FORBIDDEN, message, remedy="run the container runtime as root")
+            _log.warning(f"a call was refused: {message}", pid=pid)
             await _say(writer, 1, to_output(from_error(error), NEWEST))
             return
         try:
             async with asyncio.timeout(READ_S):
                 call = await read_call(reader)
         except FrameError as error:
+            _log.warning(f"a call was refused: {error}", pid=pid)
             await _say(writer, 1, to_output(_foreign(error), NEWEST))
             return
         gone = asyncio.Event()

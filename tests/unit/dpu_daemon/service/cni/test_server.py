@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from dpu_daemon.config_net import CniSection
 from dpu_daemon.service.cni.calls import CniCalls
 from dpu_daemon.service.cni.metrics import CniMetrics
 from dpu_daemon.service.cni.server import CniServer
+from proto.errors import DpuError
+from proto.reasons import Reason
 from tests.fakes.cni import CniHost, CniWorld, assignment, cni_host
 
 HEAD = struct.Struct(">8sIII")
@@ -98,9 +102,11 @@ async def test_calls_are_served_and_counted(path: Path, registry: CollectorRegis
     ],
 )
 async def test_what_is_no_call_is_told_so(path: Path, sent: bytes, says: str) -> None:
-    status, error = await answer(path, sent)
+    with capture_logs() as logs:
+        status, error = await answer(path, sent)
     assert (status, error["code"]) == (1, 114)
     assert says in error["msg"]
+    assert [says in line["event"] for line in logs] == [True]
 
 
 async def test_an_unknown_verb_is_named(path: Path) -> None:
@@ -144,17 +150,40 @@ async def test_a_fault_of_ours_is_told_as_one(path: Path, host: CniHost, monkeyp
     assert "ZeroDivisionError" in error["msg"]
 
 
-async def test_a_socket_that_is_there_is_taken_over_and_the_old_daemon_leaves_it_alone(
-    host: CniHost, tmp_path: Path
-) -> None:
+async def test_the_socket_of_a_killed_daemon_is_replaced_and_goes_at_the_end(host: CniHost, tmp_path: Path) -> None:
     path = tmp_path / "cni.sock"
-    path.write_text("left over")
-    old = _server(host, path, CollectorRegistry())
-    await old.start()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    server = _server(host, path, CollectorRegistry())
+    await server.start()
     assert path.stat().st_mode & 0o777 == 0o600
-    new = _server(host, path, CollectorRegistry())
-    await new.start()
-    await old.stop(1.0)
-    assert path.is_socket()
-    await new.stop(1.0)
+    assert (await answer(path, frame("STATUS")))[0] == 0
+    await server.stop(1.0)
     assert [name for name in os.listdir(tmp_path) if name.endswith(".sock") or name.startswith(".")] == []  # noqa: PTH208
+
+
+async def test_the_socket_of_a_living_daemon_is_not_taken(path: Path, host: CniHost) -> None:
+    with pytest.raises(DpuError) as refused:
+        await _server(host, path, CollectorRegistry()).start()
+    assert (refused.value.reason, refused.value.field) == (Reason.IN_USE, "cni.socket")
+    assert (await answer(path, frame("STATUS")))[0] == 0
+
+
+async def test_a_file_that_is_no_socket_stays(host: CniHost, tmp_path: Path) -> None:
+    path = tmp_path / "cni.sock"
+    path.write_text("somebody's")
+    with pytest.raises(DpuError) as refused:
+        await _server(host, path, CollectorRegistry()).start()
+    assert refused.value.reason is Reason.WRONG_STATE
+    assert path.read_text() == "somebody's"
+
+
+async def test_a_socket_that_took_the_path_meanwhile_is_left_alone(host: CniHost, tmp_path: Path) -> None:
+    path = tmp_path / "cni.sock"
+    server = _server(host, path, CollectorRegistry())
+    await server.start()
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        await server.stop(1.0)
+        assert path.is_socket()
