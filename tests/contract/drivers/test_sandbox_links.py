@@ -11,7 +11,7 @@ import pytest
 
 from dpu_daemon.drivers.sandbox_links import KernelSandboxLinks
 from dpu_daemon.model.assignment import PodRoute
-from dpu_daemon.model.sandbox import HomeDevice, InsideWanted
+from dpu_daemon.model.sandbox import NODE, HomeDevice, InsideWanted
 from dpu_daemon.plan.sandboxes import differences
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -196,4 +196,52 @@ async def test_a_held_namespace_outlives_its_path(links: KernelSandboxLinks) -> 
         hold = links.open(f"/run/netns/{name}")
     await links.make_pair(hold, "dp1", replace(WANTED, routes=()))
     assert await links.look(hold, "eth0") is not None
+    hold.close()
+
+
+OWN = replace(WANTED, interface="dpupool0", routes=(PodRoute(dst="10.17.0.0/16", via="10.16.0.1"),))
+
+
+async def test_the_nodes_own_pair_has_both_ends_here(links: KernelSandboxLinks, host: str) -> None:
+    hold = links.open(NODE)
+    await links.make_pair(hold, "dpown", OWN)
+    assert differences(OWN, await links.look(hold, "dpupool0")) == ()
+    with inside(host):
+        assert Path("/proc/sys/net/ipv6/conf/dpupool0/accept_ra").read_text().strip() == "0"
+    assert {"dpown", "dpupool0"} <= set(await links.outside())
+    assert await links.remove_pair("dpown")
+    assert await links.look(hold, "dpupool0") is None
+    hold.close()
+
+
+async def test_the_nodes_own_function_stays_here_and_goes_back_as_it_was(links: KernelSandboxLinks, host: str) -> None:
+    ip("-n", host, "link", "add", "vf7", "type", "veth", "peer", "name", "rep7")
+    ip("-n", host, "addr", "add", "192.0.2.7/24", "dev", "vf7")
+    ip("-n", host, "link", "set", "vf7", "up")
+    before = (await links.outside())["vf7"]
+    hold = links.open(NODE)
+    emulated = await links.move_in(hold, "vf7", "dpupool0")
+    assert emulated
+    await links.dress(hold, OWN, emulated=emulated)
+    seen = await links.look(hold, "dpupool0")
+    assert differences(OWN, seen) == ()
+    assert seen is not None
+    assert "192.0.2.7/24" not in seen.addresses
+    home = HomeDevice(name="vf7", mac=before.mac, mtu=before.mtu)
+    assert await links.move_out(hold, "dpupool0", OWN.mac, home)
+    (device,) = shown(host, "addr", "show", "dev", "vf7")
+    assert (device["address"], device["mtu"], device["addr_info"]) == (before.mac, before.mtu, [])
+    assert not await links.move_out(hold, "dpupool0", OWN.mac, home)
+    hold.close()
+
+
+async def test_the_nodes_own_function_is_found_under_another_name(links: KernelSandboxLinks, host: str) -> None:
+    ip("-n", host, "link", "add", "vf7", "type", "veth", "peer", "name", "rep7")
+    before = (await links.outside())["vf7"]
+    hold = links.open(NODE)
+    await links.dress(hold, OWN, emulated=await links.move_in(hold, "vf7", "dpupool0"))
+    ip("-n", host, "link", "set", "dpupool0", "down")
+    ip("-n", host, "link", "set", "dpupool0", "name", "other")
+    assert await links.move_out(hold, "dpupool0", OWN.mac, HomeDevice(name="vf7", mac=before.mac, mtu=before.mtu))
+    assert "vf7" in await links.outside()
     hold.close()

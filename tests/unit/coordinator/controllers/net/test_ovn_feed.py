@@ -8,6 +8,10 @@ import pytest
 from coordinator.controllers.net.ovn_feed import Wants
 from coordinator.controllers.net.segments import Segments
 from coordinator.core.machine.names import port_id
+from coordinator.core.net.assignment import NODE_LABEL
+from coordinator.core.net.policy.model import digest
+from coordinator.core.net.policy.rules import set_name
+from coordinator.core.net.policy.spans import Family
 from coordinator.core.net.rows import Table, ref
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -74,6 +78,33 @@ async def test_a_port_is_bound_to_its_nodes_chassis_as_soon_as_that_is_known(fee
     assert (feed.port() or {})["options"] == {"requested-chassis": "c1"}
     feed.put(Kind.NETWORK_NODE, "nn", {"address": "a:1", "nodeName": "n1", "chassis": "c1"}, status={"ports": 5})
     assert feed.settle() == set()
+
+
+async def test_a_nodes_own_port_is_its_address_for_policies_until_it_is_released(feed: Feed) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24", node="n1")
+    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
+    feed.put(Foreign.NETWORK_POLICY, "closed", {"podSelector": {}, "policyTypes": ["Ingress"]}, namespace="ns")
+    status = {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}, {"type": "Hostname", "address": "n1"}]}
+    feed.put(Foreign.NODE, "n1", {}, status=status)
+    feed.settle()
+    of_node = set_name(f"node.{digest('n1')}", Family.V4)
+
+    def addresses() -> Any:
+        feed.settle()
+        return (feed.columns(Table.ADDRESS_SET, of_node) or {})["addresses"]
+
+    assert addresses() == {"192.0.2.1"}
+    spec: dict[str, Any] = {
+        "podRef": {"name": "node-n1", "uid": "u1"}, "node": "n1", "networkRef": {"name": "pods"},
+        "subnetRef": {"name": "one"}, "mac": "02:00:00:00:00:09", "addresses": [{"cidr": "10.1.0.9/24"}],
+    }  # fmt: skip
+    labelled = {"labels": {NODE_LABEL: "n1"}}
+    feed.put(Kind.PORT, "node-n1", spec, namespace="sys", metadata=labelled)
+    assert addresses() == {"192.0.2.1", "10.1.0.9"}
+    assert feed.port("sys.node-n1") is not None
+    feed.put(Kind.PORT, "node-n1", spec, namespace="sys", metadata=labelled, status={"phase": "Releasing"})
+    assert addresses() == {"192.0.2.1"}
+    assert feed.port("sys.node-n1") is None
 
 
 async def test_a_ports_status_is_no_news_but_its_release_is(feed: Feed) -> None:
