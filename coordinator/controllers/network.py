@@ -20,6 +20,9 @@ from proto.reasons import Reason
 RECHECK_S = 10.0
 """NetworkNodes, and what others write in OVN, are not followed here; a wrong network is looked at again."""
 
+MOST_TOLD = 2**53 - 1
+"""A /64 of IPv6 has more addresses than a number in JSON, or in the schema, can tell."""
+
 IN_USE = "dpupool.io/in-use"
 """Finalizer: a network goes after its subnets, a subnet after who has its addresses; else running pods lose theirs."""
 
@@ -132,7 +135,7 @@ class SubnetController:
         total, probe = 0, ""
         try:
             plan, *_ = plans_of(subnet.spec)
-            total, probe = plan.total, str(plan.probe)
+            total, probe = min(plan.total, MOST_TOLD), str(plan.probe)
             self._check(subnet)
         except DpuError as error:
             problem = error

@@ -216,8 +216,10 @@ def _rate(pod: Json, key: str) -> int:
         return 0
     where = f"metadata.annotations[{key}]"
     rate = amount_of("bits", value, where)
-    if not 1000 <= rate <= 10**15:
-        raise DpuError(Reason.INVALID, f"{value} is not between 1k and 1P", field=where, remedy="write one such as 10M")
+    if not 1000 <= rate <= 10**13:
+        raise DpuError(
+            Reason.INVALID, f"{value} is not between 1k and 10T", field=where, remedy="write one such as 10M"
+        )
     return rate
 
 

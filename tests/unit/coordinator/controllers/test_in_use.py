@@ -1,4 +1,4 @@
-"""Networks and subnets that are deleted while somebody lives in them stay until the last is gone."""
+"""Networks and subnets: deleted while somebody lives in them they stay; and how large they may be."""
 
 from coordinator.controllers.network import IN_USE
 from coordinator.core.objects.kinds import Kind
@@ -37,3 +37,13 @@ async def test_a_machine_gets_no_address_of_a_subnet_that_is_being_deleted() -> 
             Kind.MACHINE, "bm-01", lambda one: "subnet lan-v4 does not exist" in condition(one).get("message", "")
         )
         assert not found["status"].get("addresses")
+
+
+async def test_a_subnet_of_ipv6_alone_is_judged_though_it_has_more_addresses_than_can_be_told() -> None:
+    plant = Plant()
+    await plant.furnish()
+    await plant.make(Kind.SUBNET, "six", {"networkRef": {"name": "lan"}, "cidr": "fd00:18::/64"})
+    async with coordinator(plant.api, plant):
+        found = await plant.until(Kind.SUBNET, "six", lambda one: condition(one).get("status") == "True")
+        assert found["status"]["total"] == 2**53 - 1
+        assert found["status"]["probeAddress"] == "fd00:18::ffff:ffff:ffff:ffff"

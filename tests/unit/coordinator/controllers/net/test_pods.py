@@ -10,6 +10,7 @@ from coordinator.core.net.pods import ADDRESSES, EGRESS, GIVEN, GROUPS, INGRESS,
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
+from dpu_daemon.service.pods_wire import FASTEST_BPS
 from tests.fakes.pod_nodes import SPACE, PodNodes
 from tests.fakes.virtual import VirtualLoop, in_virtual_time
 
@@ -234,6 +235,8 @@ def test_bandwidth_follows_the_annotation_with_a_new_generation() -> None:
         assert after.bandwidth.egress_bps == 0
         await stage.pod("odd", "node-1", {INGRESS: "fast"})
         await refused(stage, "metadata.annotations[kubernetes.io/ingress-bandwidth]")
+        await stage.pod("fast", "node-1", {INGRESS: f"{FASTEST_BPS + 1}"})
+        await refused(stage, "is not between 1k and 10T")
 
     play(story)
 
