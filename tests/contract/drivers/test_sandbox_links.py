@@ -202,12 +202,16 @@ async def test_a_held_namespace_outlives_its_path(links: KernelSandboxLinks) -> 
 OWN = replace(WANTED, interface="dpupool0", routes=(PodRoute(dst="10.17.0.0/16", via="10.16.0.1"),))
 
 
+def advertisements(name: str) -> str:
+    with inside(name):
+        return Path("/proc/sys/net/ipv6/conf/dpupool0/accept_ra").read_text().strip()
+
+
 async def test_the_nodes_own_pair_has_both_ends_here(links: KernelSandboxLinks, host: str) -> None:
     hold = links.open(NODE)
     await links.make_pair(hold, "dpown", OWN)
     assert differences(OWN, await links.look(hold, "dpupool0")) == ()
-    with inside(host):
-        assert Path("/proc/sys/net/ipv6/conf/dpupool0/accept_ra").read_text().strip() == "0"
+    assert advertisements(host) == "0"
     assert {"dpown", "dpupool0"} <= set(await links.outside())
     assert await links.remove_pair("dpown")
     assert await links.look(hold, "dpupool0") is None

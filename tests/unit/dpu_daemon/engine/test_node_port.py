@@ -1,7 +1,7 @@
 """The node's own port over a node in memory, with a veth pair and with a function."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -67,11 +67,16 @@ def is_there(world: CniWorld) -> bool:
     return (HERE, "dpupool0") in world.node.inside and OWN in world.node.held
 
 
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - a world in memory tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def test_it_is_made_of_what_is_assigned_and_never_with_a_default_route(host: CniHost, world: CniWorld) -> None:
     gateways = (PodAddress(cidr="10.16.0.9/16", gateway="10.16.0.1"),)
-    world.node.assigned[POD] = own(
-        addresses=gateways, routes=(*own().routes, PodRoute(dst="0.0.0.0/0", via="10.16.0.1"))
-    )
+    default = PodRoute(dst="0.0.0.0/0", via="10.16.0.1")
+    world.node.assigned[POD] = own(addresses=gateways, routes=(*own().routes, default))
     assert await port(host).turn()
     seen = world.node.inside[HERE, "dpupool0"]
     assert (seen.mac, seen.mtu, seen.addresses) == (own().mac, 1400, frozenset({"10.16.0.9/16"}))
@@ -201,12 +206,10 @@ async def test_another_name_and_none_take_the_old_one_away(host: CniHost, world:
 async def test_it_comes_and_goes_by_itself_beside_pods(host: CniHost, world: CniWorld) -> None:
     world.add_netns("c1")
     world.node.assigned["default/web"] = assignment()
-    async with serving(host), asyncio.timeout(10):
+    async with serving(host):
         await host.node.add(ask(), Deadline.after(10), asyncio.Event())
         world.node.assigned[POD] = own()
-        while not is_there(world):
-            await asyncio.sleep(0.01)
+        await until(lambda: is_there(world))
         del world.node.assigned[POD]
-        while OWN in world.node.held:
-            await asyncio.sleep(0.01)
+        await until(lambda: OWN not in world.node.held)
     assert Holder("c1", "eth0") in world.node.held
