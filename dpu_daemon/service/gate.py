@@ -39,6 +39,7 @@ _IDS = (
 )
 _POLLS = frozenset(
     {
+        "/dpu.v1.AssignmentService/ListAssignments",
         "/dpu.v1.HostService/GetDaemon",
         "/dpu.v1.HostService/GetUsage",
         "/dpu.v1.PodPortService/GetReadiness",

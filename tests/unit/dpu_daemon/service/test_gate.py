@@ -16,10 +16,11 @@ from grpc_status import rpc_status
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.status import code_of, to_status
-from proto.dpu.v1 import host_pb2, lifecycle_pb2, network_pb2, storage_pb2
+from proto.dpu.v1 import host_pb2, lifecycle_pb2, network_pb2, pods_pb2, storage_pb2
 from proto.dpu.v1.host_pb2_grpc import HostServiceStub
 from proto.dpu.v1.lifecycle_pb2_grpc import LifecycleServiceStub
 from proto.dpu.v1.network_pb2_grpc import NetworkServiceStub
+from proto.dpu.v1.pods_pb2_grpc import AssignmentServiceStub
 from proto.dpu.v1.storage_pb2_grpc import StorageServiceStub
 from proto.errors import DpuError
 from proto.reasons import WIRE, Reason
@@ -191,6 +192,8 @@ async def test_the_daemon_answers_while_nothing_beneath_it_does(tmp_path: Path, 
 async def test_polls_are_logged_for_those_who_debug_and_other_calls_for_all(dpu: RunningDaemon) -> None:
     with structlog.testing.capture_logs() as lines:
         await HostServiceStub(dpu.channel()).GetDaemon(host_pb2.GetDaemonRequest())
+        await AssignmentServiceStub(dpu.channel()).ListAssignments(pods_pb2.ListAssignmentsRequest())
         await StorageServiceStub(dpu.channel()).ListAttachments(storage_pb2.ListAttachmentsRequest())
     levels = {line["event"]: line["log_level"] for line in lines}
-    assert (levels["GetDaemon"], levels["ListAttachments"]) == ("debug", "info")
+    asked = [levels[call] for call in ("GetDaemon", "ListAssignments", "ListAttachments")]
+    assert asked == ["debug", "debug", "info"]
