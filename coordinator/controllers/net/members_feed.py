@@ -51,8 +51,8 @@ class MembersFeed:
             gone = after or before
             return self._policies.drop_member(gone.port_id) if gone is not None else set()
         pod = self._mirrors.get(Foreign.POD, f"{after.metadata.namespace}/{after.spec.pod_ref.name}")
-        if pod is None or after.metadata.deleting:
-            return set()
+        if pod is None or seen_text(pod, "metadata", "uid") != after.spec.pod_ref.uid:
+            return set()  # its container may run still, and must not be freed of what held for it
         switched = self._segments.is_ours(after.spec.subnet_ref.name)
         member = member_of(after, pod, switched=switched)
         if member is None:

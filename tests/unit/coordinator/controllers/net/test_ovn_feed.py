@@ -183,6 +183,30 @@ async def test_a_pod_stays_under_its_policy_until_it_is_off_its_node(feed: Feed)
     assert not _grouped(feed)
 
 
+async def test_a_newer_pod_of_the_same_name_frees_no_container_of_the_old_one(feed: Feed) -> None:
+    feed.put(Foreign.NAMESPACE, "ns", {})
+    feed.put(Foreign.NETWORK_POLICY, "deny", {"podSelector": {}, "policyTypes": ["Ingress"]}, namespace="ns")
+    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    feed.put(Foreign.POD, "web", {"nodeName": "n2"}, namespace="ns", metadata={"uid": "another"})
+    feed.settle()
+    assert feed.port() is not None
+    assert _grouped(feed)
+
+
+async def test_a_port_that_goes_is_under_its_policies_also_after_a_new_start(feed: Feed) -> None:
+    feed.put(Foreign.NAMESPACE, "ns", {})
+    feed.put(Foreign.NETWORK_POLICY, "deny", {"podSelector": {}, "policyTypes": ["Ingress"]}, namespace="ns")
+    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
+    spec: dict[str, Any] = {"podRef": {"name": "web", "uid": "pod-web"}, "node": "n1", "networkRef": {"name": "pods"}}
+    spec |= {"subnetRef": {"name": "one"}, "mac": MAC, "addresses": [{"cidr": "10.1.0.5/24"}]}
+    feed.put(Kind.PORT, "web", spec, namespace="ns", metadata=GOING)
+    feed.settle()
+    assert feed.port() is not None
+    assert _grouped(feed)
+
+
 def _grouped(feed: Feed) -> bool:
     """Whether any port group has the pod's port."""
     store = feed.plant.writer.store
