@@ -94,21 +94,8 @@ class Caches:
             },
         )
         self.addresses = Addresses(self.subnets, self.ports)
-        self.by_kind: dict[Kind, Cache[Any]] = {
-            cache.kind: cache
-            for cache in (
-                self.machines,
-                self.hosts,
-                self.images,
-                self.volumes,
-                self.snapshots,
-                self.attachments,
-                self.dpus,
-                self.networks,
-                self.subnets,
-                self.ports,
-            )
-        }
+        caches = [one for one in vars(self).values() if isinstance(one, Cache)]
+        self.by_kind: dict[Kind, Cache[Any]] = {cache.kind: cache for cache in caches}
 
 
 def _machine_of(one: storage.Volume | storage.Attachment) -> list[str]:
