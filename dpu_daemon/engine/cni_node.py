@@ -206,12 +206,14 @@ class CniNode:
     async def collect(self, network: str, valid: frozenset[Holder], deadline: Deadline) -> None:
         """End all attachments of a network that are not named, here and at the switch; go on past failures.
 
+        An ADD under way is nobody's leftover: the runtime made its list before it.
+
         Raises:
             DpuError: UNAVAILABLE with all that failed, at the end.
         """
         boxes = tuple(self._ledger.sandboxes.values())
-        stale = [box for box in boxes if box.network == network and box.holder not in valid]
-        others = frozenset(box.holder for box in boxes if box.network != network)
+        others = frozenset(box.holder for box in boxes if box.network != network) | self._coming.keys()
+        stale = [box for box in boxes if box.holder not in valid | others]
         ends = await asyncio.gather(*(self.delete(box.holder, deadline) for box in stale), return_exceptions=True)
         failures = [
             f"{box.sandbox_id}: {end}" for box, end in zip(stale, ends, strict=True) if isinstance(end, DpuError)
@@ -220,7 +222,8 @@ class CniNode:
             if isinstance(end, BaseException) and not isinstance(end, DpuError):
                 raise end
         try:
-            await self._parts.switch.collect(valid | others, deadline)
+            begun = {box.holder for box in self._ledger.sandboxes.values()} - {box.holder for box in stale}
+            await self._parts.switch.collect(valid | others | begun | self._coming.keys(), deadline)
         except DpuError as error:
             failures.append(str(error))
         if failures:

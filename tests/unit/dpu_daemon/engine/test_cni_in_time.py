@@ -46,6 +46,18 @@ async def test_a_del_does_not_wait_for_the_deadline_of_an_add(host: CniHost, wor
     assert not host.ledger.sandboxes
 
 
+async def test_a_gc_leaves_an_add_alone_that_is_under_way(host: CniHost, world: CniWorld) -> None:
+    gate = world.faults.gates["switch.forward"] = asyncio.Event()
+    adding = asyncio.create_task(host.node.add(ask(), Deadline.after(3600), asyncio.Event()))
+    await world.called("switch.forward")
+    await host.node.collect(ask().network, frozenset(), Deadline.after(10))
+    gate.set()
+    await adding
+    assert ETH0 in world.node.held
+    await host.node.collect(ask().network, frozenset(), Deadline.after(10))
+    assert ETH0 not in world.node.held
+
+
 @pytest.mark.parametrize(("reason", "patience_s"), [(Reason.UNAVAILABLE, UNHEARD_S), (Reason.EXHAUSTED, UNDO_S)])
 async def test_an_undo_waits_only_for_a_switch_that_answers(
     host: CniHost, world: CniWorld, monkeypatch: pytest.MonkeyPatch, reason: Reason, patience_s: float
