@@ -52,13 +52,13 @@ class Wants:
     async def _of_node_port(self, port: Port) -> Want:
         """Whether the very NetworkNode of a port is there and wants it."""
         uid = port.spec.pod_ref.uid
-        node = next((one for one in self._context.caches.nodes.all() if one.metadata.uid == uid), None)
+        nodes = self._context.caches.nodes.by("node", port.spec.node)
+        node = next((one for one in nodes if one.metadata.uid == uid), None)
         if node is None:
             owner = next((one.name for one in port.metadata.owner_references if one.uid == uid), "")
             there = bool(owner) and await self._context.exists(Kind.NETWORK_NODE, owner, uid)
             return Want.UNKNOWN if there else Want.NO
-        named = node.node == port.spec.node and self.network_of(node) == port.spec.network_ref.name
-        return Want.YES if named else Want.NO
+        return Want.YES if self.network_of(node) == port.spec.network_ref.name else Want.NO
 
     def network_of(self, node: NetworkNode) -> str:
         """The network that a node itself has a port of: the default one; empty for none."""

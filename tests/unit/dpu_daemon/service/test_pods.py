@@ -124,6 +124,19 @@ async def test_a_host_gets_its_containers_port_in_two_answers(coordinator: Any, 
     )
 
 
+async def test_a_port_is_waited_for_without_being_taken(coordinator: Any, host: Any, stranger: Any) -> None:
+    waiting = asyncio.ensure_future(host.AwaitPort(_ask(1), timeout=10))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await _put(coordinator, 1)
+    assert (await waiting).assignment == from_assignment(assignment(1, node=HOST))
+    (listed,) = (await coordinator.ListAssignments(pods_pb2.ListAssignmentsRequest())).ports
+    assert (listed.state, listed.container_id) == (pods_pb2.POD_PORT_STATE_ASSIGNED, "")
+    absent = await _refused(host.AwaitPort(_ask(2), timeout=0.3))
+    assert (absent.code(), _reason(absent)) == (grpc.StatusCode.NOT_FOUND, "NotFound")
+    assert (await _refused(stranger.AwaitPort(_ask(1), timeout=1))).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
 async def test_gc_keeps_who_is_named(coordinator: Any, host: Any) -> None:
     await _put(coordinator, 1, 2)
     for number in (1, 2):
