@@ -18,7 +18,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 RECHECK_S = 10.0
-"""NetworkNodes, and what others write in OVN, are not followed here; a wrong network is looked at again."""
+"""NetworkNodes, and what others write in OVN, are not followed here; wrong networks and those of OVN are looked at again."""
 
 MOST_TOLD = 2**53 - 1
 """A /64 of IPv6 has more addresses than a number in JSON, or in the schema, can tell."""
@@ -61,14 +61,17 @@ class NetworkController:
             ),
         )
         await self._context.write_status(Kind.NETWORK, network, status)
-        return Again(after_s=RECHECK_S) if problem else NEVER
+        followed = problem is None and network.spec.driver is not NetworkDriver.OVN
+        return NEVER if followed else Again(after_s=RECHECK_S)
 
     def _problem(self, network: Network) -> DpuError | None:
         ground = self._context.ground
         networks = self._context.caches.networks.all()
         found = network_problem(network, networks, ground.nodes(), ovn=ground.configured)
         refused = ground.refused(router_key(network.metadata.name))
-        return found or (DpuError(Reason.CONFLICT, refused) if refused else None)
+        if found is not None or network.spec.driver is not NetworkDriver.OVN:
+            return found
+        return DpuError(Reason.CONFLICT, refused) if refused else ground.unreached()
 
 
 N = TypeVar("N", Network, Subnet)

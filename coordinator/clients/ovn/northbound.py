@@ -70,6 +70,15 @@ class Northbound:
         except DpuError:
             return False
 
+    @property
+    def problem(self) -> DpuError | None:
+        """Why there is no connection; None while there is one."""
+        try:
+            self._client.replica  # noqa: B018 - it is asked for its error
+        except DpuError as error:
+            return error
+        return None
+
     async def start(self) -> None:
         """Connects, or keeps trying."""
         await self._client.start(self._listener.lost)

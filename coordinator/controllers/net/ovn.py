@@ -31,6 +31,9 @@ COMPARED_AT_ONCE = 2000
 """Between two such slices others of this process have their turn."""
 
 FULL_COMPARISON_S = 300.0
+AWAY_S = 5.0
+"""A database that is away for less is being started anew, or we are."""
+
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 15.0
 
@@ -68,6 +71,7 @@ class OvnController:
         self._leaving: set[str] = set()
         self._pause_s = FIRST_PAUSE_S
         self._known = False
+        self._away_since: float | None = None
         self._compare_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         metrics.rows.set_function(lambda: len(self.store))
@@ -82,10 +86,13 @@ class OvnController:
 
     async def run(self) -> None:
         """Serve until cancelled. Every owner must have been told of: what nobody wants is deleted."""
+        self._away_since = asyncio.get_running_loop().time()
         await self._northbound.start()
+        waiting = asyncio.get_running_loop().call_later(AWAY_S, self._tell_away)
         try:
             await self._serve()
         finally:
+            waiting.cancel()
             if self._retry is not None:
                 self._retry.cancel()
             await self._northbound.stop()
@@ -107,6 +114,12 @@ class OvnController:
         """Why a row with a key cannot be written; empty when none is refused."""
         return next((why for row, why in self.refused.items() if row.key == key), "")
 
+    def unreached(self) -> DpuError | None:
+        """Why the database has not been there for a while; None when it is, or was just now."""
+        since = self._away_since
+        lasting = since is not None and asyncio.get_running_loop().time() - since >= AWAY_S
+        return self._northbound.problem if lasting else None
+
     @property
     def connected(self) -> bool:
         """Whether the database is known."""
@@ -114,7 +127,7 @@ class OvnController:
 
     def copied(self) -> None:
         """There is a new connection; see clients.ovn.northbound.Listener for this and the following."""
-        self._full, self._known = True, False
+        self._full, self._known, self._away_since = True, False, None
         self.queue.wake.set()
 
     def changed(self, rows: set[Ref]) -> None:
@@ -126,7 +139,14 @@ class OvnController:
             self._heard(port_id)
 
     def lost(self, why: str) -> None:
+        if self._away_since is None and self._northbound.problem is not None:
+            self._away_since = asyncio.get_running_loop().time()
         log.info("northbound database", what=why)
+
+    def _tell_away(self) -> None:
+        problem = self._northbound.problem
+        if problem is not None:
+            log.warning("northbound database is away; nothing of OVN's changes until it is back", why=str(problem))
 
     async def _serve(self) -> None:
         while True:

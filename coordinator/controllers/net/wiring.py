@@ -63,6 +63,7 @@ class Ovn:
         ground.configured = True
         ground.nodes = lambda: frozenset(node.metadata.name for node in self._nodes.all())
         ground.refused = self.writer.refusal
+        ground.unreached = self.writer.unreached
 
     async def run(self) -> None:
         """Serve until cancelled; every cache and mirror must be filled before: what nobody wants is deleted."""

@@ -1,7 +1,12 @@
-"""Networks and subnets: deleted while somebody lives in them they stay; and how large they may be."""
+"""Networks and subnets: in use while they are deleted, very large, or with their database away."""
 
+import pytest
+
+from coordinator.controllers import network as network_module
 from coordinator.controllers.network import IN_USE
 from coordinator.core.objects.kinds import Kind
+from proto.errors import DpuError
+from proto.reasons import Reason
 from tests.fakes.plant import Plant, condition, coordinator
 from tests.unit.coordinator.controllers.test_nic_rules import port
 
@@ -47,3 +52,21 @@ async def test_a_subnet_of_ipv6_alone_is_judged_though_it_has_more_addresses_tha
         found = await plant.until(Kind.SUBNET, "six", lambda one: condition(one).get("status") == "True")
         assert found["status"]["total"] == 2**53 - 1
         assert found["status"]["probeAddress"] == "fd00:18::ffff:ffff:ffff:ffff"
+
+
+async def test_a_network_of_ovns_says_that_its_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "RECHECK_S", 0.01)
+    plant = Plant()
+    await plant.furnish()
+    await plant.make(Kind.NETWORK, "vpc", {"driver": "ovn"})
+    away: list[DpuError] = []
+    async with coordinator(plant.api, plant) as controllers:
+        ground = controllers._context.ground
+        ground.configured, ground.unreached = True, lambda: away[0] if away else None
+        await plant.until(Kind.NETWORK, "vpc", lambda one: condition(one).get("status") == "True")
+        away.append(DpuError(Reason.UNAVAILABLE, "nobody listens", remedy="look whether it runs"))
+        found = await plant.until(Kind.NETWORK, "vpc", lambda one: condition(one).get("status") == "False")
+        assert condition(found)["message"] == "nobody listens (look whether it runs)"
+        assert condition(await plant.get(Kind.NETWORK, "lan"))["status"] == "True"
+        away.clear()
+        await plant.until(Kind.NETWORK, "vpc", lambda one: condition(one).get("status") == "True")

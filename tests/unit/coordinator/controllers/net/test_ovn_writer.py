@@ -32,6 +32,10 @@ class ModelNorthbound:
         self.poisoned = ""
         self.restarts = 0
 
+    @property
+    def problem(self) -> DpuError | None:
+        return None if self.connected else DpuError(Reason.UNAVAILABLE, "nobody listens")
+
     async def start(self) -> None:
         self.connected = True
         self.seen.clear()
@@ -250,3 +254,22 @@ async def test_without_a_database_the_writer_rests(rig: Rig, monkeypatch: pytest
         await rig.settled(lambda: batches > 0)
         await asyncio.sleep(0.1)
     assert batches == 1
+
+
+async def test_a_database_that_stays_away_is_told_of_and_one_that_was_away_for_a_moment_is_not(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovn_module, "AWAY_S", 0.0)
+    rig.want("a")
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.names() == {"a"})
+        assert rig.writer.unreached() is None
+        rig.northbound.connected = False
+        rig.writer.lost("it went away")
+        monkeypatch.setattr(ovn_module, "AWAY_S", 3600.0)
+        assert rig.writer.unreached() is None
+        monkeypatch.setattr(ovn_module, "AWAY_S", 0.0)
+        assert "nobody listens" in str(rig.writer.unreached())
+        await rig.northbound.start()
+        rig.writer.lost("it is reachable again")
+        assert rig.writer.unreached() is None
