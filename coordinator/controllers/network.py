@@ -18,7 +18,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 RECHECK_S = 10.0
-"""NetworkNodes, and what others write in OVN, are not followed here; wrong networks and those of OVN are looked at again."""
+"""NetworkNodes, and what others write in OVN, are not followed here: wrong networks and OVN's are looked at again."""
 
 MOST_TOLD = 2**53 - 1
 """A /64 of IPv6 has more addresses than a number in JSON, or in the schema, can tell."""
