@@ -140,7 +140,7 @@ class PortController:
             return await self._say(port, PortPhase.FAILED, "AddressConflict", rival, WAIT_S)
         standing = self._pushers.standing(port)
         if standing is None:
-            return await self._say(port, PortPhase.ALLOCATED, "NoNetworkNode", _no_node(port), WAIT_S)
+            return await self._untold(port, "NoNetworkNode", _no_node(port))
         if standing.late:
             if standing.late >> EPOCH_SHIFT == port.spec.epoch:  # else the daemon has not judged the newest yet
                 await self._renew(port)
@@ -153,8 +153,15 @@ class PortController:
                 return Again(after_s=FIRST_S)
             reason = error.reason.value if error else "Waiting"
             message = str(error) if error else f"the daemon of node {port.spec.node} is being told"
-            return await self._say(port, PortPhase.ALLOCATED, reason, message, WAIT_S)
+            return await self._untold(port, reason, message)
         return await self._report_told(port, standing)
+
+    async def _untold(self, port: Port, reason: str, message: str) -> Again:
+        """Say why its daemon does not know a port; one that forwarded does so still, as far as is known."""
+        if port.status.phase is not PortPhase.READY:
+            return await self._say(port, PortPhase.ALLOCATED, reason, message, WAIT_S)
+        await self._write(port, PortPhase.READY, Truth.UNKNOWN, reason, f"it forwarded when last heard of; {message}")
+        return Again(after_s=WAIT_S)
 
     def _rival(self, port: Port) -> str:
         """The complaint that an elder has one of the addresses too; empty for none.

@@ -169,6 +169,29 @@ def test_a_port_waits_for_its_node_and_says_what_is_missing() -> None:
     play(story)
 
 
+def test_a_port_that_forwards_does_so_while_its_daemon_is_not_found() -> None:
+    async def story(stage: PodNodes) -> None:
+        pod, daemon = await stage.pod("web", "node-1"), stage.daemons["node-1"]
+        await given(stage, "web")
+        await stage.wait("the daemon has it", lambda: daemon.told)
+        daemon.add("c1", pod["metadata"]["uid"])
+
+        def status() -> Json:
+            found: Json = stage.ports_of("web")[0].get("status", {})
+            return found
+
+        await stage.wait("it forwards", lambda: status().get("phase") == "Ready")
+        daemon.dead = True
+        await stage.api.patch(Kind.NETWORK_NODE, "node-1", {"spec": {"address": "127.0.0.1:7444"}})
+        await stage.wait("it tells", lambda: "node-1 does not answer" in status()["message"], within_s=120)
+        assert status()["phase"] == "Ready"
+        assert [one["status"] for one in status()["conditions"] if one["type"] == "Ready"] == ["Unknown"]
+        daemon.dead = False
+        await stage.wait("it is known again", lambda: status()["conditions"][0]["status"] == "True")
+
+    play(story)
+
+
 def test_further_networks_are_plugged_and_unplugged_while_the_pod_runs() -> None:
     async def story(stage: PodNodes) -> None:
         await add_side(stage)
