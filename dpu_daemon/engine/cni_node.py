@@ -13,6 +13,7 @@ from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, given, unless
+from dpu_daemon.engine.sandbox_regain import SandboxRegainer
 from dpu_daemon.engine.sandboxes import AWAY, Sandboxes, told
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.sandbox import Added, InsideSeen, SandboxAsk, SandboxClaim
@@ -43,6 +44,7 @@ class CniNode:
         self.operations = Operations(width=WIDTH)
         self.sandboxes = Sandboxes(ledger, parts.switch, parts.links, parts.vfs, parts.files)
         self._adder = SandboxAdder(ledger, parts, self.sandboxes)
+        self.regainer = SandboxRegainer(ledger, parts.switch)
         self._coming: dict[Holder, asyncio.Event] = {}
         """ADDs under way, and what makes each give up."""
 
@@ -149,6 +151,24 @@ class CniNode:
                 raise
             return False
         return not found
+
+    async def regain(self, record: Sandbox, deadline: Deadline) -> bool:
+        """Ask again for the port of a container that runs, and that the switch does not know; False when it does.
+
+        Raises:
+            DpuError: what the side of the switch says; the container keeps what it has.
+        """
+
+        async def work() -> bool:
+            now = self._ledger.sandboxes.get(record.sandbox_id)
+            if now is None or now.assignment is None or not now.wanted or now.netns_inode != record.netns_inode:
+                return False
+            if await self.regainer.is_held(now):
+                return False
+            await self.regainer.regain(now, now.assignment, deadline)
+            return True
+
+        return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
 
     async def collect_one(self, record: Sandbox, deadline: Deadline) -> bool:
         """End a sandbox whose container is gone; False when it is another one by now."""

@@ -72,7 +72,13 @@ class SandboxAuditor:
                 repairs.append(self._repair(record, "its ADD was never answered", self._finish(record.sandbox_id)))
         abandoned = await self._abandoned(records)
         gone = [self._repair(box, f"{box.netns} is gone without a DEL", self._collect(box)) for box in abandoned]
-        return (*repairs, *gone)
+        lost = await self._node.regainer.lost([box for box in records if self._runs(box) and box not in abandoned])
+        back = [self._repair(box, "the DPU does not know its port", self._regain(box)) for box in lost]
+        return (*repairs, *gone, *back)
+
+    def _runs(self, record: Sandbox) -> bool:
+        busy = self._node.operations.busy(("sandbox", record.sandbox_id))
+        return record.wanted and self._node.is_ready(record) and not busy
 
     def _repair(self, record: Sandbox, why: str, work: Callable[[], Awaitable[bool]]) -> Repair:
         sentence = f"{record.interface} of {record.pod or record.container_id}: {why}"
@@ -96,6 +102,9 @@ class SandboxAuditor:
             return await self._node.collect_one(record, Deadline.after(END_S))
 
         return work
+
+    def _regain(self, record: Sandbox) -> Callable[[], Awaitable[bool]]:
+        return lambda: self._node.regain(record, Deadline.after(END_S))
 
     async def _abandoned(self, records: tuple[Sandbox, ...]) -> tuple[Sandbox, ...]:
         """Those that have looked abandoned for long enough, at every look."""
