@@ -24,6 +24,9 @@ from proto.reasons import Reason
 
 NO_NETWORK = ""
 """In the place of a netconf's name, so that no GC means it."""
+NONE = frozenset({Reason.NOT_FOUND})
+WAITED = frozenset({Reason.NOT_FOUND, Reason.DEADLINE})
+"""For who waits for a port: a busy DPU says a moment late that there is none. What is there goes by its word alone."""
 NEWS_S = 0.5
 """Between two waits for an assignment."""
 POD = "node-{}"
@@ -121,7 +124,7 @@ class NodePort:
             return True
         await self._finish()
         record = self._ledger.sandboxes.get(str(self._holder))
-        offered = await self._offered()
+        offered = await self._offered(WAITED if record is None else NONE)
         if offered is None:
             if record is not None:
                 await self._end(record)
@@ -156,8 +159,12 @@ class NodePort:
             message = f"the port of {record.interface} is not released yet"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="see why the switch, or the DPU, does not answer")
 
-    async def _offered(self) -> Assignment | None:
-        """The node's assignment; None when there is none."""
+    async def _offered(self, meaning_none: frozenset[Reason]) -> Assignment | None:
+        """The node's assignment; None when there is none.
+
+        Args:
+            meaning_none: refusals that say so.
+        """
         settings = self._settings
         ask = PortAsk(
             container_id=NODE,
@@ -168,7 +175,7 @@ class NodePort:
         try:
             return for_node(await self._switch.offered(ask, Deadline.after(settings.look_s)))
         except DpuError as error:
-            if error.reason is not Reason.NOT_FOUND:
+            if error.reason not in meaning_none:
                 raise
             return None
 

@@ -165,6 +165,21 @@ async def test_while_the_switch_cannot_be_asked_it_stays_as_it_is(host: CniHost,
     assert world.node.dump() == before
 
 
+async def test_an_answer_that_is_late_is_no_news_to_who_waits_and_takes_nothing_away(
+    host: CniHost, world: CniWorld
+) -> None:
+    late = DpuError(Reason.DEADLINE, "the DPU did not finish in time")
+    world.faults.errors["switch.look"] = [late]
+    one = port(host)
+    assert not await one.turn()
+    world.node.assigned[POD] = own()
+    await one.turn()
+    world.faults.errors["switch.look"] = [late]
+    with pytest.raises(DpuError, match="in time"):
+        await one.turn()
+    assert is_there(world)
+
+
 async def test_a_restart_keeps_what_is_whole_and_needs_no_audit(world: CniWorld, tmp_path: Path) -> None:
     world.node.assigned[POD] = own()
     host = await cni_host(tmp_path / "journal.db", world)
