@@ -105,7 +105,8 @@ async def pinging(source: Pod, address: str) -> AsyncIterator[list[int]]:
 
 @pytest.mark.parametrize("journal", ["node-1", "dpu-1", "node-2"])
 async def test_no_commit_is_a_wrong_moment_to_die(journal: str) -> None:
-    async with net_rig(wait_s=8.0) as rig:
+    # A switch whose database dies again and again looks for it after up to 8 s, and an ADD keeps 2 s for its reasons.
+    async with net_rig(wait_s=12.0) as rig:
         await furnish(rig)
         node = "node-1" if journal != "node-2" else "node-2"
         running = await rig.run("running", node)
