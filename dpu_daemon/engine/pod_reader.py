@@ -8,6 +8,7 @@ from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.pod_job import PodDrivers
 from dpu_daemon.model.assignment import Assignment, Holder, PodPort
 from dpu_daemon.model.pod_port import AssignedPort, PodWorld
+from dpu_daemon.model.sandbox import NODE
 from dpu_daemon.plan.pod_ports import cut_off, forwards, plan_pod_port, plug_of, state_of
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -100,8 +101,9 @@ class PodReader:
         return DpuError(Reason.CATCHING_UP, f"{message}; {trouble}" if trouble else message, remedy=remedy)
 
     async def _cut_off(self, *, everything: bool) -> list[str]:
-        """Ids of ports that should forward and do not; all of them while the switch does not answer."""
-        records = [record for _, record in sorted(self._ledger.pod_ports.items()) if record.established]
+        """Ids of containers' ports that should forward and do not; all of them while the switch does not answer."""
+        ports = sorted(self._ledger.pod_ports.items())
+        records = [each for _, each in ports if each.established and each.container_id != NODE]
         if everything:
             return [record.port_id for record in records if record.wanted]
         try:

@@ -234,6 +234,15 @@ async def test_readiness_tells_what_cannot_be_served_from_what_is_cut_off(
     assert await reason() is Reason.CATCHING_UP
 
 
+async def test_the_nodes_own_port_says_nothing_about_whether_pods_can_be_served(
+    dpu: DpuEngine, side: NodeSide, world: World
+) -> None:
+    await dpu.pods.put([assignment(1)])
+    name = (await acquire(side, world, ask(1, "node"))).representor
+    world.state.switch_ports[name] = replace(world.state.switch_ports[name], installed=False)
+    await side.ready(soon())
+
+
 async def test_a_daemon_that_has_not_compared_its_ports_yet_is_catching_up(tmp_path: Path, world: World) -> None:
     engine = await opened(tmp_path, world)
     with pytest.raises(DpuError) as refused:
