@@ -42,14 +42,23 @@ class Complaints:
     def pod(self, found: Json, group: str) -> None:
         """Of a pod: it names a group that is not there, and so nothing reaches or leaves it."""
         sentence = f"security group {group} is not there, so nothing passes this pod: make it, or take its name off"
-        self._tell(Foreign.POD, Metadata.parse(found["metadata"]), Complaint.NO_GROUP, [sentence])
+        self._tell(Foreign.POD, Metadata.parse(found["metadata"]), Complaint.NO_GROUP, [sentence], group)
 
-    def _tell(self, kind: Kind | Foreign, meta: Metadata, reason: Complaint, sentences: Iterable[str]) -> None:
-        now = frozenset(sentences)
-        for sentence in sorted(now - self._told.get(meta.uid, frozenset())):
+    def machine(self, meta: Metadata, group: str) -> None:
+        """Of a machine, likewise: a NIC of it names a group that is not there."""
+        sentence = (
+            f"security group {group} is not there, so nothing passes the NICs that name it: make it, or take it off"
+        )
+        self._tell(Kind.MACHINE, meta, Complaint.NO_GROUP, [sentence], group)
+
+    def _tell(
+        self, kind: Kind | Foreign, meta: Metadata, reason: Complaint, sentences: Iterable[str], about: str = ""
+    ) -> None:
+        now, key = frozenset(sentences), f"{meta.uid}/{about}"
+        for sentence in sorted(now - self._told.get(key, frozenset())):
             self._events.tell(kind, meta, reason.value, sentence, warning=True)
-        self._told.pop(meta.uid, None)
+        self._told.pop(key, None)
         if now:
-            self._told[meta.uid] = now
+            self._told[key] = now
         while len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]

@@ -146,6 +146,10 @@ class OvnFeed:
                 pod = self._mirrors.get(Foreign.POD, f"{namespace}/{port.spec.pod_ref.name}")
                 if pod is not None:
                     self._complaints.pod(pod, name)
+        for machine in self._caches.machines.all():
+            groups = {group for nic in machine.spec.nics for group in nic.security_groups}
+            if machine.metadata.namespace == namespace and name in groups:
+                self._complaints.machine(machine.metadata, name)
 
     def _on_network(self, key: str, before: Network | None, after: Network | None) -> None:
         if before is not None and after is not None and _same(before, after):

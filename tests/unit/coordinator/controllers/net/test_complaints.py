@@ -16,6 +16,7 @@ from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json, Metadata
 
 SHOP = "shop"
+MACHINE = "7c1c3c5e-0f1f-4a58-9d7b-0f8a4d2a9f01"
 
 
 class Told(Recorder):
@@ -114,3 +115,14 @@ def test_a_pod_that_names_a_group_which_is_not_there_is_told_why_nothing_passes(
     stage.put(Kind.PORT, "web-x", spec=spec)
     (said,) = stage.said()
     assert said.startswith("Pod shop/web SecurityGroupMissing: security group lost is not there")
+
+
+def test_a_machine_is_told_once_of_each_group_that_is_not_there(stage: Stage) -> None:
+    nics = [{"name": "eth0", "subnetRef": {"name": "front"}, "securityGroups": ["lost", "gone"]}]
+    for version in ("101", "102", "103"):
+        known = {"name": "m", "namespace": SHOP, "uid": MACHINE, "resourceVersion": version}
+        labels = {"labels": {"version": version}}
+        stage.put(Kind.MACHINE, "m", metadata=known | labels, spec={"image": "x", "nics": nics})
+    said = [one for one in stage.events.said if "SecurityGroupMissing" in one]
+    begins = "BareMetalMachine shop/m SecurityGroupMissing: security group"
+    assert sorted(one.partition(" is not there")[0] for one in said) == [f"{begins} gone", f"{begins} lost"]
