@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from coordinator.controllers.events import Recorder
+from coordinator.controllers.net.complaints import Complaints
 from coordinator.controllers.net.context import NetApi, NetContext
 from coordinator.controllers.net.mirrors import NetMirrors
 from coordinator.controllers.net.ovn_feed import OvnFeed
@@ -126,3 +127,12 @@ def test_a_machine_is_told_once_of_each_group_that_is_not_there(stage: Stage) ->
     said = [one for one in stage.events.said if "SecurityGroupMissing" in one]
     begins = "BareMetalMachine shop/m SecurityGroupMissing: security group"
     assert sorted(one.partition(" is not there")[0] for one in said) == [f"{begins} gone", f"{begins} lost"]
+
+
+def test_two_groups_that_are_not_there_are_not_told_in_turns() -> None:
+    events = Told()
+    complaints = Complaints(events)
+    meta = Metadata.parse({"name": "m", "namespace": SHOP, "uid": MACHINE})
+    for group in ("lost", "gone", "lost", "gone"):
+        complaints.machine(meta, group)
+    assert len(events.said) == 2
