@@ -24,7 +24,7 @@ from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
 from dpu_daemon.drivers.ethernet import disable_tx_checksum
-from lab.ca import Authority, Identity, KeyPair, Role
+from lab.ca import Authority, Identity, Role
 from proto.errors import DpuError
 from tests.contract.coordinator.test_program import TOKEN, free_port, kubeconfig
 from tests.fakes.netns import inside, ip, netns
@@ -32,83 +32,18 @@ from tests.fakes.ovn import OvnCentral, OvnChassis, join_underlay
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.real.containerd_rig import Containerd
 from tests.real.host_rig import ROOT, Groups
-
-API = "dpupool.io/v1alpha1"
-PORT = 7443
-VFS = 8
-SYSTEM = "dpupool-system"
-"""Where the ports of nodes are."""
-CONFLIST = '{"cniVersion":"1.0.0","name":"dpupool","plugins":[{"type":"dpu-cni","capabilities":{"bandwidth":true}}]}'
-COORDINATOR = """\
-state = "{folder}/state.db"
-[api]
-listen = ["127.0.0.1:{port}"]
-tls_cert = "{tls.certificate}"
-tls_key = "{tls.key}"
-client_ca = "{ca}"
-tokens = "{folder}/tokens"
-[client]
-ca = "{ca}"
-cert = "{tls.certificate}"
-key = "{tls.key}"
-[ovn]
-northbound = "{northbound}"
-"""
-DAEMON = """\
-name = "{name}"
-mode = "{mode}"
-journal = "{folder}/journal.db"
-listen = "{address}:{port}"
-[tls]
-ca = "{ca}"
-cert = "{tls.certificate}"
-key = "{tls.key}"
-[times]
-audit_s = 1.0
-drain_s = 2.0
-"""
-SWITCH = """\
-[switch]
-ovsdb = "{ovsdb}"
-datapath = "netdev"
-[ovn]
-remote = "{southbound}"
-encap_ip = "{encap_ip}"
-system_id = "{chassis}"
-"""
-DPU = """\
-[block]
-seed_dir = "{folder}/seeds"
-qmp = "{folder}/none.qmp"
-nbd_socket = "{folder}/none.nbd"
-[bus]
-socket = "{folder}/none.bus"
-[network]
-host = "node-1"
-vf_count = {vfs}
-"""
-HOST = """\
-[cni]
-socket = "{folder}/cni.sock"
-wait_s = {wait_s}
-[groups]
-above = "{above}"
-"""
-PEER = """\
-[vfs]
-driver = "netdevs"
-pattern = "vf{{n}}"
-count = {vfs}
-[dpu]
-name = "dpu-1"
-address = "{dpu}:{port}"
-[dpu.tls]
-ca = "{ca}"
-cert = "{tls.certificate}"
-key = "{tls.key}"
-"""
-ADDRESSES = {"dpu-1": "10.99.0.11", "node-1": "10.99.0.21", "node-2": "10.99.0.12"}
-UNDERLAY = {"dpu-1": "192.0.2.1", "node-2": "192.0.2.2"}
+from tests.real.net_settings import (
+    ADDRESSES,
+    API,
+    CONFLIST,
+    COORDINATOR,
+    PORT,
+    SYSTEM,
+    UNDERLAY,
+    VFS,
+    Switches,
+    write_settings,
+)
 
 
 @dataclass
@@ -356,31 +291,6 @@ def _wired(names: Mapping[str, str]) -> Iterator[None]:
     yield
 
 
-def _settings(folder: Path, authority: Authority, rig: "_Parts", above: str, wait_s: float) -> None:
-    def known(name: str, tls: KeyPair, mode: str) -> dict[str, object]:
-        (folder / name).mkdir(exist_ok=True)
-        chassis = rig.chassis.get(name)
-        return {
-            "name": name, "mode": mode, "folder": folder / name, "address": ADDRESSES[name], "port": PORT,
-            "ca": authority.ca_file, "tls": tls, "vfs": VFS, "above": above, "wait_s": wait_s,
-            "dpu": ADDRESSES["dpu-1"], "southbound": rig.central.southbound, "encap_ip": UNDERLAY.get(name, ""),
-            "ovsdb": chassis.ovs.socket if chassis else "", "chassis": chassis.name if chassis else "",
-        }  # fmt: skip
-
-    roles = {"dpu-1": Role.DPU, "node-1": Role.HOST, "node-2": Role.HOST}
-    parts = {"dpu-1": (DAEMON, SWITCH, DPU), "node-1": (DAEMON, HOST, PEER), "node-2": (DAEMON, HOST, SWITCH)}
-    for name, role in roles.items():
-        tls = authority.issue(Identity(name, role, (ADDRESSES[name],)))
-        values = known(name, tls, "dpu" if role is Role.DPU else "host")
-        (folder / name / "daemon.toml").write_text("".join(part.format(**values) for part in parts[name]))
-
-
-@dataclass
-class _Parts:
-    central: OvnCentral
-    chassis: dict[str, OvnChassis]
-
-
 @asynccontextmanager
 async def net_rig(*, wait_s: float = 20.0) -> AsyncIterator[NetRig]:
     """Everything, up and joined; networks, nodes and pods are the test's to make."""
@@ -394,7 +304,7 @@ async def net_rig(*, wait_s: float = 20.0) -> AsyncIterator[NetRig]:
         authority = Authority(folder / "ca")
         groups = Groups()
         held.callback(groups.remove, "")
-        _settings(folder, authority, parts, groups.above, wait_s)
+        write_settings(folder, authority, parts, groups.above, wait_s)
         daemons = _daemons(folder, names)
         for daemon in daemons.values():
             held.callback(daemon.kill)
@@ -408,7 +318,7 @@ async def net_rig(*, wait_s: float = 20.0) -> AsyncIterator[NetRig]:
             yield NetRig(folder, names, parts.central, parts.chassis, daemons, runtimes, authority, kube)
 
 
-def _switches(folder: Path, names: Mapping[str, str], held: ExitStack) -> _Parts:
+def _switches(folder: Path, names: Mapping[str, str], held: ExitStack) -> Switches:
     (folder / "ovn").mkdir()
     central = OvnCentral(folder / "ovn")
     held.callback(central.stop)
@@ -422,7 +332,7 @@ def _switches(folder: Path, names: Mapping[str, str], held: ExitStack) -> _Parts
         one.start()
         chassis[name] = one
     join_underlay(list(chassis.values()), names["fab"])
-    return _Parts(central, chassis)
+    return Switches(central, chassis)
 
 
 def _daemons(folder: Path, names: Mapping[str, str]) -> dict[str, Daemon]:

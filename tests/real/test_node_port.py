@@ -11,7 +11,8 @@ import pytest
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from tests.fakes.netns import inside, ip
-from tests.real.net_rig import VFS, NetRig, Pod, furnish, net_rig
+from tests.real.net_rig import NetRig, Pod, furnish, net_rig
+from tests.real.net_settings import VFS
 
 pytestmark = [
     pytest.mark.real,
