@@ -4,6 +4,7 @@ After each: what was begun is undone or finished, the same pod gets its network,
 """
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -35,6 +36,13 @@ COMMITS = 24
 EVERY = int(os.environ.get("DPUPOOL_EVERY", "3"))
 """Of the parts that are not ours, every so-manieth commit is tried; 1 for all."""
 ROUNDS = 3
+FORGET = json.dumps(
+    [
+        "Open_vSwitch",
+        {"op": "update", "table": "Bridge", "where": [["name", "==", "br-int"]], "row": {"ports": ["set", []]}},
+    ]
+)
+"""Takes every port off the pods' bridge."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,29 @@ async def test_packets_do_not_notice_the_death_of_a_daemon() -> None:
                 if not lost:
                     break
             assert not lost, f"{name} took packets along"
+
+
+async def test_a_dpu_that_reboots_gives_every_port_back_by_itself() -> None:
+    async with net_rig() as rig:
+        await furnish(rig)
+        peer = await rig.run("peer", "node-2")
+        pods = [await rig.run(f"p{number}", "node-1") for number in range(3)]
+        chassis, daemon = rig.chassis["dpu-1"], rig.daemons["dpu-1"]
+        daemon.kill()
+        chassis.kill_controller()
+        for part in ("ovs-vswitchd", "ovsdb-server"):
+            chassis.ovs.kill(part)
+        # What a DPU forgets over a reboot: its bridges are in the database, their ports may be gone from it.
+        ovsdb_tool = ["ovsdb-tool", "transact", str(chassis.directory / "conf.db"), FORGET]
+        assert await run_in(rig.names["dpu1"], *ovsdb_tool) == 0
+        assert await rig.cni("STATUS", "node-1", "", "", ("", "")) != (0, {})
+        chassis.ovs.start_database()
+        chassis.ovs.start_vswitchd()
+        chassis.start_controller()
+        daemon.start()
+        for pod in pods:
+            again = partial(rig.pings, pod, peer.addresses[0])
+            await rig.until(again, f"{pod.name} has its port again", 40.0)
 
 
 async def serves(rig: NetRig, daemon: str) -> bool:
