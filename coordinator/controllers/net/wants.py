@@ -1,5 +1,6 @@
 """What pods want of ports, as far as the API shows pods; and whether a port is wanted still."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from enum import Enum
 
@@ -13,6 +14,9 @@ from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.net import NetworkNode, Port
 from coordinator.core.pool.fields import seen_mapping
+
+GONE_KEPT = 4096
+"""Pods that are known to be gone; their ports are looked at a few times until they are, too."""
 
 
 class Want(Enum):
@@ -29,6 +33,7 @@ class Wants:
 
     def __init__(self, context: NetContext) -> None:
         self._context = context
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def of_pod(self, pod: Json) -> PodPorts:
         """The ports that a pod asks for."""
@@ -41,13 +46,22 @@ class Wants:
         ref, namespace = port.spec.pod_ref, port.metadata.namespace
         pod = self._context.mirrors.get(Foreign.POD, f"{namespace}/{ref.name}")
         if pod is None or pod["metadata"]["uid"] != ref.uid:
-            there = await self._context.exists(Foreign.POD, ref.name, ref.uid, namespace)
-            return Want.UNKNOWN if there else Want.NO
+            return Want.NO if await self._is_gone(ref.name, ref.uid, namespace) else Want.UNKNOWN
         if not holds_ports(pod):
             return Want.NO
         asked = self.of_pod(pod)
         named = any(one.name == port.metadata.name for one in asked.wanted)
         return Want.YES if named or asked.problems or is_going(pod) else Want.NO
+
+    async def _is_gone(self, name: str, uid: str, namespace: str) -> bool:
+        """Whether the API has no such pod. What it once had no more never comes back: a UID is given once."""
+        if uid not in self._gone:
+            if await self._context.exists(Foreign.POD, name, uid, namespace):
+                return False
+            self._gone[uid] = None
+            while len(self._gone) > GONE_KEPT:
+                self._gone.popitem(last=False)
+        return True
 
     async def _of_node_port(self, port: Port) -> Want:
         """Whether the very NetworkNode of a port is there and wants it."""
