@@ -151,7 +151,7 @@ def _links(name: str) -> object:
     shown = subprocess.run(["ip", "-n", name, "-j", "addr"], check=True, capture_output=True, text=True).stdout
     routes = subprocess.run(["ip", "-n", name, "route"], check=True, capture_output=True, text=True).stdout
     links = [link for link in json.loads(shown) if link["ifname"] not in SWITCH_OWN]
-    return sorted((link["ifname"], link["mtu"], link["operstate"], _given(link)) for link in links), routes
+    return sorted((link["ifname"], link["mtu"], "UP" in link["flags"], _given(link)) for link in links), routes
 
 
 def _given(link: Mapping[str, Any]) -> list[str]:
