@@ -1,7 +1,6 @@
 """The whole program as a process: it serves, leads machines, drains at SIGTERM, and refuses what cannot work."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -57,23 +56,13 @@ dpu_poll_s = 0.2
 
 
 @asynccontextmanager
-async def started(path: Path, notices: Path, log: Path | None = None) -> AsyncIterator[Process]:
-    """The program, once it has said READY.
-
-    Args:
-        path: of its settings.
-        notices: of the socket on which it says so.
-        log: file that its standard error is added to; a pipe that nobody reads without one: for short lives.
-    """
-    with contextlib.ExitStack() as held:
-        listener = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(notices)  # noqa: PTH108  (what a killed one left)
-        errors = held.enter_context(log.open("ab")) if log else PIPE
+async def started(path: Path, notices: Path) -> AsyncIterator[Process]:
+    """The program, once it has said READY."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(notices))
         listener.setblocking(False)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "coordinator.main", "--config", str(path), cwd=ROOT, stderr=errors,
+            sys.executable, "-m", "coordinator.main", "--config", str(path), cwd=ROOT, stderr=PIPE,
             env={**os.environ, "NOTIFY_SOCKET": str(notices)},
         )  # fmt: skip
         try:
