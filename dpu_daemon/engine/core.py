@@ -38,10 +38,11 @@ class Core:
     Args:
         ledger: loaded before `start`.
         operations: locks and lanes.
-        drivers: by role, such as ``block``.
+        drivers: by role, such as ``block``; none needs another to start.
         auditors: what is compared.
         tidy: housekeeping after each audit.
         times: of the audits.
+        workers: by role, drivers that use the others as soon as they are started.
     """
 
     def __init__(
@@ -52,20 +53,32 @@ class Core:
         auditors: Sequence[Auditor],
         tidy: Callable[[], Awaitable[None]],
         times: AuditTimes,
+        *,
+        workers: Mapping[str, Driver] | None = None,
     ) -> None:
         self.ledger = ledger
         self.operations = operations
         self.audit = Audit(ledger, operations, auditors, tidy, times)
         self._drivers = drivers
+        self._workers = workers or {}
         self._auditing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the drivers, then audit for ever; returns before the first audit: callers are answered at once."""
-        for role, driver in self._drivers.items():
-            await self._start_driver(role, driver)
+        """Start the drivers, then audit for ever; returns before the first audit: callers are answered at once.
+
+        A side that is frozen is waited for by its own driver alone: the start costs the slowest, not the sum.
+        """
+        await self._start_all(self._drivers)
+        await self._start_all(self._workers)
         said = Said(kind=EventKind.DAEMON, subject="", reason="Started", message="the daemon started")
         await self.ledger.commit(Change(events=(said,)))
         self._auditing = asyncio.get_running_loop().create_task(self.audit.run())
+
+    async def _start_all(self, drivers: Mapping[str, Driver]) -> None:
+        starts = [self._start_driver(role, driver) for role, driver in drivers.items()]
+        for end in await asyncio.gather(*starts, return_exceptions=True):
+            if isinstance(end, BaseException):
+                raise end
 
     async def _start_driver(self, role: str, driver: Driver) -> None:
         try:
@@ -75,7 +88,7 @@ class Core:
 
     def driver_versions(self) -> dict[str, str]:
         """What stands behind each role; empty before the first contact."""
-        return {role: driver.version() for role, driver in self._drivers.items()}
+        return {role: driver.version() for role, driver in (*self._drivers.items(), *self._workers.items())}
 
     def ready(self) -> bool:
         """Whether everything wanted was compared, and put right where possible, since the start."""
@@ -89,7 +102,7 @@ class Core:
         if self._auditing is not None:
             self._auditing.cancel()
             await asyncio.wait({self._auditing})
-        for role, driver in self._drivers.items():
+        for role, driver in (*self._workers.items(), *self._drivers.items()):
             try:
                 await within(STOP_S, driver.stop(), f"stop the {role} driver")
             except DpuError as error:

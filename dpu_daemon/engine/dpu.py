@@ -87,7 +87,7 @@ class DpuEngine:
         bridging = drivers.opi_network
         self.opi_network = NetworkObjects(ledger, operations, bridging, network) if bridging is not None else None
         self.offload = drivers.offload.monitor(ledger) if drivers.offload is not None else None
-        offload = {"offload": self.offload} if self.offload is not None else {}
+        offload: dict[str, Driver] = {"offload": self.offload} if self.offload is not None else {}
         self.network = over(ledger, self.pods.side(network.node), drivers.containers) if drivers.containers else None
         inside = self.network.drivers if self.network is not None else {}
         self._vf_count = network.vf_count
@@ -101,7 +101,6 @@ class DpuEngine:
             operations,
             {"block": drivers.block, "bus": drivers.bus, **switch.drivers, "links": drivers.links}
             | opi_drivers
-            | offload
             | dict(inside),
             (
                 *switch.auditors,
@@ -112,6 +111,7 @@ class DpuEngine:
             ),
             self.seeds.tidy,
             times or AuditTimes(),
+            workers=offload | dict(self.network.workers if self.network is not None else {}),
         )
 
     @staticmethod

@@ -65,7 +65,8 @@ class HostEngine:
         if self.network is not None:
             drivers |= self.network.drivers
             auditors = (*self.network.auditors, *auditors)
-        self.core = Core(ledger, operations, drivers, auditors, self.cpus.tidy, times or AuditTimes())
+        workers = self.network.workers if self.network is not None else {}
+        self.core = Core(ledger, operations, drivers, auditors, self.cpus.tidy, times or AuditTimes(), workers=workers)
 
     @staticmethod
     async def open(

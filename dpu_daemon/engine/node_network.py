@@ -1,7 +1,8 @@
 """CNI of a node put together: the container's side over the side of the switch, which is here or on a DPU.
 
 network = node_network(ledger, operations, drivers, vfs)
-Core(ledger, operations, {**others, **network.drivers}, (*others, *network.auditors), tidy, times)
+drivers, auditors = {**others, **network.drivers}, (*others, *network.auditors)
+Core(ledger, operations, drivers, auditors, tidy, times, workers=network.workers)
 """
 
 from collections.abc import Mapping
@@ -64,6 +65,7 @@ class NodeNetwork:
     Attributes:
         cni: serves the calls.
         drivers: by role.
+        workers: by role, what uses the drivers as soon as it is started.
         auditors: those of the switch first.
         pods: ports on this node's own switch; None where a DPU has it.
         offload: of that switch.
@@ -71,6 +73,7 @@ class NodeNetwork:
 
     cni: CniNode
     drivers: Mapping[str, Driver]
+    workers: Mapping[str, Driver]
     auditors: tuple[Auditor, ...]
     pods: PodPorts | None = None
     offload: OffloadMonitor | None = None
@@ -90,7 +93,8 @@ def node_network(
     more: dict[str, Driver] = {"offload": offload} if offload is not None else {}
     return NodeNetwork(
         inside.cni,
-        {**switch.drivers, **more, **inside.drivers},
+        {**switch.drivers, **inside.drivers},
+        {**more, **inside.workers},
         (*switch.auditors, *inside.auditors),
         switch.pods,
         offload,
@@ -109,7 +113,7 @@ def over(
     """The container's side alone, over a switch that the caller runs (CNI mode dpu)."""
     cni = CniNode(ledger, NodeParts(side, inside.links, vfs, inside.files, needs_function=needs_function))
     auditor = SandboxAuditor(ledger, cni, inside.links, vfs)
-    found: dict[str, Driver] = {"sandboxes": inside.links}
+    workers: dict[str, Driver] = {}
     if own is not None:
-        found["node-port"] = NodePort(ledger, cni, side, inside.links, own)
-    return NodeNetwork(cni, found, (auditor,))
+        workers["node-port"] = NodePort(ledger, cni, side, inside.links, own)
+    return NodeNetwork(cni, {"sandboxes": inside.links}, workers, (auditor,))
