@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from coordinator.clients.protocols import Change
 from coordinator.controllers.ground import OvnGround
 from coordinator.controllers.net.context import NetApi, NetContext
 from coordinator.controllers.net.mirrors import NetMirrors
@@ -58,12 +59,19 @@ class OvnPlant:
         else:
             self.context.mirrors.absorb(kind, body)
 
-    def drop(self, kind: Kind, name: str, namespace: str = "") -> None:
+    def drop(self, kind: Kind | Foreign, name: str, namespace: str = "") -> None:
+        key = f"{namespace}/{name}" if namespace else name
+        if isinstance(kind, Foreign):
+            mirror = self.context.mirrors._mirrors[kind]
+            mirror._take(Change.DELETED, mirror._objects[key])
+            return
         cache = self.context.caches.by_kind[kind]
-        cache.drop(cache.raw(f"{namespace}/{name}" if namespace else name))
+        cache.drop(cache.raw(key))
 
     def port(self, name: str, subnet: str, mac: str, *addresses: str, node: str = "", **spec: Any) -> None:
-        """A pod's port in namespace ``ns``, of the network that its subnet is of."""
+        """A pod's port in namespace ``ns``, of the network that its subnet is of; and the pod unless it is there."""
+        if self.context.mirrors.get(Foreign.POD, f"ns/{name}") is None:
+            self.put(Foreign.POD, name, {"nodeName": node}, namespace="ns", metadata={"uid": f"pod-{name}"})
         found = self.context.caches.subnets.get(subnet)
         assert found is not None
         body = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.core.machine.names import port_id
+from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from tests.fakes.netns import ip, netns
 from tests.fakes.ovn import UNDERLAY_BRIDGE, OvnCentral, OvnChassis, join_underlay
@@ -120,6 +121,20 @@ async def test_a_port_that_a_wrong_chassis_plugs_is_not_bound_there(central: Ovn
         await asyncio.to_thread(pod, held, second, "b", 1, 3)
         await until(lambda: plant.writer.port_up("ns.b") is True, "the port that any chassis may have")
         assert plant.writer.port_up("ns.a") is False
+
+
+async def test_a_container_whose_pod_is_gone_sends_and_receives_nothing(central: OvnCentral, held: ExitStack) -> None:
+    (only,), _ = chassis_of(central, held, count=1)
+    plant = plant_of(central, "one")
+    plant.port("a", "one", MAC.format(18), "10.1.0.2/24")
+    plant.port("b", "one", MAC.format(19), "10.1.0.3/24")
+    async with plant.running():
+        a = await asyncio.to_thread(pod, held, only, "a", 1, 2)
+        b = await asyncio.to_thread(pod, held, only, "b", 1, 3)
+        await until(lambda: pings(a, "10.1.0.3"), "an answer")
+        plant.drop(Foreign.POD, "a", "ns")
+        await until(lambda: not pings(a, "10.1.0.3") and not pings(b, "10.1.0.2"), "silence")
+        assert plant.writer.port_up("ns.a") is True
 
 
 async def test_a_machine_is_told_its_address_by_dhcp(central: OvnCentral, held: ExitStack) -> None:

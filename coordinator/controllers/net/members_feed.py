@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from coordinator.clients.protocols import Change
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.segments import Segments
-from coordinator.core.net.members import machine_members, member_of
+from coordinator.core.net.members import machine_members, member_of, speaks_for
 from coordinator.core.net.node_port import is_node_port
 from coordinator.core.net.policy.index import PolicyIndex
 from coordinator.core.net.store import Owner
@@ -58,6 +58,13 @@ class MembersFeed:
         if member is None:
             return self._policies.drop_member(after.port_id)
         return self._policies.set_member(member)
+
+    def is_ownerless(self, port: Port) -> bool:
+        """Whether the pod of a port is gone or over, so that policies do not find what its container still sends."""
+        if is_node_port(port):
+            return False
+        pod = self._mirrors.get(Foreign.POD, f"{port.metadata.namespace}/{port.spec.pod_ref.name}")
+        return pod is None or not speaks_for(pod, port)
 
     def machine(self, before: Machine | None, after: Machine | None) -> set[Owner]:
         """A machine changed."""

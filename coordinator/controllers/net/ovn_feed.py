@@ -51,6 +51,7 @@ class OvnFeed:
         self._complaints = Complaints(context.events)
         self._ledger = Ledger()
         self._slices: dict[str, set[str]] = {}
+        self._ownerless: set[str] = set()
         self._members = MembersFeed(context, self.policies, self.segments, told)
         self._route()
 
@@ -86,6 +87,7 @@ class OvnFeed:
         self._caches.ports.listen(self._on_port)
         self._caches.machines.listen(self._on_machine)
         self._caches.nodes.listen(self._on_node)
+        self._mirrors.listen(Foreign.POD, self._on_pod)
         self._mirrors.listen(Foreign.SERVICE, self._on_service)
         self._mirrors.listen(Foreign.ENDPOINT_SLICE, self._on_slice)
 
@@ -99,11 +101,15 @@ class OvnFeed:
 
     def _port(self, key: str) -> list[Row]:
         port = self._caches.ports.get(key)
+        self._ownerless.discard(key)
         segment = self.segments.of(port.spec.subnet_ref.name) if port is not None else None
         if port is None or segment is None:
             return []
+        ownerless = self._members.is_ownerless(port)
+        if ownerless:
+            self._ownerless.add(key)
         node = self._caches.node_of(port.spec.node)
-        return pod_rows(port, segment, chassis(node) if node is not None else "")
+        return pod_rows(port, segment, chassis(node) if node is not None else "", ownerless=ownerless)
 
     def _machine(self, uid: str) -> list[Row]:
         machine = next(iter(self._caches.machines.by("uid", uid)), None)
@@ -183,6 +189,11 @@ class OvnFeed:
     def _on_port(self, key: str, before: Port | None, after: Port | None) -> None:
         if before is None or after is None or not _same(before, after) or _released(before) != _released(after):
             self._told({_of(Wants.PORT, key)} | self._members.port(before, after))
+
+    def _on_pod(self, key: str, _pod: Json, _change: Change) -> None:
+        ports = self._caches.ports.by("pod", key)
+        keys = {one.metadata.key: self._members.is_ownerless(one) for one in ports}
+        self._told({_of(Wants.PORT, port) for port, is_so in keys.items() if is_so is not (port in self._ownerless)})
 
     def _on_machine(self, _key: str, before: Machine | None, after: Machine | None) -> None:
         found = after or before

@@ -64,9 +64,7 @@ def member_of(port: Port, pod: Json, *, switched: bool = True) -> Member | None:
         switched: whether the port's network is OVN's.
     """
     spec = port.spec
-    if seen_text(pod, "metadata", "uid") != spec.pod_ref.uid or seen_text(pod, "status", "phase") in FINISHED:
-        return None
-    if seen_mapping(pod, "spec").get("hostNetwork") is True:
+    if not speaks_for(pod, port):
         return None
     labels = seen_mapping(pod, "metadata", "labels")
     return Member(
@@ -81,6 +79,13 @@ def member_of(port: Port, pod: Json, *, switched: bool = True) -> Member | None:
         primary=spec.default_network or not spec.attachment,
         switched=switched,
     )
+
+
+def speaks_for(pod: Json, port: Port) -> bool:
+    """Whether a pod is the one that a port was made for, and still says what may reach it."""
+    if seen_text(pod, "metadata", "uid") != port.spec.pod_ref.uid or seen_text(pod, "status", "phase") in FINISHED:
+        return False
+    return seen_mapping(pod, "spec").get("hostNetwork") is not True
 
 
 def machine_members(machine: Machine, switched: Mapping[str, bool]) -> list[Member]:

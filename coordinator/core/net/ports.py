@@ -15,17 +15,20 @@ from coordinator.core.objects.network import Allocation
 REQUESTED_CHASSIS = "requested-chassis"
 
 
-def pod_rows(port: Port, segment: Segment, chassis: str) -> list[Row]:
+def pod_rows(port: Port, segment: Segment, chassis: str, *, ownerless: bool = False) -> list[Row]:
     """A pod's logical port; none for one that is off its node. One that is only to go is plugged still.
 
     Args:
         chassis: that alone may plug it; empty while its node's is not known.
+        ownerless: no pod says any more which policies hold for it: OVN drops all that it sends and receives.
     """
     if port.status.phase is PortPhase.RELEASING:
         return []
     subnet, spec = segment.subnet.metadata.name, port.spec
     addresses = [str(ip_interface(address.cidr).ip) for address in spec.addresses]
     columns: dict[str, Value] = {"options": {REQUESTED_CHASSIS: chassis}} if chassis else {}
+    if ownerless:
+        columns["enabled"] = False
     return [
         *_port(subnet, port.port_id, spec.mac, addresses, columns),
         *qos_rows(subnet, port.port_id, spec.bandwidth, both_ways=False),

@@ -207,6 +207,46 @@ async def test_a_port_that_goes_is_under_its_policies_also_after_a_new_start(fee
     assert _grouped(feed)
 
 
+async def test_what_a_container_sends_whose_pod_is_gone_is_dropped_also_after_a_new_start(feed: Feed) -> None:
+    feed.put(Foreign.NETWORK_POLICY, "deny", {"podSelector": {}, "policyTypes": ["Ingress"]}, namespace="ns")
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    assert "enabled" not in (feed.port() or {})
+    feed.plant.drop(Foreign.POD, "web", "ns")
+    assert (Wants.PORT.value, "ns/web") in feed.settle()
+    assert (feed.port() or {})["enabled"] is False
+    again = Feed()
+    raw = feed.plant.context.caches.ports.raw("ns/web")
+    again.put(Kind.PORT, "web", raw["spec"], namespace="ns", metadata=GOING)
+    again.settle()
+    assert not _grouped(again)  # nobody says any more what held for it
+    assert (again.port() or {})["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("rest", "enabled"), [({"status": {"phase": "Failed"}}, False), ({"status": {"phase": "Running"}}, True)]
+)
+async def test_a_port_passes_traffic_only_while_its_pod_is_not_over(feed: Feed, rest: Any, enabled: bool) -> None:
+    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
+    feed.settle()
+    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"}, **rest)
+    feed.settle()
+    assert (feed.port() or {}).get("enabled", True) is enabled
+    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
+    feed.settle()
+    assert "enabled" not in (feed.port() or {})
+
+
+async def test_a_nodes_own_port_has_no_pod_to_lose(feed: Feed) -> None:
+    spec: dict[str, Any] = {
+        "podRef": {"name": "node-n1", "uid": "u1"}, "node": "n1", "networkRef": {"name": "pods"},
+        "subnetRef": {"name": "one"}, "mac": MAC, "addresses": [{"cidr": "10.1.0.9/24"}],
+    }  # fmt: skip
+    feed.put(Kind.PORT, "node-n1", spec, namespace="sys", metadata={"labels": {NODE_LABEL: "n1"}})
+    feed.settle()
+    assert "enabled" not in (feed.port("sys.node-n1") or {})
+
+
 def _grouped(feed: Feed) -> bool:
     """Whether any port group has the pod's port."""
     store = feed.plant.writer.store

@@ -54,6 +54,12 @@ def test_a_port_that_is_off_its_node_is_nothing() -> None:
     assert pod_rows(port("Releasing"), segment(), "c") == []
 
 
+def test_what_nobody_speaks_for_any_more_is_plugged_and_passes_nothing() -> None:
+    rows = pod_rows(port(), segment(), "c", ownerless=True)
+    assert found(rows, Table.SWITCH_PORT, "shop.web-eth0")["enabled"] is False
+    assert "enabled" not in found(pod_rows(port(), segment(), "c"), Table.SWITCH_PORT, "shop.web-eth0")
+
+
 def test_what_a_pod_sends_is_metered_and_what_it_receives_is_not() -> None:
     rows = pod_rows(port(bandwidth={"egressBps": 10_000_000, "ingressBps": 5}), segment(), "c")
     meters = [row for row in rows if row.table is Table.QOS]
