@@ -18,6 +18,7 @@ class Complaint(Enum):
     DENIED = "DeniedAsUnreadable"
     DIFFERENT = "ServedDifferently"
     NO_GROUP = "SecurityGroupMissing"
+    NO_ADDRESS = "ServiceAddressRefused"
 
 
 class Complaints:
@@ -35,9 +36,11 @@ class Complaints:
         """Of a SecurityGroup, likewise."""
         self._tell(Kind.SECURITY_GROUP, meta, Complaint.DENIED, map(str, faults))
 
-    def service(self, found: Json, faults: Iterable[DpuError]) -> None:
-        """Of a Service: it is not served, or otherwise than it asks."""
-        self._tell(Foreign.SERVICE, Metadata.parse(found["metadata"]), Complaint.DIFFERENT, map(str, faults))
+    def service(self, found: Json, faults: Iterable[DpuError], refused: Iterable[DpuError]) -> None:
+        """Of a Service: it is not served, or otherwise than it asks; and of its addresses that are somebody else's."""
+        meta = Metadata.parse(found["metadata"])
+        self._tell(Foreign.SERVICE, meta, Complaint.DIFFERENT, map(str, faults))
+        self._tell(Foreign.SERVICE, meta, Complaint.NO_ADDRESS, map(str, refused), Complaint.NO_ADDRESS.value)
 
     def pod(self, found: Json, group: str) -> None:
         """Of a pod: it names a group that is not there, and so nothing reaches or leaves it."""

@@ -9,6 +9,7 @@ from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.members_feed import MembersFeed
 from coordinator.controllers.net.ovn import Compile
 from coordinator.controllers.net.segments import Ledger, Segments
+from coordinator.controllers.net.services_feed import ServicesFeed
 from coordinator.core.net.dhcp import dhcp_rows
 from coordinator.core.net.nat import nat_rows
 from coordinator.core.net.policy.index import PolicyIndex
@@ -16,7 +17,6 @@ from coordinator.core.net.policy.model import OwnerKind
 from coordinator.core.net.ports import machine_rows, pod_rows
 from coordinator.core.net.rows import Row
 from coordinator.core.net.segment import chassis, chassis_of
-from coordinator.core.net.services import service_of, service_rows
 from coordinator.core.net.store import Owner
 from coordinator.core.net.topology import network_rows, subnet_rows
 from coordinator.core.objects.foreign import Foreign
@@ -50,9 +50,9 @@ class OvnFeed:
         self.policies = PolicyIndex()
         self._complaints = Complaints(context.events)
         self._ledger = Ledger()
-        self._slices: dict[str, set[str]] = {}
         self._ownerless: set[str] = set()
         self._members = MembersFeed(context, self.policies, self.segments, told)
+        self._services = ServicesFeed(context, self.segments, self._complaints, self._served)
         self._route()
 
     @property
@@ -63,7 +63,7 @@ class OvnFeed:
             Wants.SUBNET: self._subnet,
             Wants.PORT: self._port,
             Wants.MACHINE: self._machine,
-            Wants.SERVICE: self._service,
+            Wants.SERVICE: self._services.rows,
         }
         found = {kind.value: compiled for kind, compiled in own.items()}
         for kind in OwnerKind:
@@ -78,7 +78,7 @@ class OvnFeed:
         found |= {_of(Wants.SUBNET, one.metadata.key) for one in caches.subnets.all()}
         found |= {_of(Wants.PORT, one.metadata.key) for one in caches.ports.all()}
         found |= {_of(Wants.MACHINE, one.metadata.uid) for one in caches.machines.all()}
-        found |= {_of(Wants.SERVICE, _key(one)) for one in self._mirrors.all(Foreign.SERVICE)}
+        found |= _of_services(self._services.all())
         return found | self.policies.owners()
 
     def _route(self) -> None:
@@ -88,8 +88,6 @@ class OvnFeed:
         self._caches.machines.listen(self._on_machine)
         self._caches.nodes.listen(self._on_node)
         self._mirrors.listen(Foreign.POD, self._on_pod)
-        self._mirrors.listen(Foreign.SERVICE, self._on_service)
-        self._mirrors.listen(Foreign.ENDPOINT_SLICE, self._on_slice)
 
     def _network(self, key: str) -> list[Row]:
         network = self.segments.network(key)
@@ -116,15 +114,6 @@ class OvnFeed:
         nics = machine.spec.nics if machine is not None else ()
         placed = [(self.segments.of(subnet), line) for subnet, line in self._ledger.lines(uid)]
         return machine_rows(nics, [(segment, line) for segment, line in placed if segment is not None])
-
-    def _service(self, key: str) -> list[Row]:
-        service = self._mirrors.get(Foreign.SERVICE, key)
-        if service is None:
-            return []
-        slices = (self._mirrors.get(Foreign.ENDPOINT_SLICE, one) for one in sorted(self._slices.get(key, ())))
-        found = service_rows(service, [one for one in slices if one is not None], self.segments.names())
-        self._complaints.service(service, found.faults)
-        return found.rows
 
     def _of_policies(self, kind: str) -> Compile:
         return lambda key: self.policies.rows((kind, key))
@@ -164,7 +153,7 @@ class OvnFeed:
         found = {_of(Wants.NETWORK, key)}
         for subnet in subnets:
             found |= self._within(subnet)
-        self._told(found | self._services())
+        self._told(found | _of_services(self._services.all()))
         self._members.moved(subnets)
 
     def _on_subnet(self, key: str, before: Subnet | None, after: Subnet | None) -> None:
@@ -172,9 +161,9 @@ class OvnFeed:
         if before is None or after is None or not _same(before, after):
             for subnet in (before, after):
                 found |= self._within(subnet) if subnet is not None else set()
-            found |= self._services()
+            found |= _of_services(self._services.all())
             self._members.moved([subnet for subnet in (before, after) if subnet is not None])
-        self._told(found)
+        self._told(found | _of_services(self._services.of_ledger(before, after)))
 
     def _within(self, subnet: Subnet) -> set[Owner]:
         """A subnet with all that lives in it."""
@@ -183,12 +172,13 @@ class OvnFeed:
         found |= {_of(Wants.MACHINE, line.uid) for line in subnet.status.allocations}
         return found | {_of(Wants.SUBNET, name)}
 
-    def _services(self) -> set[Owner]:
-        return {_of(Wants.SERVICE, _key(one)) for one in self._mirrors.all(Foreign.SERVICE)}
+    def _served(self, services: Iterable[str]) -> None:
+        self._told(_of_services(services))
 
     def _on_port(self, key: str, before: Port | None, after: Port | None) -> None:
         if before is None or after is None or not _same(before, after) or _released(before) != _released(after):
-            self._told({_of(Wants.PORT, key)} | self._members.port(before, after))
+            found = {_of(Wants.PORT, key)} | self._members.port(before, after)
+            self._told(found | _of_services(self._services.of_port(before, after)))
 
     def _on_pod(self, key: str, _pod: Json, _change: Change) -> None:
         ports = self._caches.ports.by("pod", key)
@@ -209,27 +199,13 @@ class OvnFeed:
             found |= {_of(Wants.PORT, port.metadata.key) for port in ports}
         self._told(found)
 
-    def _on_service(self, key: str, _service: Json, _change: Change) -> None:
-        self._told({_of(Wants.SERVICE, key)})
-
-    def _on_slice(self, key: str, found: Json, change: Change) -> None:
-        service = service_of(found)
-        slices = self._slices.setdefault(service, set())
-        if change is Change.DELETED:
-            slices.discard(key)
-        else:
-            slices.add(key)
-        if not slices:
-            del self._slices[service]
-        self._told({_of(Wants.SERVICE, service)} if service else ())
-
 
 def _of(kind: Wants, key: str) -> Owner:
     return (kind.value, key)
 
 
-def _key(found: Json) -> str:
-    return f"{found['metadata']['namespace']}/{found['metadata']['name']}"
+def _of_services(keys: Iterable[str]) -> set[Owner]:
+    return {_of(Wants.SERVICE, key) for key in keys}
 
 
 def _same(before: Network | Subnet | Port, after: Network | Subnet | Port) -> bool:

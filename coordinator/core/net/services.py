@@ -9,13 +9,14 @@ Node ports are the nodes' own and not made here; a headless Service and an Exter
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from coordinator.core.net.policy.model import LAST_PORT, Protocol
 from coordinator.core.net.policy.spans import Family, family_of
 from coordinator.core.net.rows import Row, Table, Value, switch_key
+from coordinator.core.net.vips import Vip
 from coordinator.core.pool.fields import Json, items, mapping, seen_mapping, seen_text, text, texts, whole
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -55,10 +56,19 @@ class Backend:
 
 @dataclass(slots=True)
 class ServiceRows:
-    """Rows of a Service, and what of it could not be done."""
+    """Rows of a Service, and what of it could not be done.
+
+    Attributes:
+        refused: addresses that it does not get.
+    """
 
     rows: list[Row] = field(default_factory=list)
     faults: list[DpuError] = field(default_factory=list)
+    refused: list[DpuError] = field(default_factory=list)
+
+
+Refusal = Callable[[Vip, str], DpuError | None]
+"""Why a Service does not get a virtual address that a field of it asks for; None when it does."""
 
 
 def service_of(slice_: Json) -> str:
@@ -67,13 +77,30 @@ def service_of(slice_: Json) -> str:
     return f"{seen_text(slice_, 'metadata', 'namespace')}/{name}" if name else ""
 
 
-def service_rows(service: Json, slices: Iterable[Json], subnets: Iterable[str]) -> ServiceRows:
+def vips_of(service: Json) -> frozenset[Vip]:
+    """All that a Service asks for; nothing when it cannot be read."""
+    try:
+        spec = mapping(service, "spec", "")
+        addresses = _addresses(service, spec)
+        ports = _ports(spec) if addresses else []
+    except DpuError:
+        return frozenset()
+    return frozenset(Vip(address, port.number, port.protocol) for port in ports for address in addresses)
+
+
+def service_rows(
+    service: Json,
+    slices: Iterable[Json],
+    subnets: Iterable[str],
+    refusal: Refusal = lambda _vip, _field: None,
+) -> ServiceRows:
     """The load balancers of a Service, one for each protocol, on the switches of subnets.
 
     Args:
         service: as the API shows it.
         slices: its EndpointSlices.
         subnets: names of all subnets of networks that OVN forwards for.
+        refusal: whether a virtual address is somebody else's.
     """
     found = ServiceRows()
     try:
@@ -88,7 +115,11 @@ def service_rows(service: Json, slices: Iterable[Json], subnets: Iterable[str]) 
     key = f"{seen_text(service, 'metadata', 'namespace')}/{seen_text(service, 'metadata', 'name')}"
     vips: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for port in ports:
-        for address in addresses:
+        for address, at in addresses.items():
+            refused = refusal(Vip(address, port.number, port.protocol), at)
+            if refused is not None:
+                found.refused.append(refused)
+                continue
             usable = [one for one in backends[port.name, port.protocol] if one.family is family_of(address)]
             there = ",".join(sorted({str(one) for one in usable}))
             vips[port.protocol.lower()][joined_address(address, port.number)] = there
@@ -116,10 +147,10 @@ def _balancer(key: str, protocol: str, vips: dict[str, str], options: Mapping[st
     return Row(Table.LOAD_BALANCER, name, columns)
 
 
-def _addresses(service: Json, spec: Json) -> list[str]:
-    """All addresses that the Service has; none for one that is a name only."""
+def _addresses(service: Json, spec: Json) -> dict[str, str]:
+    """All addresses that the Service has, with the field that has each; none for one that is a name only."""
     if text(spec, "type", "spec") == EXTERNAL_NAME or text(spec, "clusterIP", "spec") == HEADLESS:
-        return []
+        return {}
     own = texts(spec, "clusterIPs", "spec") or [text(spec, "clusterIP", "spec")]
     status = mapping(mapping(service, "status", ""), "loadBalancer", "status")
     given = [one for one in items(status, "ingress", "status.loadBalancer") if one.get("ipMode") != "Proxy"]
@@ -128,7 +159,11 @@ def _addresses(service: Json, spec: Json) -> list[str]:
         "spec.externalIPs": texts(spec, "externalIPs", "spec"),
         "status.loadBalancer.ingress": [text(one, "ip", "status.loadBalancer.ingress") for one in given],
     }
-    return list(dict.fromkeys(_address(one, field) for field, found in listed.items() for one in found if one))
+    found: dict[str, str] = {}
+    for where, addresses in listed.items():
+        for one in filter(None, addresses):
+            found.setdefault(_address(one, where), where)
+    return found
 
 
 def _address(written: str, field: str) -> str:

@@ -51,7 +51,8 @@ class Stage:
 
     def put(self, kind: Foreign | Kind, name: str, **body: Any) -> None:
         self._versions += 1
-        metadata = {"name": name, "namespace": SHOP, "uid": f"uid-{name}", "resourceVersion": str(self._versions)}
+        metadata = {"name": name, "uid": f"uid-{name}", "resourceVersion": str(self._versions)}
+        metadata |= {"namespace": SHOP} if kind.namespaced else {}
         found: Json = {"metadata": metadata} | body
         if isinstance(kind, Foreign):
             self.context.mirrors.absorb(kind, found)
@@ -94,6 +95,19 @@ def test_a_service_says_what_is_otherwise_than_it_asks(stage: Stage) -> None:
     stage.put(Foreign.SERVICE, "web", spec=spec)
     (said,) = stage.said()
     assert said.startswith("Service shop/web ServedDifferently: spec.internalTrafficPolicy")
+
+
+def test_an_address_that_a_service_may_not_have_is_told_with_the_field_and_what_to_do(stage: Stage) -> None:
+    stage.put(Kind.NETWORK, "pods", spec={"driver": "ovn"})
+    stage.put(Kind.SUBNET, "front", spec={"networkRef": {"name": "pods"}, "cidr": "10.0.0.0/24"})
+    spec = {"clusterIP": "10.0.0.9", "ports": [{"port": 80}, {"port": 443}], "internalTrafficPolicy": "Local"}
+    stage.put(Foreign.SERVICE, "web", spec=spec)
+    different, refused = sorted(stage.said())
+    assert "ServedDifferently" in different
+    assert refused.startswith("Service shop/web ServiceAddressRefused: spec.clusterIPs: 10.0.0.9 is not served")
+    assert "(use an address outside of the subnets" in refused
+    stage.put(Foreign.SERVICE, "web", spec=spec)
+    assert stage.said() == []
 
 
 def test_a_group_says_what_of_it_cannot_be_read(stage: Stage) -> None:

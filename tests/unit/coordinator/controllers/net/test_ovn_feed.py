@@ -163,6 +163,73 @@ async def test_a_service_is_on_every_switch_and_follows_its_slices(feed: Feed) -
     assert (feed.columns(Table.SWITCH, "subnet.two") or {})["load_balancer"] == set(balancers)
 
 
+def _vips(feed: Feed) -> dict[str, set[str]]:
+    """What each Service's load balancers serve."""
+    store, found = feed.plant.writer.store, {}
+    for row in store:
+        if row.table == Table.LOAD_BALANCER.value:
+            found[row.key] = set(store.get(row).columns["vips"])
+    return found
+
+
+def _serve(feed: Feed, name: str, created: str, address: str, *ports: int, external: str = "") -> None:
+    spec = {"clusterIPs": [address], "ports": [{"port": port} for port in ports or (80,)]}
+    spec |= {"externalIPs": [external]} if external else {}
+    metadata = {"creationTimestamp": f"2026-01-01T00:00:{created}Z"}
+    feed.put(Foreign.SERVICE, name, spec, namespace="ns", metadata=metadata)
+
+
+@pytest.fixture
+async def quiet(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> Feed:
+    """A feed whose complaints nobody hears."""
+    monkeypatch.setattr(feed.plant.ovn.feed._complaints, "service", lambda *_: None)
+    return feed
+
+
+async def test_a_service_gets_no_address_that_pods_get(quiet: Feed) -> None:
+    _serve(quiet, "web", "01", "10.1.0.77", external="192.0.2.9")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/web.tcp": {"192.0.2.9:80"}}
+    quiet.put(Kind.NETWORK, "pods", {"driver": "bridge"})
+    quiet.settle()
+    assert _vips(quiet) == {"ns/web.tcp": {"10.1.0.77:80", "192.0.2.9:80"}}
+
+
+async def test_a_service_gets_no_address_that_somebody_has_outside_of_ovn_until_it_is_free(quiet: Feed) -> None:
+    quiet.put(Kind.NETWORK, "flat", {"driver": "bridge"})
+    flat = {"networkRef": {"name": "flat"}, "cidr": "192.0.2.0/24"}
+    quiet.put(Kind.SUBNET, "flat", flat)
+    _serve(quiet, "web", "01", "10.96.0.1", external="192.0.2.9")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/web.tcp": {"10.96.0.1:80", "192.0.2.9:80"}}
+    quiet.plant.port("odd", "flat", MAC, "192.0.2.9/24")
+    assert (Wants.SERVICE.value, "ns/web") in quiet.settle()
+    assert _vips(quiet) == {"ns/web.tcp": {"10.96.0.1:80"}}
+    quiet.plant.drop(Kind.PORT, "odd", "ns")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/web.tcp": {"10.96.0.1:80", "192.0.2.9:80"}}
+    quiet.put(Kind.SUBNET, "flat", flat, status={"allocations": [{**LINE, "address": "192.0.2.9"}]})
+    quiet.settle()
+    assert _vips(quiet) == {"ns/web.tcp": {"10.96.0.1:80"}}
+
+
+async def test_of_two_services_with_one_address_and_port_the_older_has_it_until_it_goes(quiet: Feed) -> None:
+    _serve(quiet, "young", "09", "10.96.0.1", 80, 443)
+    quiet.settle()
+    assert _vips(quiet) == {"ns/young.tcp": {"10.96.0.1:80", "10.96.0.1:443"}}
+    _serve(quiet, "old", "03", "10.96.0.1")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/old.tcp": {"10.96.0.1:80"}, "ns/young.tcp": {"10.96.0.1:443"}}
+    _serve(quiet, "old", "03", "10.96.0.1", 8080)
+    quiet.settle()
+    assert _vips(quiet)["ns/young.tcp"] == {"10.96.0.1:80", "10.96.0.1:443"}
+    _serve(quiet, "old", "03", "10.96.0.1", 443)
+    quiet.settle()
+    quiet.plant.drop(Foreign.SERVICE, "old", "ns")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/young.tcp": {"10.96.0.1:80", "10.96.0.1:443"}}
+
+
 async def test_a_pod_stays_under_its_policy_until_it_is_off_its_node(feed: Feed) -> None:
     policy = {"podSelector": {}, "policyTypes": ["Ingress"]}
     feed.put(Foreign.NAMESPACE, "ns", {})

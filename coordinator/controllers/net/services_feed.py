@@ -1,0 +1,112 @@
+"""Services: which want another look when objects change, and their rows."""
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address, ip_interface
+
+from coordinator.clients.protocols import Change
+from coordinator.controllers.net.complaints import Complaints
+from coordinator.controllers.net.context import NetContext
+from coordinator.controllers.net.segments import Segments
+from coordinator.controllers.pool.mirror import key_of
+from coordinator.core.net.rows import Row
+from coordinator.core.net.services import Refusal, service_of, service_rows, vips_of
+from coordinator.core.net.vips import Vip, VipClaims, among_pods, doubled, held
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.meta import Json
+from coordinator.core.objects.net import Port
+from coordinator.core.objects.network import Subnet
+from coordinator.core.pool.fields import seen_text
+from proto.errors import DpuError
+
+
+class ServicesFeed:
+    """Listens to Services and EndpointSlices; what becomes of addresses it is told of.
+
+    Args:
+        told: called with keys of Services whose rows may be others than before.
+    """
+
+    def __init__(
+        self,
+        context: NetContext,
+        segments: Segments,
+        complaints: Complaints,
+        told: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._caches, self._mirrors = context.caches, context.mirrors
+        self._segments, self._complaints, self._told = segments, complaints, told
+        self._slices: dict[str, set[str]] = {}
+        self._claims = VipClaims()
+        self._mirrors.listen(Foreign.SERVICE, self._on_service)
+        self._mirrors.listen(Foreign.ENDPOINT_SLICE, self._on_slice)
+
+    def all(self) -> set[str]:
+        """Every Service there is."""
+        return {key_of(one) for one in self._mirrors.all(Foreign.SERVICE)}
+
+    def rows(self, key: str) -> list[Row]:
+        """Rows of a Service."""
+        service = self._mirrors.get(Foreign.SERVICE, key)
+        if service is None:
+            return []
+        slices = (self._mirrors.get(Foreign.ENDPOINT_SLICE, one) for one in sorted(self._slices.get(key, ())))
+        there = [one for one in slices if one is not None]
+        found = service_rows(service, there, self._segments.names(), self._refusal(key))
+        self._complaints.service(service, found.faults, found.refused)
+        return found.rows
+
+    def of_port(self, before: Port | None, after: Port | None) -> set[str]:
+        """A port came or went: Services that ask for an address of it."""
+        found = after or before
+        if not self._claims or found is None or (before is not None and after is not None):
+            return set()
+        return self._at(str(ip_interface(one.cidr).ip) for one in found.spec.addresses)
+
+    def of_ledger(self, before: Subnet | None, after: Subnet | None) -> set[str]:
+        """Lines of machines changed: Services that ask for an address which came or went."""
+        if not self._claims:
+            return set()
+        lines = [{line.address for line in one.status.allocations} if one else set() for one in (before, after)]
+        return self._at(lines[0] ^ lines[1])
+
+    def _at(self, addresses: Iterable[str]) -> set[str]:
+        return {service for address in addresses for service in self._claims.at(address)}
+
+    def _refusal(self, key: str) -> Refusal:
+        def refusal(vip: Vip, field: str) -> DpuError | None:
+            elder = self._claims.holder(vip)
+            if elder not in {"", key}:
+                return doubled(vip, field, elder)
+            return self._taken(vip, field)
+
+        return refusal
+
+    def _taken(self, vip: Vip, field: str) -> DpuError | None:
+        """Why an address is not for Services."""
+        address = ip_address(vip.address)
+        for name in self._segments.names():
+            segment = self._segments.of(name)
+            if segment is not None and any(address in prefix for prefix in segment.prefixes):
+                return among_pods(vip, field, name)
+        for subnet in sorted(self._caches.subnets.all(), key=lambda one: one.metadata.name):
+            holding = self._caches.addresses.book.of_address(subnet.metadata.name, address)
+            if holding is not None:
+                return held(vip, field, holding.words)
+        return None
+
+    def _on_service(self, key: str, service: Json, change: Change) -> None:
+        asked = frozenset() if change is Change.DELETED else vips_of(service)
+        others = self._claims.claim(key, seen_text(service, "metadata", "creationTimestamp"), asked)
+        self._told({key} | others)
+
+    def _on_slice(self, key: str, found: Json, change: Change) -> None:
+        service = service_of(found)
+        slices = self._slices.setdefault(service, set())
+        if change is Change.DELETED:
+            slices.discard(key)
+        else:
+            slices.add(key)
+        if not slices:
+            del self._slices[service]
+        if service:
+            self._told({service})
