@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.contract.cni.daemon import FakeDaemon, call_environment, listening, run
 
-BUILT_IN = {"_signal", "_socket", "posix", "sys"}
+BUILT_IN = {"_signal", "_socket", "posix", "sys", "marshal", "_frozen_importlib_external"}
 
 
 def test_it_is_one_executable_file_under_an_isolated_interpreter(executable: Path) -> None:

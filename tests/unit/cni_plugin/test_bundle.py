@@ -3,6 +3,7 @@
 import importlib.util
 import stat
 from collections.abc import Callable
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import ModuleType
 
@@ -39,7 +40,7 @@ def test_docstrings_and_imports_of_siblings_stay_behind(bundler: ModuleType, pac
     (package / "codes.py").write_text('class Broken(Exception):\n    """It broke."""\n')
     (package / "main.py").write_text("import posix\nfrom cni_plugin.codes import Broken\nraise Broken\n")
     text = bundler.bundle(package)
-    assert text.splitlines()[2:] == ["import posix", "class Broken(Exception):", "    pass", "raise Broken"]
+    assert text.splitlines() == ["import posix", "class Broken(Exception):", "    pass", "raise Broken"]
 
 
 def test_annotations_stay_behind_and_meaning_does_not(bundler: ModuleType, package: Path) -> None:
@@ -49,6 +50,19 @@ def test_annotations_stay_behind_and_meaning_does_not(bundler: ModuleType, packa
     names: dict[str, Callable[..., int]] = {}
     exec(text, names)  # noqa: S102  (what the interpreter does with it)
     assert names["add"](1, 10, by=100) == 111
+
+
+@pytest.mark.parametrize("same_version", [True, False])
+def test_the_file_runs_under_the_interpreter_that_made_it_and_under_any_other(
+    bundler: ModuleType, *, same_version: bool
+) -> None:
+    file = bundler.executable("answer = 6 * 7\n")
+    if not same_version:
+        assert repr(MAGIC_NUMBER) in file
+        file = file.replace(repr(MAGIC_NUMBER), "b'other'").replace("6 * 7", "6 * 8")
+    names: dict[str, int] = {}
+    exec(file, names)  # noqa: S102  (what the interpreter does with it)
+    assert names["answer"] == (42 if same_version else 48)
 
 
 def test_one_name_with_two_meanings_is_refused(bundler: ModuleType, package: Path) -> None:
