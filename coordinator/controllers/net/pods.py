@@ -1,7 +1,7 @@
 """Pods: each one bound to a node gets the ports that it asks for, or is told why not."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -14,12 +14,14 @@ from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_networ
 from coordinator.core.ipam.pods import Given, give
 from coordinator.core.net.pods import (
     GIVEN,
+    Told,
     WantedPort,
     amendment,
     given_annotation,
     holds_ports,
     is_going,
     port_body,
+    told_before,
 )
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -59,6 +61,7 @@ class PodController:
         self._judge = judge
         self._writing: dict[str, _Writing] = {}
         self._told: dict[str, tuple[str, ...]] = {}
+        self._lost: dict[str, dict[str, Told]] = {}
 
     @property
     def book(self) -> AddressBook:
@@ -78,6 +81,7 @@ class PodController:
         asked = self._wants.of_pod(pod)
         problems = list(asked.problems)
         names = {one.name for one in asked.wanted}
+        self._lost[key] = {name: lost for name, lost in self._lost.get(key, {}).items() if name in names}
         for port in ports:
             if port.metadata.name not in names or port.spec.pod_ref.uid != pod["metadata"]["uid"]:
                 self._judge(port.metadata.key)
@@ -96,7 +100,7 @@ class PodController:
             self.waiting.discard(key)
         if len(self._context.caches.ports.by("pod", key)) > before:
             return Again(after_s=TELL_S)  # runtimes wait for ports, nobody for the annotation
-        await self._annotate(pod)
+        await self._annotate(pod, kept=None if asked.problems else names)
         return Again(after_s=RETRY_S) if problems else NEVER
 
     async def _have(self, pod: Json, wanted: WantedPort) -> bool:
@@ -116,14 +120,22 @@ class PodController:
         request = self._wants.request(pod, wanted)
         if wanted.own and not wants_own_network(request, segments):
             return False
-        await self.make(
-            key_of(pod),
-            request,
-            segments,
-            lambda given, now_ms: port_body(
-                pod, wanted, given, mtu=segments.networks[given.network].spec.mtu, epoch=now_ms
-            ),
-        )
+
+        def body(given: Given, now_ms: int) -> Json:
+            return port_body(pod, wanted, given, mtu=segments.networks[given.network].spec.mtu, epoch=now_ms)
+
+        key = key_of(pod)
+        lost = self._lost.get(key, {}).get(wanted.name) or told_before(pod, wanted.name)
+        if lost is not None:  # somebody took the Port away under the pod: the container has what it had
+            request = replace(request, subnet=lost.subnet, addresses=lost.addresses, mac=lost.mac)
+        try:
+            await self.make(key, request, segments, body)
+        except DpuError as error:
+            if lost is None or error.reason in UNKNOWN_ENDS or error.reason is Reason.CONFLICT:
+                raise
+            self._lost.setdefault(key, {})[wanted.name] = lost
+            raise _not_again(wanted.name, error) from error
+        self._lost.get(key, {}).pop(wanted.name, None)
         return True
 
     async def make(
@@ -199,13 +211,17 @@ class PodController:
         else:
             self._told.pop(key, None)
 
-    async def _annotate(self, pod: Json) -> None:
-        """Tell on the pod what it has."""
+    async def _annotate(self, pod: Json, kept: Collection[str] | None) -> None:
+        """Tell on the pod what it has.
+
+        Args:
+            kept: names of the ports that it asks for; the others are on their way out. None when that cannot be read.
+        """
         meta = pod["metadata"]
         ports = [
             port
             for port in self._context.caches.ports.by("pod", key_of(pod))
-            if port.spec.pod_ref.uid == meta["uid"] and not port.metadata.deleting
+            if port.spec.pod_ref.uid == meta["uid"] and (kept is None or port.metadata.name in kept)
         ]
         value = given_annotation(ports)
         if value == seen_text(pod, "metadata", "annotations", GIVEN) or is_going(pod):
@@ -223,3 +239,13 @@ class PodController:
     def _forget(self, key: str) -> None:
         self.waiting.discard(key)
         self._told.pop(key, None)
+        self._lost.pop(key, None)
+
+
+def _not_again(port: str, error: DpuError) -> DpuError:
+    return DpuError(
+        error.reason,
+        f"Port {port} was taken away, and cannot be made again as the container has it: {error.message}",
+        field=f"metadata.annotations[{GIVEN}]",
+        remedy="delete the pod: the one that comes after it gets a port of its own",
+    )

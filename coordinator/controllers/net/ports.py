@@ -23,6 +23,8 @@ from proto.reasons import Reason
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """Taint by which an administrator says that a node is off. Source: Kubernetes, non-graceful node shutdown."""
 
+DELETION_WAITS = "DeletionWaits"
+
 RECHECK_S = 2.0
 WAIT_S = 5.0
 LET_GO_S = 60.0
@@ -40,6 +42,7 @@ class PortController:
         self._wants = wants
         self._pushers = pushers
         self._met: set[str] = set()
+        self._wanted_still: set[str] = set()
 
     async def reconcile(self, key: str) -> Again:
         """Look at one port."""
@@ -50,6 +53,7 @@ class PortController:
         if want is Want.UNKNOWN:
             return Again(after_s=RECHECK_S)
         if want is Want.YES:
+            self._tell_wanted(port)
             return await self._report(port)
         if not port.metadata.deleting:
             meta = port.metadata
@@ -59,6 +63,17 @@ class PortController:
     def gone(self, uid: str) -> None:
         """A port's object is no more."""
         self._met.discard(uid)
+        self._wanted_still.discard(uid)
+
+    def _tell_wanted(self, port: Port) -> None:
+        """Say to who deleted a port by hand why it stays."""
+        uid = port.metadata.uid
+        if not port.metadata.deleting or uid in self._wanted_still:
+            return
+        self._wanted_still.add(uid)
+        holder = f"node {port.spec.node}" if is_node_port(port) else f"pod {port.spec.pod_ref.name}"
+        message = f"{holder} is there and has its addresses: the port goes with it"
+        self._context.events.tell(Kind.PORT, port.metadata, DELETION_WAITS, message)
 
     async def _release(self, port: Port) -> Again:
         """Take the next step of the end; what holds it up is told and looked at again."""

@@ -274,6 +274,29 @@ def amendment(port: Port, wanted: WantedPort) -> Json:
     return merge_patch(there, changeable(wanted))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a pod was told that it has: its container was made with that."""
+
+    subnet: str
+    addresses: tuple[str, ...]
+    mac: str
+
+
+def told_before(pod: Json, port: str) -> Told | None:
+    """What a pod's annotation says of a port; None when it says nothing that can be read."""
+    try:
+        listed = json.loads(_annotation(pod, GIVEN) or "[]")
+    except ValueError:
+        return None
+    entries = listed if isinstance(listed, list) else []
+    found = next((one for one in entries if isinstance(one, dict) and one.get("name") == port), {})
+    subnet, mac, addresses = found.get("subnet"), found.get("mac"), found.get("addresses")
+    if not (isinstance(subnet, str) and isinstance(mac, str) and isinstance(addresses, list)):
+        return None
+    return Told(subnet=subnet, mac=mac, addresses=tuple(str(one).partition("/")[0] for one in addresses))
+
+
 def given_annotation(ports: Iterable[Port]) -> str:
     """The value of the annotation that tells a pod's ports; empty for none."""
     told = [

@@ -1,0 +1,80 @@
+"""Ports that somebody deletes by hand under a pod; in virtual time."""
+
+import asyncio
+import json
+from typing import Any
+
+from coordinator.core.net.pods import GIVEN, INGRESS
+from coordinator.core.objects.foreign import Foreign
+from coordinator.core.objects.kinds import Kind
+from coordinator.core.objects.meta import Json
+from tests.fakes.pod_nodes import SPACE, PodNodes
+from tests.unit.coordinator.controllers.net.test_pods import annotate, given, play, refused
+
+
+def _annotation(stage: PodNodes, pod: str) -> Any:
+    return json.loads(stage.api.of(Foreign.POD)[pod]["metadata"]["annotations"].get(GIVEN) or "[]")
+
+
+def test_a_port_that_somebody_deletes_is_told_of_for_as_long_as_its_pod_has_it() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1")
+        (port,) = await given(stage, "web")
+        await stage.wait("it is told", lambda: _annotation(stage, "web"))
+        await stage.api.delete(Kind.PORT, port["metadata"]["name"], SPACE)
+        await stage.wait(
+            "it says why it stays", lambda: any("pod web is there" in one for one in stage.events("DeletionWaits"))
+        )
+        await annotate(stage, "web", **{INGRESS: "20M"})  # any change of the pod has it looked at
+        await asyncio.sleep(10)
+        assert [one["addresses"] for one in _annotation(stage, "web")] == [["10.16.0.1/16"]]
+        assert len(stage.events("DeletionWaits")) == 1
+
+    play(story)
+
+
+def test_a_port_that_is_taken_away_under_a_pod_comes_back_as_its_container_has_it() -> None:
+    async def story(stage: PodNodes) -> None:
+        pod = await stage.pod("web", "node-1")
+        (port,) = await given(stage, "web")
+        stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
+        await stage.wait("it is told", lambda: _annotation(stage, "web"))
+        await _take_away(stage, port)
+        await stage.wait("it is there again", lambda: stage.ports_of("web"))
+        (again,) = stage.ports_of("web")
+        assert again["metadata"]["uid"] != port["metadata"]["uid"]
+        assert [again["spec"][name] for name in ("addresses", "mac")] == [
+            port["spec"][name] for name in ("addresses", "mac")
+        ]
+        await stage.wait("it forwards", lambda: stage.ports_of("web")[0].get("status", {}).get("phase") == "Ready")
+        stage.twice.clear()  # the container had it all the time
+
+    play(story)
+
+
+def test_a_port_whose_address_went_to_another_is_not_made_again_and_not_told_of() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1")
+        (port,) = await given(stage, "web")
+        await stage.wait("it is told", lambda: _annotation(stage, "web"))
+        stage.api.hushed = asyncio.Event()
+        await _take_away(stage, port)
+        await stage.make(
+            Kind.PORT, "thief", port["spec"] | {"podRef": {"name": "thief", "uid": "none"}}, finalizers=["a/b"]
+        )
+        stage.api.hushed.set()
+        await refused(stage, "was taken away, and cannot be made again as the container has it")
+        await refused(stage, "delete the pod: the one that comes after it")
+        await stage.wait("it is not told any more", lambda: not _annotation(stage, "web"))
+        await asyncio.sleep(200)
+        assert not stage.ports_of("web")
+        stage.twice.clear()
+
+    play(story)
+
+
+async def _take_away(stage: PodNodes, port: Json) -> None:
+    """Delete a Port by hand, and its finalizer with it."""
+    name = port["metadata"]["name"]
+    await stage.api.patch(Kind.PORT, name, {"metadata": {"finalizers": None}}, SPACE)
+    await stage.api.delete(Kind.PORT, name, SPACE)
