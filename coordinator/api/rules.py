@@ -106,6 +106,7 @@ DEFAULTS: tuple[Binding, ...] = (
     Binding(
         (
             Rule(READ, OUR_GROUPS[:1], ("*",)),
+            Rule(("get",), OUR_GROUPS[1:], ("*/offload", "*/stats")),
             Rule(READ, ("", "events.k8s.io"), _PLAIN),
             Rule(READ, ("coordination.k8s.io",), ("leases",)),
             Rule(READ, ("apiextensions.k8s.io",), ("customresourcedefinitions",)),

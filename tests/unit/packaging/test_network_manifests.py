@@ -63,6 +63,21 @@ def test_people_see_ports_and_only_admins_of_a_namespace_write_its_security_grou
     assert _may("dpupool-security-groups", "dpupool.io", "securitygroups", "update")
 
 
+def test_a_viewer_of_the_cluster_sees_what_its_switches_forward_in_hardware() -> None:
+    viewing = [
+        one["metadata"]["name"]
+        for one in _objects("rbac.yaml", "ClusterRole")
+        if one["metadata"].get("labels", {}).get("rbac.authorization.k8s.io/aggregate-to-view") == "true"
+    ]
+    for group, resource in (
+        ("dpupool.io", "dpus"),
+        ("dpupool.io", "networknodes"),
+        ("subresources.dpupool.io", "dpus/offload"),
+        ("subresources.dpupool.io", "networknodes/offload"),
+    ):
+        assert any(_may(role, group, resource, "get") for role in viewing), resource
+
+
 def _daemon_set() -> dict[str, Any]:
     (found,) = _objects("cni/node.yaml", "DaemonSet")
     return dict(found["spec"]["template"]["spec"])

@@ -88,6 +88,25 @@ def test_a_viewer_reads_all_but_secrets(api: RunningApi) -> None:
         assert 'in the namespace "default"' in answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    ("resource", "subresource", "allowed"),
+    [
+        ("dpus", "offload", True),
+        ("networknodes", "offload", True),
+        ("volumeattachments", "stats", True),
+        ("baremetalmachines", "console", False),
+    ],
+)
+def test_a_viewer_sees_what_switches_and_disks_do_and_opens_no_console(
+    api: RunningApi, resource: str, subresource: str, allowed: bool
+) -> None:
+    asked = {"verb": "get", "group": "subresources.dpupool.io", "resource": resource, "subresource": subresource}
+    with api.client(VIEWER_TOKEN) as http:
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = http.post(path, json={"spec": {"resourceAttributes": asked}})
+        assert answer.json()["status"]["allowed"] is allowed
+
+
 def test_the_coordinator_does_all_of_ours_and_defines_no_kinds(api: RunningApi) -> None:
     with api.client(COORDINATOR_TOKEN) as http:
         body = {"metadata": {"name": "s"}, "stringData": {"a": "b"}}
