@@ -26,6 +26,8 @@ WIDTH = 256
 """Attachments worked on at once; most of them wait for an assignment. No lane of the switch is held meanwhile."""
 MAKE_WAY_S = 5.0
 """For what an earlier container of the same pod has left."""
+HURRY_S = 3.0
+"""For ADDs that are under way when the daemon is to stop; one that only waits is not waited for."""
 
 _log = structlog.get_logger("dpu_daemon.cni")
 
@@ -47,6 +49,7 @@ class CniNode:
         self.regainer = SandboxRegainer(ledger, parts.switch)
         self._coming: dict[Holder, asyncio.Event] = {}
         """ADDs under way, and what makes each give up."""
+        self._stopping = False
 
     async def add(self, ask: SandboxAsk, deadline: Deadline, gone: asyncio.Event) -> Added:
         """Give a container an interface that forwards.
@@ -62,6 +65,8 @@ class CniNode:
         """
 
         async def work() -> Added:
+            if self._stopping:
+                raise stopping()
             hold = self._parts.links.open(ask.netns)
             self._coming[ask.holder] = gone
             try:
@@ -71,7 +76,12 @@ class CniNode:
                 del self._coming[ask.holder]
                 hold.close()
 
-        return await self._locked(ask.holder, LaneName.PUT_UP, work, Deadline(deadline.at + UNDO_S))
+        try:
+            return await self._locked(ask.holder, LaneName.PUT_UP, work, Deadline(deadline.at + UNDO_S))
+        except DpuError as error:
+            if self._stopping and error.reason is Reason.DEADLINE:
+                raise stopping() from error
+            raise
 
     async def _make_way(self, ask: SandboxAsk, deadline: Deadline) -> None:
         """Refuse a second ADD; end first what is left of this attachment, and of others of the same pod."""
@@ -264,9 +274,19 @@ class CniNode:
         await self._adder.settled()
 
     async def stop(self, drain_s: float) -> None:
-        """Take no new work, finish what is running."""
+        """Take no new work, finish what is running; ADDs that are not done soon give up, and are undone.
+
+        Their undo is part of them: it has the rest of the time.
+        """
+        self._stopping = True
+        patience = asyncio.get_running_loop().call_later(min(HURRY_S, drain_s / 4), self._give_up)
         await self.operations.stop(drain_s)
+        patience.cancel()
         await self.settled()
+
+    def _give_up(self) -> None:
+        for gone in self._coming.values():
+            gone.set()
 
     def census(self) -> Iterator[str]:
         """State of every sandbox."""
@@ -274,7 +294,14 @@ class CniNode:
             yield "leaving" if not box.wanted else "established" if box.ready else "coming"
 
     async def _locked(self, holder: Holder, lane: LaneName, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        if self._stopping:
+            raise stopping()
         return await self.operations.run(_key(holder), lane, work, deadline, what=f"attachment {holder}")
+
+
+def stopping() -> DpuError:
+    """What a call is told that comes, or is not done, when the daemon stops: the runtime repeats it."""
+    return DpuError(Reason.IN_FLIGHT, "the daemon is stopping", remedy="repeat the call after its restart")
 
 
 def _key(holder: Holder) -> Hashable:

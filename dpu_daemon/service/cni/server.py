@@ -9,10 +9,12 @@ from pathlib import Path
 
 import structlog
 
+from dpu_daemon.engine.cni_node import stopping
+from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.service.cni.calls import Caller, CniCalls
 from dpu_daemon.service.cni.faults import CniError, from_error, to_output
 from dpu_daemon.service.cni.frame import FrameError, answer, read_call
-from dpu_daemon.service.cni.netconf import NEWEST
+from dpu_daemon.service.cni.netconf import NEWEST, asked_version
 from proto.errors import DpuError
 from proto.reasons import Reason
 from proto.unix_socket import clear_stale
@@ -20,6 +22,8 @@ from proto.unix_socket import clear_stale
 READ_S = 10.0
 """For a call to arrive whole; the plug-in has it in memory before it connects."""
 WRITE_S = 5.0
+ANSWER_S = 0.5
+"""For answers to calls that have ended when the daemon's time to stop is over."""
 FIELD = "cni.socket"
 BACKLOG = 1024
 """A node that starts hundreds of pods at once must not turn plug-ins away."""
@@ -74,20 +78,24 @@ class CniServer:
         self._server = await asyncio.start_unix_server(self._connected, sock=listener, backlog=BACKLOG)
 
     async def stop(self, drain_s: float) -> None:
-        """Take no new calls, wait for what is running; the socket goes unless another has its path by now."""
+        """Take no new calls, and end those that are running, each with an answer; nothing is left half done.
+
+        The socket goes, unless another has its path by now.
+        """
         if self._server is None:
             return
         self._server.close()
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
+        until = Deadline.after(drain_s)
+        await self._calls.stop(drain_s)
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=drain_s)
+            _, late = await asyncio.wait(self._running, timeout=max(until.left_s(), ANSWER_S))
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=drain_s)
-        await self._calls.stop(drain_s)
+                await asyncio.wait(late, timeout=WRITE_S)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -120,6 +128,9 @@ class CniServer:
         watching = asyncio.ensure_future(_until_gone(reader, gone))
         try:
             status, output = await self._calls.serve(call, Caller(pid, gone))
+        except asyncio.CancelledError:
+            await _say(writer, 1, to_output(from_error(stopping()), asked_version(call.config)))
+            raise
         finally:
             watching.cancel()
             await asyncio.wait({watching})
