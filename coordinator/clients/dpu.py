@@ -18,6 +18,7 @@ from coordinator.clients.model import (
     ProbeReport,
     SeedSpec,
 )
+from coordinator.clients.offload import GrpcOffload, SwitchWhere
 from coordinator.clients.storage import StorageSecrets
 from coordinator.clients.wire import disk_from, disk_spec_to, port_from, qos_to, secrets_to
 from coordinator.core.objects.storage import Qos
@@ -46,6 +47,7 @@ class GrpcDpu:
         self._network = network_pb2_grpc.NetworkServiceStub(channel)
         self._life = lifecycle_pb2_grpc.LifecycleServiceStub(channel)
         self._host = host_pb2_grpc.HostServiceStub(channel)
+        self._switch = GrpcOffload(self._who, channel)
 
     async def attach(self, attachment_id: str, generation: int, spec: DiskSpec) -> Disk:
         request = storage_pb2.AttachRequest(attachment_id=attachment_id, generation=generation, spec=disk_spec_to(spec))
@@ -156,6 +158,9 @@ class GrpcDpu:
             memory_available_bytes=answer.memory_available_bytes,
             daemon_rss_bytes=answer.daemon_rss_bytes,
         )
+
+    async def offload(self) -> SwitchWhere:
+        return await self._switch.offload()
 
     async def events(self, since: int) -> AsyncIterator[DaemonEvent]:
         async with told(self._who):

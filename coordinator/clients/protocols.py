@@ -19,6 +19,7 @@ from coordinator.clients.model import (
     ProbeReport,
     SeedSpec,
 )
+from coordinator.clients.offload import SwitchWhere
 from coordinator.clients.storage import (
     Capacity,
     ExportWish,
@@ -147,6 +148,8 @@ class Dpu(Protocol):
     async def daemon(self) -> DaemonInfo: ...
 
     async def usage(self) -> DaemonUsage: ...
+
+    async def offload(self) -> SwitchWhere: ...
 
     def events(self, since: int) -> AsyncIterator[DaemonEvent]: ...
 

@@ -30,12 +30,14 @@ class Timing:
     Attributes:
         host_poll_s: between looks at a BMC that answers.
         dpu_poll_s: between questions to a DPU that answers.
+        offload_poll_s: between questions where its flows are: its switch prints them all for an answer.
         offline_after_s: a DPU that has not answered for this long is offline.
         refresh_s: how old the last-seen time in a DPU's status may become.
     """
 
     host_poll_s: float = 10.0
     dpu_poll_s: float = 2.0
+    offload_poll_s: float = 60.0
     offline_after_s: float = 10.0
     refresh_s: float = 30.0
     deadlines: Deadlines = field(default_factory=Deadlines)

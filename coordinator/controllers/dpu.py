@@ -12,6 +12,7 @@ from coordinator.clients.model import DaemonEvent, EventSubject
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.monitor import Monitor, Pulse
+from coordinator.controllers.offload import offloading
 from coordinator.controllers.sweep import Sweeper
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.objects.fleet import Dpu, DpuPhase, DpuStatus, Slots, SocUsage
@@ -89,7 +90,10 @@ class DpuController:
         def told(event: DaemonEvent) -> None:
             self._tell(key, event)
 
-        monitor = Monitor(self._context.dpu(dpu), self._context.timing.dpu_poll_s, lambda: self.wanted(key), told)
+        timing = self._context.timing
+        monitor = Monitor(
+            self._context.dpu(dpu), timing.dpu_poll_s, timing.offload_poll_s, lambda: self.wanted(key), told
+        )
         task = asyncio.get_running_loop().create_task(monitor.run(), name=f"watch of DPU {key}")
         self._watches[key] = _Watch(monitor=monitor, task=task, where=where)
         return self._watches[key]
@@ -141,9 +145,27 @@ class DpuController:
                 now=now,
             ),
         )
+        status = self._offload(dpu, status, pulse, now)
         if pulse.error or pulse.info is None:
             return status
         return self._details(status, pulse, now)
+
+    def _offload(self, dpu: Dpu, status: DpuStatus, pulse: Pulse, now: datetime) -> DpuStatus:
+        """With the condition whether flows are in hardware; what was last heard counts until the DPU is offline."""
+        found = pulse.error if status.phase is DpuPhase.OFFLINE else pulse.offload
+        if found is None:
+            return status
+        says = offloading(found)
+        conditions = with_condition(
+            status.conditions,
+            Aspect.OFFLOAD,
+            says.truth,
+            reason=says.reason.value,
+            message=says.message,
+            generation=dpu.metadata.generation,
+            now=now,
+        )
+        return msgspec.structs.replace(status, conditions=conditions)
 
     def _phase(self, dpu: Dpu, pulse: Pulse, uncleanness: str) -> tuple[DpuPhase, str]:
         remedy = f"see that dpu-daemon runs and that {dpu.spec.address} (spec.address) is reachable"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from coordinator.clients.model import DaemonEvent, DaemonInfo, DaemonUsage
+from coordinator.clients.offload import SwitchWhere
 from coordinator.clients.protocols import Dpu
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -27,6 +28,7 @@ class Pulse:
         answered_at: when it last answered; None for never.
         since: when the watch began.
         error: of the last question, None when that was answered.
+        offload: where its flows are, or why that is not told; None until it was asked.
         contact: counts its first answer and each answer after silence.
     """
 
@@ -35,6 +37,7 @@ class Pulse:
     info: DaemonInfo | None = None
     usage: DaemonUsage | None = None
     error: DpuError | None = None
+    offload: SwitchWhere | DpuError | None = None
     contact: int = 0
 
     def silent_s(self) -> float:
@@ -43,18 +46,25 @@ class Pulse:
 
 
 class Monitor:
-    """Two tasks per DPU: questions at an interval, and the stream of events; each event, and its end, asks at once."""
+    """Tasks per DPU: questions at an interval, and the stream of events; each event, and its end, asks at once.
+
+    Args:
+        poll_s: between questions how it is.
+        offload_s: between questions where its flows are.
+    """
 
     def __init__(
         self,
         client: Dpu,
         poll_s: float,
+        offload_s: float,
         changed: Callable[[], None],
         told: Callable[[DaemonEvent], None],
     ) -> None:
         self.pulse = Pulse()
         self._client = client
         self._poll_s = poll_s
+        self._offload_s = offload_s
         self._changed = changed
         self._told = told
         self._ask_now = asyncio.Event()
@@ -65,6 +75,7 @@ class Monitor:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ask())
             tasks.create_task(self._listen())
+            tasks.create_task(self._ask_offload())
 
     async def _ask(self) -> None:
         while True:
@@ -86,6 +97,18 @@ class Monitor:
                 continue
             await asyncio.sleep(NEWS_PAUSE_S)
             self._ask_now.clear()
+
+    async def _ask_offload(self) -> None:
+        while True:
+            if self.pulse.contact == 0 or self.pulse.error is not None:
+                await asyncio.sleep(min(self._poll_s, 0.2))
+                continue
+            try:
+                self.pulse.offload = await self._client.offload()
+            except DpuError as error:
+                self.pulse.offload = error
+            self._changed()
+            await asyncio.sleep(self._offload_s)
 
     async def _listen(self) -> None:
         """Follow the events from the newest at the first answer: what was before, the first look has seen."""

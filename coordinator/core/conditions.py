@@ -33,6 +33,7 @@ class Aspect(Enum):
     IO_QUEUES_ACCEPTED = "IoQueuesAccepted"
     PROCESSED = "Processed"
     NIC_RULES = "NicRulesApplied"
+    OFFLOAD = "Offload"
 
 
 def with_condition(

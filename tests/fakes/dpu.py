@@ -17,6 +17,7 @@ from coordinator.clients.model import (
     ProbeReport,
     SeedSpec,
 )
+from coordinator.clients.offload import SwitchWhere
 from coordinator.clients.storage import StorageSecrets
 from coordinator.core.objects.storage import DiskProtocol, Qos
 from proto.errors import DpuError
@@ -32,6 +33,7 @@ class FakeDpu:
     Attributes:
         fences: highest generation seen and whether it was taken away, by volume, port and seed.
         history: serial that each attachment of a volume was shown with.
+        switch: what it tells of its flows; None when it does not.
         stuck: why no disk can be taken away; None when all can.
     """
 
@@ -48,6 +50,7 @@ class FakeDpu:
     listeners: int = 0
     stuck: DpuError | None = None
     secrets: dict[str, StorageSecrets] = field(default_factory=dict)
+    switch: SwitchWhere | None = None
     event_log: list[DaemonEvent] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -226,6 +229,12 @@ class FakeDpu:
     async def usage(self) -> DaemonUsage:
         await self._reach()
         return DaemonUsage(cpu_percent=1.0, memory_available_bytes=1 << 30, daemon_rss_bytes=1 << 26)
+
+    async def offload(self) -> SwitchWhere:
+        await self._reach()
+        if self.switch is None:
+            raise DpuError(Reason.UNSUPPORTED, "there is no such service")
+        return self.switch
 
     async def events(self, since: int) -> AsyncIterator[DaemonEvent]:
         await self._reach()
