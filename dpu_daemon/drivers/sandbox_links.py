@@ -78,10 +78,10 @@ class KernelSandboxLinks:
     async def look(self, hold: NetnsHold, interface: str) -> InsideSeen | None:
         return await self._run(lambda: self._inside(hold, lambda: _look(interface)))
 
-    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> None:
-        await self._run(lambda: self._make_pair(_descriptor(hold), outside, wanted))
+    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> bool:
+        return await self._run(lambda: self._make_pair(_descriptor(hold), outside, wanted))
 
-    def _make_pair(self, there: int, outside: str, wanted: InsideWanted) -> None:
+    def _make_pair(self, there: int, outside: str, wanted: InsideWanted) -> bool:
         values = rt.link_values(name=wanted.interface, mac=wanted.mac, mtu=wanted.mtu, netns=there)
         make = rt.make_veth(outside, values, wanted.mtu, f"make {outside} and {wanted.interface}")
         with _told("the veth pair"), rt.RouteSocket() as here:
@@ -95,7 +95,7 @@ class KernelSandboxLinks:
                 here.do((make,))
             if self._real_checksums:
                 disable_tx_checksum(outside)
-        self._enter(there, lambda: self._dress(there, wanted, real_checksums=self._real_checksums))
+        return self._real_checksums
 
     def _dress(self, there: int, wanted: InsideWanted, *, real_checksums: bool) -> None:
         if self._is_own(there):

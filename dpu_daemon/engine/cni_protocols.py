@@ -114,8 +114,11 @@ class SandboxLinks(Driver, Protocol):
         """The interface with its addresses and routes; None when there is none of this name."""
         ...
 
-    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> None:
-        """A veth pair, one end inside and ready, the other here and up; one of this name is replaced."""
+    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> bool:
+        """A veth pair, one end inside and down, the other here and up; one of this name is replaced.
+
+        Answers whether the switch behind it is in userspace, as `move_in`.
+        """
         ...
 
     async def move_in(self, hold: NetnsHold, device: str, interface: str) -> bool:
@@ -123,7 +126,7 @@ class SandboxLinks(Driver, Protocol):
         ...
 
     async def dress(self, hold: NetnsHold, wanted: InsideWanted, *, emulated: bool) -> None:
-        """What was moved in gets its MAC, MTU, addresses and routes, and goes up."""
+        """What was made or moved in gets its MAC, MTU, addresses and routes, and goes up."""
         ...
 
     async def move_out(self, hold: NetnsHold, interface: str, mac: str, home: HomeDevice) -> bool:

@@ -12,7 +12,7 @@ from dpu_daemon.engine.repair import Repair, RepairWork
 from dpu_daemon.model.assignment import PodPort
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.pod_port import PodWorld
-from dpu_daemon.plan.pod_ports import plan_limits, plan_pod_port, stray_pods
+from dpu_daemon.plan.pod_ports import forwards, plan_limits, plan_pod_port, plug_of, stray_pods, superseded
 
 LIMITS = "limits"
 
@@ -90,7 +90,7 @@ class PodAuditor:
         plan = plan_pod_port(record, self._ledger.assignments.get(record.port_id), self._bridge, seen)
         if not record.wanted:
             return f"{record.representor}: not wanted any more"
-        if not record.established:
+        if not self._pods.life.is_noted(record):
             return f"{record.representor}: its ADD was cut off"
         return "" if plan.settled else plan.why
 
@@ -110,7 +110,9 @@ class PodAuditor:
             if record.wanted and record.established and port_id in self._ledger.assignments:
                 job = PodJob(port_id, self._bridge, self._ledger, self._drivers)
                 return (await converge(self._ledger, job)).acted
-            if record.wanted:
+            if record.wanted and not record.established and await self._forwards(record):
+                await self._pods.life.adopt(record)
+            elif record.wanted:
                 why = "its ADD was cut off by a restart of the daemon"
                 await self._pods.life.give_up(port_id, record.holder, why)
             else:
@@ -118,6 +120,16 @@ class PodAuditor:
             return True
 
         return work
+
+    async def _forwards(self, record: PodPort) -> bool:
+        """Whether its ADD was answered, or may have been: it was cut off at the very end."""
+        if self._pods.life.is_established(record):
+            return True
+        assignment = self._ledger.assignments.get(record.port_id)
+        if assignment is None or not assignment.wanted or superseded(record, assignment):
+            return False
+        seen = await within(LOOK_S, self._drivers.look((record.representor,)), "look at the pod's port")
+        return forwards(plug_of(record, assignment, self._bridge), seen)
 
     def _tidy(self, port_id: str) -> RepairWork:
         async def work() -> bool:

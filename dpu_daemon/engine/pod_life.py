@@ -1,5 +1,6 @@
 """The life of a port that a container holds: intent, plug, forwarding, end; each method under the port's lock."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,6 +50,9 @@ class PodLife:
         """Ports that are just being given; None while what stands for them is being chosen."""
         self.steps: dict[str, int] = {}
         """The journalled step that each port is at."""
+        self._answered: set[tuple[str, Holder]] = set()
+        """Ports that forward, and whose row does not say so yet."""
+        self._notes: dict[tuple[str, Holder], asyncio.Task[None]] = {}
 
     def held(self, port_id: str) -> bool:
         """Whether a container has the port, or is just being given it."""
@@ -188,22 +192,53 @@ class PodLife:
         return assignment
 
     async def establish(self, record: PodPort) -> Assignment:
-        """Journal that the port forwards, in one transaction with the end of its step; what its holder has now.
+        """The port forwards: what its holder has now. That it does is journalled without waiting, see `adopt`.
 
         Raises:
             DpuError: GONE, NOT_ASSIGNED; as `plug`.
         """
         record = self.mine(record)
         assignment = self.assignment_of(record)
-        ended = self._ended(record.port_id, StepState.DONE)
-        if record.established and ended is None:
+        key = (record.port_id, record.holder)
+        if key in self._notes or (record.established and record.port_id not in self.steps):
             return assignment
-        record = replace(record, established=True)
-        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
-        await self._ledger.commit(Change(put=(record,), ended=ended, events=(said,)))
+        self._answered.add(key)
+        self._notes[key] = asyncio.get_running_loop().create_task(self._note(record, key))
         if record.vf != NO_VF:
             self._drivers.links.expect(self.functions())
         return assignment
+
+    async def _note(self, record: PodPort, key: tuple[str, Holder]) -> None:
+        try:
+            await self.adopt(record)
+        except DpuError as error:
+            _log.error(f"the audit will journal it: {error}", id=record.port_id)
+        finally:
+            del self._notes[key]
+
+    async def adopt(self, record: PodPort) -> None:
+        """Journal that a port forwards, in one transaction with the end of its step.
+
+        When the daemon dies before, the next one finds the port forwarding and adopts it; the ADD may have been
+        answered. One that was not is released by the side of the container, whose journal has it.
+        """
+        ended = self._ended(record.port_id, StepState.DONE)
+        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
+        await self._ledger.commit(Change(put=(replace(record, established=True),), ended=ended, events=(said,)))
+        self._answered.discard((record.port_id, record.holder))
+
+    def is_established(self, record: PodPort) -> bool:
+        """Whether its ADD was answered."""
+        return record.established or (record.port_id, record.holder) in self._answered
+
+    async def settled(self) -> None:
+        """Wait until the journal was told of every port that forwards."""
+        if self._notes:
+            await asyncio.wait(self._notes.values())
+
+    def is_noted(self, record: PodPort) -> bool:
+        """Whether the journal says that its ADD was answered, or is just being told."""
+        return record.established or (record.port_id, record.holder) in self._notes
 
     def functions(self) -> frozenset[str]:
         """Representors of virtual functions that containers have: they may come late, and go with a driver."""
@@ -216,7 +251,7 @@ class PodLife:
     async def give_up(self, port_id: str, holder: Holder, why: str) -> None:
         """Undo what was begun for a container that did not get its port; one that forwarded before stays."""
         now = self._ledger.pod_ports.get(port_id)
-        if now is None or now.holder != holder or (now.wanted and now.established):
+        if now is None or now.holder != holder or (now.wanted and self.is_established(now)):
             return
         if now.wanted:
             ended = self._ended(port_id, StepState.FAILED, why)
@@ -241,6 +276,7 @@ class PodLife:
             return f"{record.representor} goes when the switch answers again: its release is journalled"
 
     async def _retire(self, record: PodPort, said: Said | None, ended: StepEnded | None = None) -> PodPort:
+        self._answered.discard((record.port_id, record.holder))
         record = replace(record, wanted=False)
         begun = StepBegun(
             subject=record.port_id, says=UnplugPod(netdev=record.representor, port_id=record.port_id).says()

@@ -149,6 +149,10 @@ class PodPorts:
     async def _run(self, port_id: str, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
         return await self._operations.run(pod_key(port_id), LaneName.POD, work, deadline, what=f"port {port_id}")
 
+    async def settled(self) -> None:
+        """Wait until the journal was told of every port that forwards."""
+        await self.life.settled()
+
     def held_by(self, node: str, holder: Holder) -> PodPort | None:
         """The port that a container of this node has, or is losing."""
         for record in self._ledger.pod_ports.values():
@@ -204,32 +208,32 @@ class NodeSide:
     """
 
     def __init__(self, pods: PodPorts, node: str) -> None:
-        self._pods = pods
+        self.pods = pods
         self._node = node
 
     def acquire(self, ask: PortAsk, deadline: Deadline) -> AsyncGenerator[PortGrant]:
         """See SwitchSide; close what this returns, or the undo of an early end comes when it is collected."""
-        return self._pods.grants(self._node, ask, deadline)
+        return self.pods.grants(self._node, ask, deadline)
 
     async def offered(self, ask: PortAsk, deadline: Deadline) -> Assignment:
-        return await self._pods.offered(self._node, ask, deadline)
+        return await self.pods.offered(self._node, ask, deadline)
 
     async def release(self, holder: Holder, deadline: Deadline) -> str:
-        return await self._pods.release(self._node, holder, deadline)
+        return await self.pods.release(self._node, holder, deadline)
 
     async def check(self, holder: Holder, deadline: Deadline) -> Assignment:
-        record = self._pods.held_by(self._node, holder)
-        return await self._pods.reader.check(holder, record, deadline)
+        record = self.pods.held_by(self._node, holder)
+        return await self.pods.reader.check(holder, record, deadline)
 
     async def collect(self, valid: frozenset[Holder], deadline: Deadline) -> tuple[str, ...]:
-        return await self._pods.collect(self._node, valid, deadline)
+        return await self.pods.collect(self._node, valid, deadline)
 
     async def ready(self, deadline: Deadline) -> None:
-        await self._pods.reader.ready(deadline)
+        await self.pods.reader.ready(deadline)
 
     def holds(self, holder: Holder) -> PodPort | None:
         """What a container has, for who must name its representor."""
-        return self._pods.held_by(self._node, holder)
+        return self.pods.held_by(self._node, holder)
 
 
 def pod_key(port_id: str) -> tuple[str, str]:

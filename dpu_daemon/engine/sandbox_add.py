@@ -114,8 +114,9 @@ class SandboxAdder:
         async with self._granted(ask, None, deadline) as grants:
             record = await self._assigned(record, ask, await _next(grants, GrantStage.ASSIGNED))
             wanted = _wanted(record)
-            await self._parts.links.make_pair(hold, record.representor, wanted)
-            await _next(grants, GrantStage.FORWARDING)
+            emulated = await self._parts.links.make_pair(hold, record.representor, wanted)
+            dressing = self._parts.links.dress(hold, wanted, emulated=emulated)
+            await both(dressing, _next(grants, GrantStage.FORWARDING))
         return await self._answer(record, None, ask, hold)
 
     async def _by_function(

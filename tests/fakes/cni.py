@@ -148,12 +148,14 @@ class FakeSandboxLinks:
         await self._world.look("links")
         return self._node.inside.get((hold.inode, interface))
 
-    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> None:
+    async def make_pair(self, hold: NetnsHold, outside: str, wanted: InsideWanted) -> bool:
         def work() -> None:
             self._node.pairs[outside] = (hold.inode, wanted.interface)
-            self._node.inside[hold.inode, wanted.interface] = _seen(wanted)
+            bare = replace(_seen(wanted), up=False, addresses=frozenset(), routes=frozenset())
+            self._node.inside[hold.inode, wanted.interface] = bare
 
         await self._world.act("links", "make_pair", work)
+        return False
 
     async def move_in(self, hold: NetnsHold, device: str, interface: str) -> bool:
         def work() -> None:

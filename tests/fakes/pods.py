@@ -63,7 +63,9 @@ def make_veth(world: World, grant: PortGrant) -> None:
 
 
 async def acquire(side: NodeSide, world: World, what: PortAsk, deadline: Deadline | None = None) -> PortGrant:
-    """A whole ADD on fakes."""
+    """A whole ADD on fakes, journalled to its end."""
     async with aclosing(side.acquire(what, deadline or soon())) as grants:
         make_veth(world, await anext(grants))
-        return await anext(grants)
+        grant = await anext(grants)
+    await side.pods.settled()
+    return grant

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dpu_daemon.drivers.sandbox_links import KernelSandboxLinks
+from dpu_daemon.engine.cni_protocols import NetnsHold
 from dpu_daemon.model.assignment import PodRoute
 from dpu_daemon.model.sandbox import NODE, HomeDevice, InsideWanted
 from dpu_daemon.plan.sandboxes import differences
@@ -63,9 +64,14 @@ def turn_ipv6_off(name: str) -> None:
             Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
 
 
+async def made(links: KernelSandboxLinks, hold: NetnsHold, outside: str, wanted: InsideWanted) -> None:
+    emulated = await links.make_pair(hold, outside, wanted)
+    await links.dress(hold, wanted, emulated=emulated)
+
+
 async def test_a_pair_is_ready_inside_and_up_outside(links: KernelSandboxLinks, host: str, container: str) -> None:
     hold = links.open(f"/run/netns/{container}")
-    await links.make_pair(hold, "dp1", WANTED)
+    await made(links, hold, "dp1", WANTED)
     assert differences(WANTED, await links.look(hold, "eth0")) == ()
     assert (await links.outside())["dp1"].up
     addresses = {each["local"]: each for each in shown(container, "addr", "show", "eth0")[0]["addr_info"]}
@@ -78,7 +84,7 @@ async def test_a_pair_is_ready_inside_and_up_outside(links: KernelSandboxLinks, 
 async def test_ipv6_that_was_turned_off_is_on_again(links: KernelSandboxLinks, container: str) -> None:
     turn_ipv6_off(container)
     hold = links.open(f"/run/netns/{container}")
-    await links.make_pair(hold, "dp1", WANTED)
+    await made(links, hold, "dp1", WANTED)
     assert differences(WANTED, await links.look(hold, "eth0")) == ()
     hold.close()
 
@@ -86,9 +92,9 @@ async def test_ipv6_that_was_turned_off_is_on_again(links: KernelSandboxLinks, c
 async def test_a_pair_left_by_an_earlier_life_is_replaced(links: KernelSandboxLinks, container: str) -> None:
     with netns("old") as old:
         before = links.open(f"/run/netns/{old}")
-        await links.make_pair(before, "dp1", WANTED)
+        await made(links, before, "dp1", WANTED)
         hold = links.open(f"/run/netns/{container}")
-        await links.make_pair(hold, "dp1", WANTED)
+        await made(links, hold, "dp1", WANTED)
         assert await links.look(before, "eth0") is None
         assert differences(WANTED, await links.look(hold, "eth0")) == ()
         before.close()
@@ -97,7 +103,7 @@ async def test_a_pair_left_by_an_earlier_life_is_replaced(links: KernelSandboxLi
 
 async def test_a_pair_goes_once_and_other_devices_never(links: KernelSandboxLinks, container: str) -> None:
     hold = links.open(f"/run/netns/{container}")
-    await links.make_pair(hold, "dp1", WANTED)
+    await made(links, hold, "dp1", WANTED)
     assert await links.remove_pair("dp1")
     assert not await links.remove_pair("dp1")
     assert not await links.remove_pair("lo")
@@ -109,7 +115,7 @@ async def test_an_interface_that_is_there_is_not_replaced(links: KernelSandboxLi
     ip("-n", container, "link", "add", "eth0", "type", "veth", "peer", "name", "x")
     hold = links.open(f"/run/netns/{container}")
     with pytest.raises(DpuError) as caught:
-        await links.make_pair(hold, "dp1", WANTED)
+        await made(links, hold, "dp1", WANTED)
     assert caught.value.reason is Reason.ALREADY_EXISTS
     assert "dp1" not in await links.outside()
     hold.close()
@@ -194,7 +200,7 @@ async def test_what_is_no_container_s_namespace_is_refused(
 async def test_a_held_namespace_outlives_its_path(links: KernelSandboxLinks) -> None:
     with netns("gone") as name:
         hold = links.open(f"/run/netns/{name}")
-    await links.make_pair(hold, "dp1", replace(WANTED, routes=()))
+    await made(links, hold, "dp1", replace(WANTED, routes=()))
     assert await links.look(hold, "eth0") is not None
     hold.close()
 
@@ -209,7 +215,7 @@ def advertisements(name: str) -> str:
 
 async def test_the_nodes_own_pair_has_both_ends_here(links: KernelSandboxLinks, host: str) -> None:
     hold = links.open(NODE)
-    await links.make_pair(hold, "dpown", OWN)
+    await made(links, hold, "dpown", OWN)
     assert differences(OWN, await links.look(hold, "dpupool0")) == ()
     assert advertisements(host) == "0"
     assert {"dpown", "dpupool0"} <= set(await links.outside())

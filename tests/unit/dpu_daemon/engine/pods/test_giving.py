@@ -46,6 +46,7 @@ async def test_a_container_is_told_its_assignment_first_and_then_that_it_forward
         Limit(10**7, 10**6),
     )
     assert (world.state.links[first.representor].up, world.state.links[first.representor].mtu) == (True, 1400)
+    await dpu.pods.settled()
     assert dpu.core.ledger.pod_ports["default.pod-1"].established
 
 

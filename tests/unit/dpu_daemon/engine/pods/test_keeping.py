@@ -163,6 +163,23 @@ async def test_a_restart_undoes_the_half_of_an_add_and_keeps_whole_ports(tmp_pat
     await again.core.ledger.close()
 
 
+async def test_a_restart_keeps_a_port_that_forwards_though_its_journal_does_not_say_so(
+    tmp_path: Path, world: World
+) -> None:
+    before = await opened(tmp_path, world)
+    await before.core.audit.once()
+    await before.pods.put([assignment(1)])
+    await acquire(before.pods.side(NODE), world, ask(1))
+    answered = replace(before.core.ledger.pod_ports["default.pod-1"], established=False)
+    await before.core.ledger.commit(Change(put=(answered,)))
+    await before.core.ledger.close()
+    again = await opened(tmp_path, world)
+    await again.core.audit.once()
+    assert again.core.ledger.pod_ports["default.pod-1"].established
+    assert len(world.state.switch_ports) == 1
+    await again.core.ledger.close()
+
+
 async def test_ports_come_back_after_the_switch_lost_all_and_strays_go(
     dpu: DpuEngine, side: NodeSide, world: World
 ) -> None:
