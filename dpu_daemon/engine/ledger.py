@@ -29,6 +29,8 @@ from proto.reasons import Reason
 
 T = TypeVar("T")
 EVENT_PAGE = 500
+NOTE_S = 0.005
+"""The patience of what only notes that something was answered: the answer goes first."""
 
 
 class Ledger:
@@ -148,18 +150,29 @@ class Ledger:
         """The fence before a subject; at 0 and open when there is none."""
         return self._fences.get((scope, subject), Fence(scope=scope, subject=subject, generation=0))
 
-    async def commit(self, change: Change) -> Committed:
+    async def commit(self, change: Change, *, patience_s: float = 0.0) -> Committed:
         """Make a change durable, then visible.
+
+        Args:
+            change: takes its place after those that came before.
+            patience_s: how long the writing of it may wait for company; a caller has its answer meanwhile.
 
         Raises:
             DpuError: STORAGE_FULL, CORRUPT, CONFLICT or UNAVAILABLE; nothing has changed.
         """
-        waiter: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Committed] = loop.create_future()
         waiter.add_done_callback(_seen)
         self._waiting.append((change, waiter))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
+        if patience_s:
+            loop.call_later(patience_s, self._begin)
+        else:
+            self._begin()
         return await asyncio.shield(waiter)
+
+    def _begin(self) -> None:
+        if self._waiting and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write())
 
     async def writable(self) -> None:
         """Nothing when changes can be journalled; the disk is asked only after it refused one.
@@ -242,7 +255,8 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call)
 
     async def close(self) -> None:
-        """Let go of the journal after what is being written."""
+        """Let go of the journal after what is to be written."""
+        self._begin()
         if self._writing is not None:
             await asyncio.wait({self._writing})
         await self._off_loop(self._journal.close)

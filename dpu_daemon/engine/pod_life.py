@@ -10,7 +10,7 @@ import structlog
 from dpu_daemon.engine.assignments import Assignments
 from dpu_daemon.engine.change import Change, Said, StepBegun, StepEnded, StepState
 from dpu_daemon.engine.deadline import within
-from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.ledger import NOTE_S, Ledger
 from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.opi_network.intents import held_representors
 from dpu_daemon.engine.pod_intent import intended_function, intended_veth
@@ -224,7 +224,8 @@ class PodLife:
         """
         ended = self._ended(record.port_id, StepState.DONE)
         said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
-        await self._ledger.commit(Change(put=(replace(record, established=True),), ended=ended, events=(said,)))
+        change = Change(put=(replace(record, established=True),), ended=ended, events=(said,))
+        await self._ledger.commit(change, patience_s=NOTE_S)
         self._answered.discard((record.port_id, record.holder))
 
     def is_established(self, record: PodPort) -> bool:

@@ -11,7 +11,7 @@ import structlog
 from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.cni_protocols import DeviceFiles, NetnsHold, SandboxLinks, SwitchSide, VfGiver
 from dpu_daemon.engine.deadline import Deadline
-from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.ledger import NOTE_S, Ledger
 from dpu_daemon.engine.sandboxes import Sandboxes, told
 from dpu_daemon.model.assignment import NO_VF, Assignment, GrantStage, PortAsk, PortGrant, Sandbox
 from dpu_daemon.model.sandbox import NODE, Added, InsideWanted, SandboxAsk
@@ -213,7 +213,7 @@ class SandboxAdder:
     def _note(self, change: Change, sandbox_id: str) -> None:
         async def note() -> None:
             try:
-                await self._ledger.commit(change)
+                await self._ledger.commit(change, patience_s=NOTE_S)
             except DpuError as error:
                 _log.error(f"the audit will journal it: {error}", id=sandbox_id)
             finally:

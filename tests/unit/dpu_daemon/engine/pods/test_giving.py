@@ -55,9 +55,9 @@ async def test_an_add_is_two_writes_of_the_journal(dpu: DpuEngine, side: NodeSid
     written: list[Any] = []
     commit = dpu.core.ledger.commit
 
-    async def counted(change: Change) -> Any:
+    async def counted(change: Change, **patience: float) -> Any:
         written.append(change)
-        return await commit(change)
+        return await commit(change, **patience)
 
     dpu.core.ledger.commit = counted  # type: ignore[method-assign]
     await acquire(side, world, ask(1))
