@@ -32,6 +32,7 @@ from tests.fakes.ovn import OvnCentral, OvnChassis, join_underlay
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.real.containerd_rig import Containerd
 from tests.real.host_rig import ROOT, Groups
+from tests.real.net_account import account
 from tests.real.net_settings import (
     ADDRESSES,
     API,
@@ -44,9 +45,6 @@ from tests.real.net_settings import (
     Switches,
     write_settings,
 )
-
-LAST_LINES = 30
-"""Of a daemon's log, shown when a test waits in vain."""
 
 
 @dataclass
@@ -121,21 +119,8 @@ class NetRig:
         raise AssertionError(f"not in {within_s:g} s: {what}\n{self.seen()}")
 
     def seen(self) -> str:
-        """State of OVN, switches and daemons in words, for who must find out why something did not come."""
-        told = ["southbound:"]
-        told.append(self.central.sbctl("--columns=logical_port,chassis,up,mac", "--format=csv", "list", "Port_Binding"))
-        for name, one in self.chassis.items():
-            told.append(f"{name} is chassis {one.name}:")
-            columns = "--columns=name,ofport,link_state,error,external_ids"
-            told.append(one.ovs.vsctl(columns, "--format=csv", "list", "Interface"))
-            told.append(_printed("ip", "-n", one.netns, "-br", "addr"))
-            told.append(one.ovs.appctl("dpif/show"))
-            told.append(one.ovs.appctl("dpctl/dump-flows"))
-            told.append(one.ovs.appctl("tnl/arp/show"))
-            told.append(one.ovs.appctl("ovs/route/show"))
-        for name in self.daemons:
-            told += [f"{name} said:", *self.log(name).splitlines()[-LAST_LINES:]]
-        return "\n".join(told)
+        """State of everything in words, for who must find out why something did not come."""
+        return account(self.central, self.chassis, {name: self.log(name) for name in self.daemons})
 
     async def is_clean(self, within_s: float = 20.0) -> None:
         """Wait until nothing of any pod is left."""
@@ -270,10 +255,6 @@ def _journalled(journal: Path) -> list[tuple[str, str]]:
             shutil.copy(file, folder)
         with closing(sqlite3.connect(Path(folder) / journal.name)) as copy:
             return copy.execute(sql).fetchall()
-
-
-def _printed(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
 async def run_in(namespace: str, *words: str) -> int:
