@@ -13,10 +13,11 @@ from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, given, unless
+from dpu_daemon.engine.sandbox_leftovers import Leftovers
 from dpu_daemon.engine.sandbox_regain import SandboxRegainer
 from dpu_daemon.engine.sandboxes import AWAY, Sandboxes, told
 from dpu_daemon.model.assignment import Holder, Sandbox
-from dpu_daemon.model.sandbox import Added, InsideSeen, SandboxAsk, SandboxClaim
+from dpu_daemon.model.sandbox import NODE, Added, InsideSeen, SandboxAsk, SandboxClaim
 from dpu_daemon.plan.sandboxes import differences, inside_of, unclaimed
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -26,6 +27,8 @@ WIDTH = 256
 """Attachments worked on at once; most of them wait for an assignment. No lane of the switch is held meanwhile."""
 MAKE_WAY_S = 5.0
 """For what an earlier container of the same pod has left."""
+TAKEN = frozenset({Reason.ALREADY_EXISTS, Reason.IN_USE, Reason.EXHAUSTED})
+"""Refusals behind which there may be a container that went without its DEL."""
 HURRY_S = 3.0
 """For ADDs that are under way when the daemon is to stop; one that only waits is not waited for."""
 
@@ -45,6 +48,7 @@ class CniNode:
         self._parts = parts
         self.operations = Operations(width=WIDTH)
         self.sandboxes = Sandboxes(ledger, parts.switch, parts.links, parts.vfs, parts.files)
+        self.leftovers = Leftovers(self.sandboxes, parts.links, parts.vfs)
         self._adder = SandboxAdder(ledger, parts, self.sandboxes)
         self.regainer = SandboxRegainer(ledger, parts.switch)
         self._coming: dict[Holder, asyncio.Event] = {}
@@ -63,7 +67,38 @@ class CniNode:
             DpuError: ALREADY_EXISTS while the attachment, or an interface of its name, is there; otherwise what the
                 side of the switch or the kernel says. Nothing is left inside.
         """
+        try:
+            return await self._add(ask, deadline, gone)
+        except DpuError as error:
+            if not await self._make_room(ask, error, deadline):
+                raise
+        return await self._add(ask, deadline, gone)
 
+    async def _make_room(self, ask: SandboxAsk, error: DpuError, deadline: Deadline) -> bool:
+        """After a refusal, end what is in the way and has lost its container without a DEL; whether there was any."""
+        if error.reason not in TAKEN:
+            return False
+        until = Deadline(min(deadline.at, Deadline.after(MAKE_WAY_S).at))
+        functions = error.reason is Reason.EXHAUSTED or error.field == "deviceID"
+        suspects = [
+            box
+            for box in self._ledger.sandboxes.values()
+            if box.container_id != NODE and box.wanted and not self.operations.busy(_key(box.holder))
+            if box.holder == ask.holder
+            or box.pod == ask.pod
+            or bool(ask.device_id and box.device_id == ask.device_id)
+            or bool(functions and box.device)
+        ]
+        left = await self.leftovers.soon_among(suspects, until)
+        ends = await asyncio.gather(*(self.collect_one(box, until) for box in left), return_exceptions=True)
+        for box, end in zip(left, ends, strict=True):
+            if isinstance(end, DpuError):
+                _log.info(f"what {box.pod} has left is still there: {end}", id=box.sandbox_id)
+            elif isinstance(end, BaseException):
+                raise end
+        return True in ends
+
+    async def _add(self, ask: SandboxAsk, deadline: Deadline, gone: asyncio.Event) -> Added:
         async def work() -> Added:
             if self._stopping:
                 raise stopping()
@@ -181,12 +216,14 @@ class CniNode:
         return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
 
     async def collect_one(self, record: Sandbox, deadline: Deadline) -> bool:
-        """End a sandbox whose container is gone; False when it is another one by now."""
+        """End a sandbox whose container is gone, and tell of it; False when it is another one by now."""
 
         async def work() -> bool:
             now = self._ledger.sandboxes.get(record.sandbox_id)
             if now is None or now.netns_inode != record.netns_inode:
                 return False
+            said = told(now, "Collected", f"{now.netns} of {now.pod} is gone without a DEL", warning=True)
+            await self._ledger.commit(Change(events=(said,)))
             await self.sandboxes.end(now, deadline)
             return True
 

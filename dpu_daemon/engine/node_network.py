@@ -112,7 +112,7 @@ def over(
 ) -> NodeNetwork:
     """The container's side alone, over a switch that the caller runs (CNI mode dpu)."""
     cni = CniNode(ledger, NodeParts(side, inside.links, vfs, inside.files, needs_function=needs_function))
-    auditor = SandboxAuditor(ledger, cni, inside.links, vfs)
+    auditor = SandboxAuditor(ledger, cni)
     workers: dict[str, Driver] = {}
     if own is not None:
         workers["node-port"] = NodePort(ledger, cni, side, inside.links, own)

@@ -1,26 +1,19 @@
 """The audit of sandboxes: what a restart cut in two, what is still to be released, whose container is gone.
 
 Runtimes that never call GC leave attachments behind when a container goes without its DEL. Such a sandbox is ended
-here, when two things have been so for a while: the path of its namespace leads nowhere, and its device is back or
-gone. The first alone proves little: a daemon that was restarted in a container may not see the node's mounts.
+here, when it has looked so for a while (see `sandbox_leftovers`); an ADD that meets one does not wait for this.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
-from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.cni_node import CniNode
-from dpu_daemon.engine.cni_protocols import HostVfs, SandboxLinks
 from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.repair import Repair
-from dpu_daemon.engine.sandboxes import told
 from dpu_daemon.model.assignment import Sandbox
 from dpu_daemon.model.event import EventKind
-from dpu_daemon.model.port import LinkSeen
 from dpu_daemon.model.sandbox import NODE
-from dpu_daemon.model.vf import VfSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -36,8 +29,6 @@ class SandboxAuditor:
     Args:
         ledger: what is wanted.
         node: carries repairs to their end.
-        links: of containers.
-        vfs: the host's functions; None where there are none.
         gone_for_s: how long a container must be gone.
         clock: seconds that only rise.
     """
@@ -46,13 +37,11 @@ class SandboxAuditor:
         self,
         ledger: Ledger,
         node: CniNode,
-        links: SandboxLinks,
-        vfs: HostVfs | None,
         *,
         gone_for_s: float = GONE_FOR_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger, self._node, self._links, self._vfs = ledger, node, links, vfs
+        self._ledger, self._node = ledger, node
         self._gone_for_s = gone_for_s
         self._clock = clock
         self._gone_since: dict[str, float] = {}
@@ -96,12 +85,7 @@ class SandboxAuditor:
         return work
 
     def _collect(self, record: Sandbox) -> Callable[[], Awaitable[bool]]:
-        async def work() -> bool:
-            said = told(record, "Collected", f"{record.netns} of {record.pod} is gone without a DEL", warning=True)
-            await self._ledger.commit(Change(events=(said,)))
-            return await self._node.collect_one(record, Deadline.after(END_S))
-
-        return work
+        return lambda: self._node.collect_one(record, Deadline.after(END_S))
 
     def _regain(self, record: Sandbox) -> Callable[[], Awaitable[bool]]:
         return lambda: self._node.regain(record, Deadline.after(END_S))
@@ -109,28 +93,7 @@ class SandboxAuditor:
     async def _abandoned(self, records: tuple[Sandbox, ...]) -> tuple[Sandbox, ...]:
         """Those that have looked abandoned for long enough, at every look."""
         whole = [record for record in records if record.wanted and self._node.is_ready(record)]
-        lost = await asyncio.to_thread(lambda: [record for record in whole if not self._has_namespace(record)])
-        if lost:
-            links = await self._links.outside()
-            functions = await self._vfs.look() if self._vfs is not None else {}
-            lost = [record for record in lost if _is_out(record, links, functions)]
+        lost = await self._node.leftovers.among(whole)
         now = self._clock()
         self._gone_since = {box.sandbox_id: self._gone_since.get(box.sandbox_id, now) for box in lost}
         return tuple(box for box in lost if now - self._gone_since[box.sandbox_id] >= self._gone_for_s)
-
-    def _has_namespace(self, record: Sandbox) -> bool:
-        hold = self._node.sandboxes.hold(record)
-        if hold is None:
-            return False
-        hold.close()
-        return True
-
-
-def _is_out(record: Sandbox, links: Mapping[str, LinkSeen], functions: Mapping[int, VfSeen]) -> bool:
-    """Whether the device is in no container: a veth goes with either end, a function comes back or is gone."""
-    if record.representor:
-        return record.representor not in links
-    function = functions.get(record.vf)
-    if not record.device:
-        return True
-    return function is None or bool(function.netdev) or bool(function.fault)

@@ -362,4 +362,4 @@ async def cni_host(path: Path, world: CniWorld) -> CniHost:
     parts = NodeParts(FakeSwitchSide(world), links, vfs, FakeFiles(world), needs_function=world.functions)
     node = CniNode(ledger, parts)
     now = [0.0]
-    return CniHost(world, ledger, node, SandboxAuditor(ledger, node, links, vfs, clock=lambda: now[0]), now)
+    return CniHost(world, ledger, node, SandboxAuditor(ledger, node, clock=lambda: now[0]), now)
