@@ -15,7 +15,8 @@ LOG = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 256 * 1024
 
-Notified = Callable[[str, Any], None]
+Notified = Callable[[str, Any], Awaitable[None] | None]
+"""What it returns is waited for before the next message is taken."""
 
 
 class JsonRpcError(Exception):
@@ -119,7 +120,9 @@ class JsonRpcConnection:
             while chunk := await self._reader.read(CHUNK_BYTES):
                 self._heard_at = asyncio.get_running_loop().time()
                 for message in framer.feed(chunk):
-                    self._take(message)
+                    more = self._take(message)
+                    if more is not None:
+                        await more
             self._why = "it closed the connection"
         except (OSError, ValueError) as error:
             self._why = str(error)
@@ -129,19 +132,20 @@ class JsonRpcConnection:
                 if not answer.done():
                     answer.set_exception(self._gone())
 
-    def _take(self, message: Any) -> None:
+    def _take(self, message: Any) -> Awaitable[None] | None:
         if not isinstance(message, dict):
             raise ValueError(f"{self._peer} sent a message that is no object")  # noqa: TRY004  (ends the connection)
         method, number = message.get("method"), message.get("id")
         if method == "echo" and number is not None:
             self._send({**self._envelope, "result": message.get("params"), "error": None, "id": number})
         elif isinstance(method, str):
-            self._notified(method, message.get("params"))
+            return self._notified(method, message.get("params"))
         elif (answer := self._pending.get(number) if isinstance(number, int) else None) and not answer.done():
             if message.get("error") is not None:
                 answer.set_exception(JsonRpcError(message["error"]))
             else:
                 answer.set_result(message.get("result"))
+        return None
 
     def _gone(self) -> DpuError:
         return DpuError(

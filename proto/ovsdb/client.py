@@ -39,6 +39,7 @@ class OvsdbClient:
         remedy: what a reader can do when it is not there.
         tls: files for ``ssl:`` remotes.
         count: told of each lost connection.
+        at_once: rows of a change that are taken in one go, as in `Session`.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class OvsdbClient:
         tls: TlsFiles | None = None,
         count: Callable[[str], None] = lambda _peer: None,
         probe_s: float = PROBE_S,
+        at_once: int | None = None,
     ) -> None:
         self._remotes, self._database, self._columns, self._told = tuple(remotes), database, columns, told
-        self._peer, self._tls, self._probe_s = peer, tls, probe_s
+        self._peer, self._tls, self._probe_s, self._at_once = peer, tls, probe_s, at_once
         timeout_s = FIRST_COPY_TIMEOUT_S + 2 * REMOTE_TIMEOUT_S * len(self._remotes)
         self._keeper: Keeper[_Probed] = Keeper(peer, remedy, self._dial, count=count, dial_timeout_s=timeout_s)
         self._news = asyncio.Event()
@@ -131,7 +133,7 @@ class OvsdbClient:
         """The leader, or where none is to be had a follower; all that were opened are in `opened`."""
         errors = []
         for remote in self._remotes[self._first :] + self._remotes[: self._first]:
-            session = Session(self._peer, self._database, self._columns, self._changed)
+            session = Session(self._peer, self._database, self._columns, self._changed, at_once=self._at_once)
             try:
                 async with asyncio.timeout(REMOTE_TIMEOUT_S):
                     await session.open(remote, self._tls)

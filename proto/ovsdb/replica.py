@@ -3,14 +3,18 @@
 Source: ovsdb-server(7) section "update2" (diffs).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from proto.ovsdb.values import Columns, decode, empty, merged
 
 Row = Mapping[str, Any]
 """A row by column; it is never changed, a newer one takes its place."""
+
+Updates = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""A table-updates2 object, by table and UUID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +50,26 @@ class Replica:
         """Rows of a table by UUID."""
         return self._tables[table]
 
-    def apply(self, updates: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[RowChange]:
+    def apply(self, updates: Updates) -> list[RowChange]:
         """Takes one table-updates2 object; what became of each row in it.
 
         Raises:
             KeyError, TypeError, ValueError: it does not fit what is known; only a new copy helps.
         """
-        return [
+        return list(self._changes(updates))
+
+    def apply_in_steps(self, updates: Updates, rows: int) -> Iterator[list[RowChange]]:
+        """See `apply`; at most so many rows at a time."""
+        changes = iter(self._changes(updates))
+        while step := list(islice(changes, rows)):
+            yield step
+
+    def _changes(self, updates: Updates) -> Iterable[RowChange]:
+        return (
             self._change(table, identity, change)
             for table, rows in updates.items()
             for identity, change in rows.items()
-        ]
+        )
 
     def _change(self, table: str, identity: str, change: Mapping[str, Any]) -> RowChange:
         rows, shapes = self._tables[table], self._columns[table]

@@ -1,12 +1,13 @@
 """One open connection to a database server, with the copy that its monitor keeps."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proto.jsonrpc import JsonRpcConnection, JsonRpcError
 from proto.ovsdb.remotes import Remote, TlsFiles, open_streams
-from proto.ovsdb.replica import Replica, RowChange, monitor_request
+from proto.ovsdb.replica import Replica, RowChange, Updates, monitor_request
 from proto.ovsdb.values import Columns, Shape
 
 CALL_TIMEOUT_S = 5.0
@@ -38,15 +39,18 @@ class Session:
     Args:
         peer: what is on the other side, for sentences.
         told: called after each change of the copy.
+        at_once: rows that are taken in one go; with more, `told` hears of the parts, and others of this process have
+            their turn in between. What is asked for later is answered after the whole. None for all.
     """
 
-    def __init__(self, peer: str, database: str, columns: Columns, told: Told) -> None:
+    def __init__(self, peer: str, database: str, columns: Columns, told: Told, *, at_once: int | None = None) -> None:
         self.replica = Replica(columns)
         self.standing = Standing()
         self.rpc: JsonRpcConnection
         self._peer, self._database, self._columns, self._told = peer, database, columns, told
         self._server: Replica | None = None
         self._early: list[Any] | None = []
+        self._at_once = at_once
         self.leader_only = False
 
     async def open(self, remote: Remote, tls: TlsFiles | None) -> None:
@@ -75,6 +79,9 @@ class Session:
             first = await self.rpc.call("monitor_cond", request, timeout_s=FIRST_COPY_TIMEOUT_S)
         except JsonRpcError as error:
             raise ConnectionError(f"the database cannot be monitored: {error}") from error
+        if self._at_once is not None:
+            await self._take(first)
+            first = {}
         changes = self.replica.apply(first)
         # Updates can arrive in the same packet as the first copy, before this task runs again.
         early, self._early = self._early or [], None
@@ -108,19 +115,34 @@ class Session:
                 return Standing(bool(row["connected"]) or not clustered, bool(row["leader"]) or not clustered)
         return Standing()
 
-    def _notified(self, method: str, params: Any) -> None:
+    async def _take(self, updates: Updates) -> None:
+        """Take in what changed, part by part."""
+        try:
+            for changes in self.replica.apply_in_steps(updates, self._at_once or len(updates)):
+                self._told(self.replica, changes)
+                await asyncio.sleep(0)
+        except (KeyError, TypeError) as error:
+            raise _unfitting(error) from error
+
+    def _is_much(self, updates: Updates) -> bool:
+        return self._at_once is not None and sum(map(len, updates.values())) > self._at_once
+
+    def _notified(self, method: str, params: Any) -> Awaitable[None] | None:
         if method != "update2":
-            return
+            return None
         try:
             which, updates = params
             if which == META:
                 self._take_standing(updates)
             elif self._early is not None:
                 self._early.append(updates)
+            elif self._is_much(updates):
+                return self._take(updates)
             else:
                 self._told(self.replica, self.replica.apply(updates))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"an update does not fit the copy ({error!r})") from error
+            raise _unfitting(error) from error
+        return None
 
     def _take_standing(self, updates: Any) -> None:
         if self._server is None:
@@ -131,3 +153,7 @@ class Session:
             raise ValueError("it lost its cluster")
         if self.leader_only and before.leader and not self.standing.leader:
             raise ValueError("it leads its cluster no longer")
+
+
+def _unfitting(error: Exception) -> ValueError:
+    return ValueError(f"an update does not fit the copy ({error!r})")

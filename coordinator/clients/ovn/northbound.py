@@ -20,11 +20,15 @@ TRANSACTION_TIMEOUT_S = 30.0
 """A transaction of ten thousand rows takes a busy server seconds."""
 
 
+AT_ONCE = 250
+"""Rows of a change that are taken in one go, each some 50 microseconds long."""
+
+
 class Listener(Protocol):
     """Who is told; calls come from the loop and must not raise."""
 
     def copied(self) -> None:
-        """There is a new connection, and all is known anew."""
+        """There is a new connection; all that is known comes anew."""
         ...
 
     def changed(self, rows: set[Ref]) -> None:
@@ -59,7 +63,7 @@ class Northbound:
         self._copy: Replica | None = None
         servers = parse_remotes(remotes, SETTING)
         self._client = OvsdbClient(
-            servers, DATABASE, COPIED, self._told, peer=PEER, remedy=REMEDY, tls=tls, count=count
+            servers, DATABASE, COPIED, self._told, peer=PEER, remedy=REMEDY, tls=tls, count=count, at_once=AT_ONCE
         )
 
     @property

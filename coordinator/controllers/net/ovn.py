@@ -13,7 +13,7 @@ import structlog
 from coordinator.clients.ovn.northbound import Northbound
 from coordinator.controllers.net.dirty import DirtyOwners
 from coordinator.controllers.net.ovn_metrics import OvnMetrics
-from coordinator.core.net.diff import Difference, diff
+from coordinator.core.net.diff import Difference, diff_in_steps
 from coordinator.core.net.rows import Ref, Row, Table, ref
 from coordinator.core.net.schema import UP
 from coordinator.core.net.store import Owner, RowStore
@@ -141,6 +141,7 @@ class OvnController:
     def lost(self, why: str) -> None:
         if self._away_since is None and self._northbound.problem is not None:
             self._away_since = asyncio.get_running_loop().time()
+        self.queue.wake.set()
         log.info("northbound database", what=why)
 
     def _tell_away(self) -> None:
@@ -226,7 +227,7 @@ class OvnController:
             self._compare_at = asyncio.get_running_loop().time() + FULL_COMPARISON_S
             self._metrics.resyncs.inc()
             pending.update(self.store, self._northbound.seen.ours())
-        return sorted(pending)
+        return sorted(pending, key=lambda row: (row.table, row.key))
 
     async def _commit(self, rows: list[Ref], *, restoring: bool) -> bool:
         """Whether the database was told of all rows; those that it refused are tried again later."""
@@ -237,7 +238,11 @@ class OvnController:
         return True
 
     async def _put_right(self, rows: list[Ref], *, restoring: bool) -> bool:
-        found = diff(rows, self.store, self._northbound.seen, keep_unwanted=bool(self._broken))
+        copies = self._northbound.seen.copies
+        found = await self._difference(rows)
+        if copies != self._northbound.seen.copies:
+            self._full = True
+            return False
         self._note(found)
         if not found.operations:
             return True
@@ -251,6 +256,17 @@ class OvnController:
             self._metrics.restored.inc(len(found.operations))
             log.warning("rows put right that somebody else had changed", operations=len(found.operations))
         return True
+
+    async def _difference(self, rows: list[Ref]) -> Difference:
+        """The difference for some rows; others of this process have their turn meanwhile."""
+        steps = diff_in_steps(rows, self.store, self._northbound.seen, keep_unwanted=bool(self._broken))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: Difference = end.value
+                return found
+            await asyncio.sleep(0)
 
     async def _failed(self, rows: list[Ref], error: DpuError, *, restoring: bool) -> bool:
         """Finds the row that a refused transaction is refused for; the others go on without it."""

@@ -5,7 +5,7 @@ one key one stays. The rows that a transaction looks at are closed under what be
 the transaction that has its parent refer to it, since a row to which nothing refers vanishes at the commit.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,9 @@ from coordinator.core.net.rows import Ref, Row, Value
 from coordinator.core.net.schema import SHAPES, STRONG, Column, unwritten
 from coordinator.core.net.seen import Place, Seen
 from proto.ovsdb.values import NamedUuid, Shape, Uuid
+
+STEP = 250
+"""Rows that are looked at in one go, each some 50 microseconds long; then others may have their turn."""
 
 
 class WantedRows(Protocol):
@@ -50,12 +53,37 @@ def diff(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, *, keep_unwanted:
         dirty: rows to look at.
         keep_unwanted: take nothing away: who wants it may not have spoken yet.
     """
-    rows = _closed(dirty, wanted, seen)
+    steps = diff_in_steps(dirty, wanted, seen, keep_unwanted=keep_unwanted)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Difference = end.value
+            return found
+
+
+Steps = Generator[None, None, Difference]
+
+
+def diff_in_steps(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, *, keep_unwanted: bool = False) -> Steps:
+    """See `diff`; the work stops after each few rows until it is asked for the next.
+
+    What is wanted must be the same all the time. What is seen may change as a database does between a look and a
+    transaction, but it must not be a new copy.
+    """
+    rows = yield from _closed(dirty, wanted, seen)
     differ = _Differ(rows, wanted, seen, keep=keep_unwanted)
-    return Difference(tuple(differ.operations()), differ.refused, frozenset(rows))
+    yield from differ.decide()
+    operations = yield from differ.operations()
+    return Difference(tuple(operations), differ.refused, frozenset(rows))
 
 
-def _closed(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen) -> list[Ref]:
+def _in_steps(rows: Iterable[Ref]) -> Iterable[tuple[Ref, bool]]:
+    """Rows, each with whether it is the last of a step."""
+    return ((row, number % STEP == 0) for number, row in enumerate(rows, 1))
+
+
+def _closed(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen) -> Generator[None, None, list[Ref]]:
     """With those that refer to rows which will be inserted, and the rows that are referred to and not there yet."""
     found: set[Ref] = set()
     todo = list(dirty)
@@ -64,13 +92,15 @@ def _closed(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen) -> list[Ref]:
         if row in found:
             continue
         found.add(row)
+        if len(found) % STEP == 0:
+            yield
         want = wanted.get(row)
         if want is None:
             continue
         if not seen.has(row):
             todo += wanted.mentioned_by(row)
         todo += (target for target in edits.targets(want) if not seen.has(target))
-    return sorted(found)
+    return sorted(found, key=lambda row: (row.table, row.key))
 
 
 class _Differ:
@@ -83,16 +113,35 @@ class _Differ:
         self._inserts: dict[Ref, NamedUuid] = {}
         self._cuts: dict[Place, set[str]] = {}
         self.refused: dict[Ref, str] = {}
-        for row in rows:
+
+    def decide(self) -> Generator[None, None, None]:
+        """Which rows come, stay and go."""
+        for row, last in _in_steps(self._rows):
             self._choose(row)
-        self._refuse_taken_names()
-        self._choose_inserts()
+            if last:
+                yield
+        taken: set[tuple[str, str]] = set()
+        for row, last in _in_steps(self._rows):
+            self._refuse_taken_name(row, taken)
+            if last:
+                yield
+        for row, last in _in_steps(self._rows):
+            self._choose_insert(row)
+            if last:
+                yield
         self._choose_cuts()
 
-    def operations(self) -> list[Operation]:
-        found = [edits.insert(row.table, name, self._fresh(row)) for row, name in self._inserts.items()]
-        for row, identity in self._stays.items():
-            found += self._put_right(row, identity)
+    def operations(self) -> Generator[None, None, list[Operation]]:
+        """Of one transaction, in order."""
+        found: list[Operation] = []
+        for row, last in _in_steps(self._inserts):
+            found.append(edits.insert(row.table, self._inserts[row], self._fresh(row)))
+            if last:
+                yield
+        for row, last in _in_steps(self._stays):
+            found += self._put_right(row, self._stays[row])
+            if last:
+                yield
         for (table, identity, column), gone in sorted(self._cuts.items()):
             found.append(edits.mutate(table, identity, edits.set_mutations(column, (), edits.uuids(gone))))
         found += [edits.delete(row.table, identity) for identity, row in self._ends.items() if SHAPES[row.table].root]
@@ -108,18 +157,16 @@ class _Differ:
         if wanted or not self._keep:
             self._ends.update(dict.fromkeys(gone, row))
 
-    def _refuse_taken_names(self) -> None:
-        taken: set[tuple[str, str]] = set()
-        for row in self._rows:
-            want = self._wants[row]
-            if want is None or not SHAPES[row.table].named:
-                continue
-            name = str(want.columns.get("name", ""))
-            holders = {one for one in self._seen.named(row.table, name) if not self._leaves_name(row.table, one, name)}
-            holders.discard(self._stays.get(row, ""))
-            if holders or (row.table, name) in taken:
-                self.refused[row] = self._taken(row.table, name, holders)
-            taken.add((row.table, name))
+    def _refuse_taken_name(self, row: Ref, taken: set[tuple[str, str]]) -> None:
+        want = self._wants[row]
+        if want is None or not SHAPES[row.table].named:
+            return
+        name = str(want.columns.get("name", ""))
+        holders = {one for one in self._seen.named(row.table, name) if not self._leaves_name(row.table, one, name)}
+        holders.discard(self._stays.get(row, ""))
+        if holders or (row.table, name) in taken:
+            self.refused[row] = self._taken(row.table, name, holders)
+        taken.add((row.table, name))
 
     def _leaves_name(self, table: str, identity: str, name: str) -> bool:
         """Whether a row that has a name goes, or gets another one, in this transaction."""
@@ -134,10 +181,9 @@ class _Differ:
         whose = f"our row {ours[0]}" if ours else "a row that is not ours" if holders else "another row of ours"
         return f"{table} {name} cannot be written: {whose} has this name; remove or rename that one"
 
-    def _choose_inserts(self) -> None:
-        for row in self._rows:
-            if self._wants[row] is not None and row not in self._stays and self._lives(row):
-                self._inserts[row] = NamedUuid(f"new{len(self._inserts)}")
+    def _choose_insert(self, row: Ref) -> None:
+        if self._wants[row] is not None and row not in self._stays and self._lives(row):
+            self._inserts[row] = NamedUuid(f"new{len(self._inserts)}")
 
     def _lives(self, row: Ref) -> bool:
         """Whether a row will be there: it is, or it is in a root table, or a row that lives keeps it alive."""

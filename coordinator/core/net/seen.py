@@ -22,6 +22,8 @@ class Seen:
         self._ours: dict[Ref, set[str]] = {}
         self._names: dict[tuple[str, str], set[str]] = {}
         self._holders: dict[str, set[Place]] = {}
+        self.copies = 0
+        """How many copies began; with another one, whatever was concluded from the one before is void."""
 
     def row(self, table: str, identity: str) -> Row | None:
         """A row by its UUID."""
@@ -57,6 +59,7 @@ class Seen:
 
     def clear(self) -> None:
         """A new copy begins."""
+        self.copies += 1
         for rows in self._rows.values():
             rows.clear()
         self._ours.clear()

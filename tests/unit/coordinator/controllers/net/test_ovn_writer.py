@@ -10,6 +10,8 @@ import pytest
 from coordinator.controllers.net import ovn as ovn_module
 from coordinator.controllers.net.ovn import OvnController
 from coordinator.controllers.net.ovn_metrics import OvnMetrics
+from coordinator.core.net import edits
+from coordinator.core.net.diff import STEP
 from coordinator.core.net.edits import Operation
 from coordinator.core.net.rows import Row, Table, ref
 from coordinator.core.net.schema import EXTERNAL_IDS, KEY, SHAPES
@@ -273,3 +275,65 @@ async def test_a_database_that_stays_away_is_told_of_and_one_that_was_away_for_a
         await rig.northbound.start()
         rig.writer.lost("it is reachable again")
         assert rig.writer.unreached() is None
+
+
+class Turns:
+    """Counts inserts that are computed between two turns of the loop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.most, self.all = 0, 0, 0
+        insert = edits.insert
+
+        def counted(*args: Any) -> Operation:
+            self.now, self.all = self.now + 1, self.all + 1
+            self.most = max(self.most, self.now)
+            return insert(*args)
+
+        monkeypatch.setattr(edits, "insert", counted)
+
+    @contextlib.asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        async def turn() -> None:
+            while True:
+                self.now = 0
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(turn())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def test_others_have_their_turn_while_a_large_transaction_is_made(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(monkeypatch)
+    rig.want(*(f"n{number}" for number in range(1500)))
+    async with turns.counting(), rig.running():
+        await rig.settled(lambda: len(rig.northbound.names()) == 1500)
+    assert turns.all == 1500
+    assert turns.most <= STEP
+    assert rig.committed() == 1
+
+
+async def test_what_was_found_in_one_copy_is_not_written_into_another(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"n{number}" for number in range(600)]
+    insert = edits.insert
+    starts: list[asyncio.Task[None]] = []
+
+    def begin_anew(*args: Any) -> Operation:
+        if not starts:  # somebody else has written the same, and there is a new connection before our next turn
+            for name in names:
+                rig.northbound.model.put(Table.SWITCH.value, name=name, **{EXTERNAL_IDS: {KEY: name}})
+            starts.append(asyncio.get_running_loop().create_task(rig.northbound.start()))
+        return insert(*args)
+
+    monkeypatch.setattr(edits, "insert", begin_anew)
+    rig.want(*names)
+    async with rig.running():
+        await rig.settled(lambda: rig.writer.rows_gone("x"))
+    assert starts
+    assert not rig.northbound.transactions
