@@ -38,6 +38,8 @@ class OvnSection(Section, frozen=True):
         system_id: name of the chassis; the daemon's name when empty.
         bridge_mappings: physical network to bridge, for gateways and localnet ports.
         run_dir: where ovn-controller's pidfile is; beside the switch's, or in ``/run/ovn``, when empty.
+        tls: who this daemon is to the southbound database; without it, servers at ``ssl:`` are not asked whether
+            they answer. ovn-controller has files of its own.
     """
 
     remote: str
@@ -46,6 +48,7 @@ class OvnSection(Section, frozen=True):
     system_id: str = ""
     bridge_mappings: dict[str, str] = msgspec.field(default_factory=dict)
     run_dir: Path = Path()
+    tls: TlsSection | None = None
 
 
 class OffloadSection(Section, frozen=True):

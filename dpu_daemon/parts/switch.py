@@ -4,19 +4,31 @@ from pathlib import Path
 
 from dpu_daemon.config_net import CniSection, OvnSection
 from dpu_daemon.config_switch import SwitchSection
+from dpu_daemon.drivers.ovn_switch import OvnSwitch
 from dpu_daemon.drivers.ovsdb import OvsdbSwitch
+from dpu_daemon.drivers.southbound import Southbound, askable
 from dpu_daemon.engine.network import NetworkSettings, OvnSettings
+from proto.ovsdb.remotes import TlsFiles, parse_remotes
 
 
 def ovs_switch(switch: SwitchSection, ovn: OvnSection | None) -> OvsdbSwitch:
-    """The real driver; with OVN the integration bridge is made secure, and ovn-controller is watched."""
-    return OvsdbSwitch(
+    """The real driver; with OVN the integration bridge is made secure, ovn-controller and its database are watched."""
+    if ovn is None:
+        return OvsdbSwitch(socket=str(switch.ovsdb), datapath=switch.datapath)
+    return OvnSwitch(
+        southbound(ovn),
         socket=str(switch.ovsdb),
         datapath=switch.datapath,
-        secure=(switch.bridge,) if ovn is not None else (),
-        ovn=ovn is not None,
-        ovn_run_dir=ovn.run_dir if ovn is not None and ovn.run_dir != Path() else None,
+        secure=(switch.bridge,),
+        ovn_run_dir=ovn.run_dir if ovn.run_dir != Path() else None,
     )
+
+
+def southbound(ovn: OvnSection) -> Southbound | None:
+    """What asks the southbound database; None where it believes nobody without a certificate, and there is none."""
+    tls = TlsFiles(ca=ovn.tls.ca, cert=ovn.tls.cert, key=ovn.tls.key) if ovn.tls is not None else None
+    remotes = askable(parse_remotes(ovn.remote, "ovn.remote"), tls)
+    return Southbound(remotes, tls) if remotes else None
 
 
 def network_settings(
