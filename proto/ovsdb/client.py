@@ -14,7 +14,7 @@ from proto.jsonrpc import JsonRpcError
 from proto.keeper import Keeper
 from proto.ovsdb.remotes import Remote, TlsFiles
 from proto.ovsdb.replica import Replica
-from proto.ovsdb.session import CALL_TIMEOUT_S, FIRST_COPY_TIMEOUT_S, Session, Told
+from proto.ovsdb.session import CALL_TIMEOUT_S, FIRST_COPY_TIMEOUT_S, Known, Session, Told
 from proto.ovsdb.values import Columns
 from proto.reasons import Reason
 
@@ -34,12 +34,14 @@ class OvsdbClient:
         remotes: servers; of a cluster the leader is preferred, and followed when another takes over.
         database: its name in the schema.
         columns: what is copied.
-        told: called after each change of the copy with what changed; after a new connection all rows are new.
+        told: called after each change of the copy with what changed; after a new connection all rows are new, unless it
+            goes on with the same copy.
         peer: what is on the other side, for sentences.
         remedy: what a reader can do when it is not there.
         tls: files for ``ssl:`` remotes.
         count: told of each lost connection.
         at_once: rows of a change that are taken in one go, as in `Session`.
+        resumes: whether a new connection goes on with the copy of the last one where the server can do that.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class OvsdbClient:
         count: Callable[[str], None] = lambda _peer: None,
         probe_s: float = PROBE_S,
         at_once: int | None = None,
+        resumes: bool = False,
     ) -> None:
         self._remotes, self._database, self._columns, self._told = tuple(remotes), database, columns, told
         self._peer, self._tls, self._probe_s, self._at_once = peer, tls, probe_s, at_once
@@ -62,6 +65,8 @@ class OvsdbClient:
         self._keeper: Keeper[_Probed] = Keeper(peer, remedy, self._dial, count=count, dial_timeout_s=timeout_s)
         self._news = asyncio.Event()
         self._first = 0
+        self._resumes = resumes
+        self._last: Session | None = None
 
     async def start(self, lost: Callable[[str], None]) -> None:
         """Connects, or keeps trying; `lost` hears of each later end and return."""
@@ -121,6 +126,7 @@ class OvsdbClient:
         try:
             session = await self._choose(opened)
             session.leader_only = session.standing.leader and len(self._remotes) > 1
+            self._last = session if self._resumes else None
             await session.copy()
             chosen = session
         finally:
@@ -132,8 +138,11 @@ class OvsdbClient:
     async def _choose(self, opened: list[Session]) -> Session:
         """The leader, or where none is to be had a follower; all that were opened are in `opened`."""
         errors = []
+        known = self._known()
         for remote in self._remotes[self._first :] + self._remotes[: self._first]:
-            session = Session(self._peer, self._database, self._columns, self._changed, at_once=self._at_once)
+            session = Session(
+                self._peer, self._database, self._columns, self._changed, at_once=self._at_once, known=known
+            )
             try:
                 async with asyncio.timeout(REMOTE_TIMEOUT_S):
                     await session.open(remote, self._tls)
@@ -149,6 +158,13 @@ class OvsdbClient:
             if session.standing.connected:
                 return session
         raise ConnectionError("; ".join(errors))
+
+    def _known(self) -> Known | None:
+        """What the last connection knew in the end; of a copy that is not whole, nothing."""
+        if not self._resumes:
+            return None
+        known = self._last.known if self._last is not None else None
+        return known if known is not None and known.transaction else Known(Replica(self._columns))
 
     def _changed(self, replica: Replica, changes: Any) -> None:
         self._news.set()

@@ -1,6 +1,7 @@
 """One open connection to a database server, with the copy that its monitor keeps."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ CLUSTERED = "clustered"
 MAIN, META = "main", "server"
 """Names of our two monitors."""
 
+NEVER = "00000000-0000-0000-0000-000000000000"
+"""What a server says that gives transactions no names: one that is no cluster."""
+
 Told = Callable[[Replica, Sequence[RowChange]], None]
 
 
@@ -33,6 +37,14 @@ class Standing:
     leader: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A copy, and the last transaction that it has; empty when that has no name, or the copy is not whole."""
+
+    replica: Replica
+    transaction: str = ""
+
+
 class Session:
     """An open connection and its copy; a keeper.Connection.
 
@@ -41,15 +53,27 @@ class Session:
         told: called after each change of the copy.
         at_once: rows that are taken in one go; with more, `told` hears of the parts, and others of this process have
             their turn in between. What is asked for later is answered after the whole. None for all.
+        known: the copy of an earlier session, whose transactions since are asked for; a server that does not know them
+            sends everything, and so does every server without `known`.
     """
 
-    def __init__(self, peer: str, database: str, columns: Columns, told: Told, *, at_once: int | None = None) -> None:
-        self.replica = Replica(columns)
+    def __init__(
+        self,
+        peer: str,
+        database: str,
+        columns: Columns,
+        told: Told,
+        *,
+        at_once: int | None = None,
+        known: Known | None = None,
+    ) -> None:
+        self._resumes = known is not None
+        self.known = known or Known(Replica(columns))
         self.standing = Standing()
         self.rpc: JsonRpcConnection
         self._peer, self._database, self._columns, self._told = peer, database, columns, told
         self._server: Replica | None = None
-        self._early: list[Any] | None = []
+        self._early: list[tuple[Updates, str]] | None = []
         self._at_once = at_once
         self.leader_only = False
 
@@ -74,20 +98,46 @@ class Session:
             ConnectionError: the server refuses.
             DpuError: it does not answer.
         """
-        request = [self._database, MAIN, monitor_request(self._columns)]
-        try:
-            first = await self.rpc.call("monitor_cond", request, timeout_s=FIRST_COPY_TIMEOUT_S)
-        except JsonRpcError as error:
-            raise ConnectionError(f"the database cannot be monitored: {error}") from error
+        first, transaction = await self._first()
+        self._has("")
         if self._at_once is not None:
-            await self._take(first)
+            await self._take(first, "")
             first = {}
         changes = self.replica.apply(first)
         # Updates can arrive in the same packet as the first copy, before this task runs again.
         early, self._early = self._early or [], None
-        for updates in early:
+        for updates, newer in early:
             changes += self.replica.apply(updates)
+            transaction = newer
+        self._has(transaction)
         self._told(self.replica, changes)
+
+    @property
+    def replica(self) -> Replica:
+        """The copy."""
+        return self.known.replica
+
+    async def _first(self) -> tuple[Updates, str]:
+        """What the copy lacks, and the transaction that it has then; unless the server knows the old one, it is new."""
+        request = [self._database, MAIN, monitor_request(self._columns)]
+        if self._resumes:
+            since = [*request, self.known.transaction or NEVER]
+            with contextlib.suppress(JsonRpcError):  # before OVS 2.12 there was no such call
+                answer = await self.rpc.call("monitor_cond_since", since, timeout_s=FIRST_COPY_TIMEOUT_S)
+                found, transaction, updates = answer
+                if not found:
+                    self.known = Known(Replica(self._columns))
+                return updates, transaction
+        try:
+            everything = await self.rpc.call("monitor_cond", request, timeout_s=FIRST_COPY_TIMEOUT_S)
+        except JsonRpcError as error:
+            raise ConnectionError(f"the database cannot be monitored: {error}") from error
+        self.known = Known(Replica(self._columns))
+        return everything, NEVER
+
+    def _has(self, transaction: str) -> None:
+        """The copy has all as of a transaction; empty while it is being changed."""
+        self.known = Known(self.replica, "" if transaction == NEVER else transaction)
 
     async def closed(self) -> str:
         return await self.rpc.closed()
@@ -115,31 +165,36 @@ class Session:
                 return Standing(bool(row["connected"]) or not clustered, bool(row["leader"]) or not clustered)
         return Standing()
 
-    async def _take(self, updates: Updates) -> None:
+    async def _take(self, updates: Updates, transaction: str) -> None:
         """Take in what changed, part by part."""
+        self._has("")
         try:
             for changes in self.replica.apply_in_steps(updates, self._at_once or len(updates)):
                 self._told(self.replica, changes)
                 await asyncio.sleep(0)
         except (KeyError, TypeError) as error:
             raise _unfitting(error) from error
+        self._has(transaction)
 
     def _is_much(self, updates: Updates) -> bool:
         return self._at_once is not None and sum(map(len, updates.values())) > self._at_once
 
     def _notified(self, method: str, params: Any) -> Awaitable[None] | None:
-        if method != "update2":
+        if method not in {"update2", "update3"}:
             return None
         try:
-            which, updates = params
+            which, transaction, updates = params if method == "update3" else (params[0], NEVER, params[1])
             if which == META:
                 self._take_standing(updates)
             elif self._early is not None:
-                self._early.append(updates)
+                self._early.append((updates, transaction))
             elif self._is_much(updates):
-                return self._take(updates)
+                return self._take(updates, transaction)
             else:
-                self._told(self.replica, self.replica.apply(updates))
+                self._has("")
+                changes = self.replica.apply(updates)
+                self._has(transaction)
+                self._told(self.replica, changes)
         except (KeyError, TypeError) as error:
             raise _unfitting(error) from error
         return None

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from lab.ca import Authority, Identity, Role
 from proto.errors import DpuError
 from proto.ovsdb.client import OvsdbClient
 from proto.ovsdb.remotes import TlsFiles, parse_remotes
+from proto.ovsdb.replica import Replica, RowChange
 from proto.ovsdb.values import Columns, Shape
 from tests.fakes.ovn import SCHEMAS, wait_until
 from tests.fakes.qsd import DIES_WITH_THE_TEST
@@ -80,9 +81,15 @@ def servers() -> Iterator[Servers]:
                 made.kill(number)
 
 
-async def test_a_cluster_loses_its_leader_and_what_is_written_then_is_there(servers: Servers) -> None:
+@pytest.mark.parametrize("resumes", [False, True])
+async def test_a_cluster_loses_its_leader_and_what_is_written_then_is_there(servers: Servers, resumes: bool) -> None:
     await asyncio.to_thread(servers.start_cluster)
-    client = OvsdbClient(parse_remotes(servers.remotes(), "x"), NB, COLUMNS, lambda _copy, _changes: None)
+    told: list[str] = []
+
+    def tell(_copy: Replica, changes: Sequence[RowChange]) -> None:
+        told.extend(change.after["name"] for change in changes if change.after is not None)
+
+    client = OvsdbClient(parse_remotes(servers.remotes(), "x"), NB, COLUMNS, tell, resumes=resumes)
     said: asyncio.Queue[str] = asyncio.Queue()
     await client.start(said.put_nowait)
     try:
@@ -98,6 +105,7 @@ async def test_a_cluster_loses_its_leader_and_what_is_written_then_is_there(serv
                 await asyncio.sleep(0.1)
         names = {row["name"] for row in client.replica.rows("Logical_Switch").values()}
         assert names == {"before", "after"}
+        assert told.count("before") == (1 if resumes else 2)
     finally:
         await client.stop()
 

@@ -28,7 +28,7 @@ class Listener(Protocol):
     """Who is told; calls come from the loop and must not raise."""
 
     def copied(self) -> None:
-        """There is a new connection; all that is known comes anew."""
+        """There is a new copy; all that is known comes anew."""
         ...
 
     def changed(self, rows: set[Ref]) -> None:
@@ -63,7 +63,16 @@ class Northbound:
         self._copy: Replica | None = None
         servers = parse_remotes(remotes, SETTING)
         self._client = OvsdbClient(
-            servers, DATABASE, COPIED, self._told, peer=PEER, remedy=REMEDY, tls=tls, count=count, at_once=AT_ONCE
+            servers,
+            DATABASE,
+            COPIED,
+            self._told,
+            peer=PEER,
+            remedy=REMEDY,
+            tls=tls,
+            count=count,
+            at_once=AT_ONCE,
+            resumes=True,
         )
 
     @property

@@ -126,7 +126,7 @@ class OvnController:
         return self._northbound.connected
 
     def copied(self) -> None:
-        """There is a new connection; see clients.ovn.northbound.Listener for this and the following."""
+        """There is a new copy; see clients.ovn.northbound.Listener for this and the following."""
         self._full, self._known, self._away_since = True, False, None
         self.queue.wake.set()
 
@@ -139,7 +139,9 @@ class OvnController:
             self._heard(port_id)
 
     def lost(self, why: str) -> None:
-        if self._away_since is None and self._northbound.problem is not None:
+        if self._northbound.problem is None:
+            self._away_since = None
+        elif self._away_since is None:
             self._away_since = asyncio.get_running_loop().time()
         self.queue.wake.set()
         log.info("northbound database", what=why)

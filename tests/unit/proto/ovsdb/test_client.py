@@ -22,7 +22,12 @@ SECOND = {"Bridge": {"b2": {"insert": {"name": "br-two"}}}}
 
 
 class Server:
-    """Answers monitor_cond with FIRST, each transaction with what is next in `results`."""
+    """Answers monitor_cond with FIRST, each transaction with what is next in `results`.
+
+    Attributes:
+        since: answers to monitor_cond_since; a server without any does not know that.
+        asked: transactions since which somebody asked.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,6 +35,8 @@ class Server:
         self.first: Any = FIRST
         self.server: Any = None
         self.early: list[Any] = []
+        self.since: list[Any] = []
+        self.asked: list[str] = []
         self.results: list[Any] = []
         self.writers: list[asyncio.StreamWriter] = []
         self.connections = 0
@@ -45,6 +52,10 @@ class Server:
 
     def tell(self, updates: Any) -> None:
         self.writers[-1].write(json.dumps({"id": None, "method": "update2", "params": ["main", updates]}).encode())
+
+    def tell_since(self, transaction: str, updates: Any) -> None:
+        params = ["main", transaction, updates]
+        self.writers[-1].write(json.dumps({"id": None, "method": "update3", "params": params}).encode())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -62,6 +73,9 @@ class Server:
                 answer["error"] = "unknown database"
             elif asked["method"] == "monitor_cond":
                 answer["result"] = self.first
+            elif asked["method"] == "monitor_cond_since":
+                self.asked.append(asked["params"][3])
+                answer |= {"result": self.since.pop(0)} if self.since else {"error": {"error": "unknown method"}}
             elif asked["method"] == "transact":
                 result = self.results.pop(0)
                 answer |= {"error": result} if isinstance(result, str) else {"result": result}
@@ -255,69 +269,4 @@ async def test_a_server_that_answers_the_question_is_kept(short_dir: Path, heard
         for _ in range(3):
             await asyncio.wait_for(server.echoes.acquire(), 5)
         assert server.connections == 1
-        await client.stop()
-
-
-class Parts:
-    """What a client tells, part by part, with how often the loop had its turn until then."""
-
-    def __init__(self) -> None:
-        self.turns = 0
-        self.sizes: list[int] = []
-        self.told_at: list[int] = []
-
-    def changed(self, _: Replica, changes: Sequence[RowChange]) -> None:
-        self.sizes.append(len(changes))
-        self.told_at.append(self.turns)
-
-    @contextlib.asynccontextmanager
-    async def counting(self) -> AsyncIterator[None]:
-        async def turn() -> None:
-            while True:
-                self.turns += 1
-                await asyncio.sleep(0)
-
-        task = asyncio.create_task(turn())
-        try:
-            yield
-        finally:
-            task.cancel()
-
-
-def _many(kind: str, letter: str) -> Any:
-    return {"Bridge": {f"{letter}{number}": {kind: {"name": f"{letter}{number}"}} for number in range(1000)}}
-
-
-async def test_a_large_change_is_taken_in_parts_between_which_others_have_their_turn(
-    server: Server, short_dir: Path
-) -> None:
-    parts = Parts()
-    remote = [Remote(Method.UNIX, str(short_dir / "db.sock"))]
-    client = OvsdbClient(remote, "Open_vSwitch", COLUMNS, parts.changed, at_once=100)
-    server.first = _many("initial", "a")
-    async with server.running(), parts.counting():
-        await client.start(lambda _why: None)
-        assert len(client.replica.rows("Bridge")) == 1000
-        server.results = [[{}]]
-        server.tell(_many("insert", "b"))
-        await client.transact([{"op": "comment"}])
-        assert len(client.replica.rows("Bridge")) == 2000  # what was told before the answer is there with it
-        await client.stop()
-    assert max(parts.sizes) == 100
-    assert sum(parts.sizes) == 2000
-    full = [at for at, size in zip(parts.told_at, parts.sizes, strict=True) if size]
-    assert len(set(full)) == len(full)
-
-
-async def test_a_large_change_that_does_not_fit_makes_the_copy_anew(
-    server: Server, short_dir: Path, heard: Heard
-) -> None:
-    remote = [Remote(Method.UNIX, str(short_dir / "db.sock"))]
-    client = OvsdbClient(remote, "Open_vSwitch", COLUMNS, heard.changed, at_once=100)
-    async with server.running():
-        await client.start(heard.lost.put_nowait)
-        server.tell({"Bridge": _many("insert", "b")["Bridge"] | {"unknown": {"delete": None}}})
-        await heard.hear("does not fit")
-        await heard.hear("again")
-        assert set(client.replica.rows("Bridge")) == {"b1"}
         await client.stop()

@@ -272,9 +272,11 @@ async def test_a_database_that_stays_away_is_told_of_and_one_that_was_away_for_a
         assert rig.writer.unreached() is None
         monkeypatch.setattr(ovn_module, "AWAY_S", 0.0)
         assert "nobody listens" in str(rig.writer.unreached())
-        await rig.northbound.start()
-        rig.writer.lost("it is reachable again")
+        rig.northbound.connected = True
+        rig.writer.lost("it is reachable again")  # with the copy that there was
         assert rig.writer.unreached() is None
+        rig.want("b")
+        await rig.settled(lambda: rig.northbound.names() == {"a", "b"})
 
 
 class Turns:
