@@ -13,7 +13,7 @@ from dpu_daemon.engine.rows import RecordKind
 from dpu_daemon.model.assignment import NO_VF, Sandbox
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.sandbox import HomeDevice
-from dpu_daemon.plan.sandboxes import claims_device
+from dpu_daemon.plan.sandboxes import claims_device, inside_marks
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -104,8 +104,8 @@ class Sandboxes:
         hold = self.hold(record)
         if hold is not None:
             try:
-                mac = record.assignment.mac.lower() if record.assignment else ""
-                if await self._links.move_out(hold, record.interface, mac, home):
+                interface, mac = inside_marks(record, self._ledger.sandboxes.values())
+                if (interface or mac) and await self._links.move_out(hold, interface, mac, home):
                     return f"{record.device} moved back"
             finally:
                 hold.close()

@@ -1,5 +1,6 @@
 """What a container gets for an assignment, and what is not as it was given; pure."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
@@ -112,6 +113,26 @@ def unlimited(ask: SandboxAsk, assignment: Assignment) -> str:
         for way, wish, has in pairs
         if wish and wish != has
     )
+
+
+def inside_marks(record: Sandbox, others: Iterable[Sandbox]) -> tuple[str, str]:
+    """Name and MAC by which the device of a sandbox is known in its namespace; empty what another one there has, too.
+
+    Its own device may be at home long since while its release waits for the DPU, and runtimes do use a namespace twice.
+    """
+    interface, mac = record.interface, record.assignment.mac.lower() if record.assignment else ""
+    for other in others:
+        if other.sandbox_id == record.sandbox_id or not other.wanted or not _share_namespace(record, other):
+            continue
+        interface = "" if other.interface == interface else interface
+        mac = "" if other.assignment is None or other.assignment.mac.lower() == mac else mac
+    return interface, mac
+
+
+def _share_namespace(one: Sandbox, other: Sandbox) -> bool:
+    if one.netns_inode and other.netns_inode:
+        return one.netns_inode == other.netns_inode
+    return one.netns == other.netns
 
 
 def claims_device(record: Sandbox, other: Sandbox) -> bool:
