@@ -131,10 +131,11 @@ class CniServer:
         except asyncio.CancelledError:
             await _say(writer, 1, to_output(from_error(stopping()), asked_version(call.config)))
             raise
+        else:
+            await _say(writer, status, output)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
-        await _say(writer, status, output)
 
 
 def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:
