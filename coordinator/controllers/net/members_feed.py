@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from coordinator.clients.protocols import Change
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.segments import Segments
-from coordinator.core.net.members import machine_members, member_of, speaks_for
+from coordinator.core.net.members import is_pod_of, machine_members, member_of, speaks_for
 from coordinator.core.net.node_port import is_node_port
 from coordinator.core.net.policy.index import PolicyIndex
 from coordinator.core.net.store import Owner
@@ -51,7 +51,7 @@ class MembersFeed:
             gone = after or before
             return self._policies.drop_member(gone.port_id) if gone is not None else set()
         pod = self._mirrors.get(Foreign.POD, f"{after.metadata.namespace}/{after.spec.pod_ref.name}")
-        if pod is None or seen_text(pod, "metadata", "uid") != after.spec.pod_ref.uid:
+        if pod is None or not is_pod_of(pod, after):
             return set()  # its container may run still, and must not be freed of what held for it
         switched = self._segments.is_ours(after.spec.subnet_ref.name)
         member = member_of(after, pod, switched=switched)

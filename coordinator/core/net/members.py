@@ -6,6 +6,8 @@ from enum import Enum
 from ipaddress import ip_interface
 
 from coordinator.core.machine.names import port_id
+from coordinator.core.net.assignment import RUNTIME_UID
+from coordinator.core.net.pods import MIRROR
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.net import Port
@@ -81,11 +83,20 @@ def member_of(port: Port, pod: Json, *, switched: bool = True) -> Member | None:
     )
 
 
+def is_pod_of(pod: Json, port: Port) -> bool:
+    """Whether a pod is the one that a port was made for.
+
+    The mirror of a static pod is another object each time that somebody deletes it, while its containers run on.
+    """
+    static = port.metadata.annotations.get(RUNTIME_UID, "")
+    same = seen_text(pod, "metadata", "uid") == port.spec.pod_ref.uid
+    return same or (bool(static) and seen_text(pod, "metadata", "annotations", MIRROR) == static)
+
+
 def speaks_for(pod: Json, port: Port) -> bool:
     """Whether a pod is the one that a port was made for, and still says what may reach it."""
-    if seen_text(pod, "metadata", "uid") != port.spec.pod_ref.uid or seen_text(pod, "status", "phase") in FINISHED:
-        return False
-    return seen_mapping(pod, "spec").get("hostNetwork") is not True
+    over = seen_text(pod, "status", "phase") in FINISHED
+    return is_pod_of(pod, port) and not over and seen_mapping(pod, "spec").get("hostNetwork") is not True
 
 
 def machine_members(machine: Machine, switched: Mapping[str, bool]) -> list[Member]:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from coordinator.core.machine.names import port_id
 from coordinator.core.net.members import Member, MemberKind, machine_members, member_of
 from coordinator.core.objects.machine import Machine
@@ -51,6 +53,20 @@ def test_pods_that_ran_to_their_end_share_the_nodes_network_or_are_newer_are_no_
     assert member_of(port(), pod(phase="Failed")) is None
     assert member_of(port(), pod(spec={"hostNetwork": True})) is None
     assert member_of(port(), pod(uid="u2")) is None
+
+
+def test_the_new_mirror_of_a_static_pod_speaks_for_the_container_that_runs_on() -> None:
+    mirrored = replace_metadata(port(), {"dpupool.io/runtime-uid": "0123abcd"})
+    newer = pod(uid="u2")
+    newer["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "0123abcd"}
+    assert made(member_of(mirrored, newer)).labels == {"app": "web"}
+    assert member_of(port(), newer) is None
+    newer["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "another"}
+    assert member_of(mirrored, newer) is None
+
+
+def replace_metadata(found: Port, annotations: dict[str, str]) -> Port:
+    return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, annotations=annotations))
 
 
 def test_the_pods_own_network_is_that_without_an_attachment_or_the_one_said_to_be_it() -> None:
