@@ -16,7 +16,8 @@ from dpu_daemon.engine.repair import Auditor
 from dpu_daemon.model.event import EventKind
 from proto.errors import DpuError
 
-START_S = 20.0
+START_S = 2.0
+"""For the first contact of a driver; one that is late goes on trying, and says so to who needs it meanwhile."""
 STOP_S = 5.0
 
 _log = structlog.get_logger("dpu_daemon.core")
@@ -61,12 +62,14 @@ class Core:
         self.audit = Audit(ledger, operations, auditors, tidy, times)
         self._drivers = drivers
         self._workers = workers or {}
+        self._late: set[asyncio.Task[None]] = set()
+        """Drivers that still wait for their first contact."""
         self._auditing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the drivers, then audit for ever; returns before the first audit: callers are answered at once.
 
-        A side that is frozen is waited for by its own driver alone: the start costs the slowest, not the sum.
+        All sides are met at the same time, and for one that is frozen nobody waits long.
         """
         await self._start_all(self._drivers)
         await self._start_all(self._workers)
@@ -75,16 +78,25 @@ class Core:
         self._auditing = asyncio.get_running_loop().create_task(self.audit.run())
 
     async def _start_all(self, drivers: Mapping[str, Driver]) -> None:
-        starts = [self._start_driver(role, driver) for role, driver in drivers.items()]
-        for end in await asyncio.gather(*starts, return_exceptions=True):
-            if isinstance(end, BaseException):
-                raise end
+        loop = asyncio.get_running_loop()
+        starts = {role: loop.create_task(driver.start(self.audit.alarm)) for role, driver in drivers.items()}
+        if starts:
+            await asyncio.wait(starts.values(), timeout=START_S)
+        for role, task in starts.items():
+            if not task.done():
+                _log.warning(f"the {role} driver has no contact yet; it goes on trying")
+                self._late.add(task)
+                task.add_done_callback(lambda task, role=role: self._came_late(role, task))  # type: ignore[misc]
+        for role, task in starts.items():
+            if task.done() and (error := task.exception()) is not None:
+                if not isinstance(error, DpuError):
+                    raise error
+                _log.warning(f"the {role} driver has no contact yet: {error}")
 
-    async def _start_driver(self, role: str, driver: Driver) -> None:
-        try:
-            await within(START_S, driver.start(self.audit.alarm), f"start the {role} driver")
-        except DpuError as error:
-            _log.warning(f"the {role} driver has no contact yet: {error}")
+    def _came_late(self, role: str, task: asyncio.Task[None]) -> None:
+        self._late.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error(f"the {role} driver cannot start: {error!r}")
 
     def driver_versions(self) -> dict[str, str]:
         """What stands behind each role; empty before the first contact."""
@@ -102,6 +114,10 @@ class Core:
         if self._auditing is not None:
             self._auditing.cancel()
             await asyncio.wait({self._auditing})
+        if late := set(self._late):
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late)
         for role, driver in (*self._workers.items(), *self._drivers.items()):
             try:
                 await within(STOP_S, driver.stop(), f"stop the {role} driver")

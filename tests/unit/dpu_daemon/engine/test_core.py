@@ -90,6 +90,22 @@ async def test_sides_that_never_answer_are_waited_for_at_the_same_time(
         await starting
     assert sum("has no contact yet" in line["event"] for line in logs) == 2
     await running.stop(0.1)
+    assert said == ["well started", "a stopped", "b stopped", "well stopped"]
+
+
+async def test_a_side_that_comes_late_is_met_all_the_same(
+    ledger: Ledger, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_core, "START_S", 0.05)
+    thawed = asyncio.Event()
+    late = Side("late", said, thawed)
+    running = core(ledger, {"late": late})
+    await running.start()
+    assert said == []
+    thawed.set()
+    await late.started.wait()
+    await running.stop(0.1)
+    assert said == ["late started", "late stopped"]
 
 
 async def test_a_driver_that_fails_is_told_of_and_the_others_start(ledger: Ledger, said: list[str]) -> None:
