@@ -193,7 +193,7 @@ def _options(spec: Json, faults: list[DpuError]) -> dict[str, str]:
     options = {"reject": "true", "hairpin_snat_ip": " ".join(HAIRPIN.values())}
     if text(spec, "internalTrafficPolicy", "spec") == "Local":
         message = "traffic goes to endpoints of all nodes"
-        remedy = "leave it at Cluster: OVN 23.03 has one load balancer for all nodes of a subnet"
+        remedy = "leave it at Cluster: a load balancer has the same endpoints on all nodes"
         faults.append(DpuError(Reason.UNSUPPORTED, message, field="spec.internalTrafficPolicy", remedy=remedy))
     if text(spec, "sessionAffinity", "spec") == "ClientIP":
         at = "spec.sessionAffinityConfig.clientIP"
