@@ -164,11 +164,20 @@ class PodLife:
         trouble = (await self._drivers.switch.trouble()).message
         if trouble:
             message = f"port {plug.port_id} on {plug.netdev} did not come to forward in time: {trouble}"
-            return DpuError(Reason.DEADLINE, message, remedy="start what is away, and see its log")
+            return DpuError(Reason.DEADLINE, message, remedy="see the process that is named; the call may be repeated")
         port = (await self._drivers.look(())).switch.ports.get(plug.netdev)
-        what = "ovn-controller did not install the flows" if port and port.ofport > 0 else "the switch gave no number"
-        message = f"{what} of port {plug.port_id} on {plug.netdev} in time"
-        remedy = "look whether its logical port exists and who claims it, and at ovn-controller's log"
+        if port is None or port.ofport <= 0:
+            message = f"ovs-vswitchd gave port {plug.port_id} on {plug.netdev} no number in time"
+            remedy = f"see whether netdev {plug.netdev} exists, and ovs-vswitchd's log"
+            return DpuError(Reason.DEADLINE, message, remedy=remedy)
+        message = (
+            f"OVN did not make port {plug.port_id} on {plug.netdev} forward in time: its logical port is missing, "
+            "ovn-northd is behind, or another chassis claims it"
+        )
+        remedy = (
+            f"see `ovn-sbctl find Port_Binding logical_port={plug.port_id}`: without a row, look at the coordinator "
+            "and ovn-northd; with another chassis, at what runs there; else at ovn-controller's log"
+        )
         return DpuError(Reason.DEADLINE, message, remedy=remedy)
 
     def mine(self, record: PodPort) -> PodPort:
@@ -227,6 +236,13 @@ class PodLife:
         change = Change(put=(replace(record, established=True),), ended=ended, events=(said,))
         await self._ledger.commit(change, patience_s=NOTE_S)
         self._answered.discard((record.port_id, record.holder))
+
+    def records(self) -> dict[str, PodPort]:
+        """Ports that containers hold, as they were answered; the journal is told a moment later."""
+        return {
+            port_id: replace(record, established=self.is_established(record))
+            for port_id, record in self._ledger.pod_ports.items()
+        }
 
     def is_established(self, record: PodPort) -> bool:
         """Whether its ADD was answered."""

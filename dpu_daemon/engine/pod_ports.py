@@ -52,7 +52,7 @@ class PodPorts:
         self.settings = settings
         self.assignments = Assignments(ledger, self._held, lambda: self.alarm(""))
         self.life = PodLife(ledger, self.assignments, drivers, settings)
-        self.reader = PodReader(ledger, drivers, settings)
+        self.reader = PodReader(ledger, self.life.records, drivers, settings)
         self.alarm: Lost = lambda _: None
         """Has the audit look; set when the drivers start."""
         self.refused: Counter[Reason] = Counter()

@@ -1,6 +1,7 @@
 """What is told of pods' ports: one look, together with what the journal knows; changes nothing."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from dpu_daemon.engine.deadline import Deadline, within
 from dpu_daemon.engine.ledger import Ledger
@@ -21,12 +22,20 @@ class PodReader:
 
     Args:
         ledger: what is wanted.
+        held: ports that containers hold, as they were answered.
         drivers: where to look.
         settings: of this switch.
     """
 
-    def __init__(self, ledger: Ledger, drivers: PodDrivers, settings: NetworkSettings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        held: Callable[[], Mapping[str, PodPort]],
+        drivers: PodDrivers,
+        settings: NetworkSettings,
+    ) -> None:
         self._ledger = ledger
+        self._held = held
         self._drivers = drivers
         self._bridge = settings.bridge
         self.audited = asyncio.Event()
@@ -52,7 +61,7 @@ class PodReader:
 
     async def views(self) -> tuple[AssignedPort, ...]:
         """Every assignment, with who holds it and how it stands."""
-        records = dict(self._ledger.pod_ports)
+        records = self._held()
         seen: PodWorld | None = None
         trouble = ""
         try:
@@ -102,7 +111,7 @@ class PodReader:
 
     async def _cut_off(self, *, everything: bool) -> list[str]:
         """Ids of containers' ports that should forward and do not; all of them while the switch does not answer."""
-        ports = sorted(self._ledger.pod_ports.items())
+        ports = sorted(self._held().items())
         records = [each for _, each in ports if each.established and each.container_id != NODE]
         if everything:
             return [record.port_id for record in records if record.wanted]

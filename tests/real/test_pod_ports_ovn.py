@@ -110,7 +110,7 @@ async def test_without_its_logical_port_an_add_fails_in_time_and_leaves_nothing(
     with pytest.raises(DpuError) as failed:
         await stage.add(0, deadline_s=0.5)
     assert failed.value.reason is Reason.DEADLINE
-    assert "ovn-controller did not install the flows" in failed.value.message
+    assert "OVN did not make port" in failed.value.message
     assert stage.rows() == BARE
     assert dict(stage.core.ledger.pod_ports) == {}
 

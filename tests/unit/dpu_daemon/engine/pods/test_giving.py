@@ -238,7 +238,7 @@ async def test_a_port_that_ovn_never_installs_fails_at_the_deadline_and_is_undon
     with pytest.raises(DpuError) as failed:
         await acquire(side, world, ask(1), soon(0.1))
     assert failed.value.reason is Reason.DEADLINE
-    assert "ovn-controller did not install the flows of port default.pod-1" in failed.value.message
+    assert "OVN did not make port default.pod-1" in failed.value.message
     assert nothing_left(dpu, world)
 
 
