@@ -320,7 +320,10 @@ async def net_rig(*, wait_s: float = 20.0) -> AsyncIterator[NetRig]:
             kube = _coordinator(folder, authority, parts.central, daemons["coordinator"])
             running.push_async_callback(kube.close)
             await _answers(kube)
-            yield NetRig(folder, names, parts.central, parts.chassis, daemons, runtimes, authority, kube)
+            rig = NetRig(folder, names, parts.central, parts.chassis, daemons, runtimes, authority, kube)
+            sockets = [folder / node / "cni.sock" for node in runtimes]
+            await rig.until(lambda: all(one.exists() for one in sockets), "both nodes serve CNI", 30.0)
+            yield rig
 
 
 def _switches(folder: Path, names: Mapping[str, str], held: ExitStack) -> Switches:
