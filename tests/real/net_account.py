@@ -1,7 +1,12 @@
 """What OVN, switches and daemons of a rig look like at one moment: the first thing to read when a wait was in vain."""
 
+import shutil
+import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
 
 from tests.fakes.ovn import OvnCentral, OvnChassis
 
@@ -37,3 +42,13 @@ def _of(tool: Callable[[], str]) -> str:
         return tool()
     except subprocess.CalledProcessError as error:
         return f"{error}: {error.stderr}"
+
+
+def journalled(journal: Path) -> list[tuple[str, str]]:
+    """Rows of pods, from a copy: the daemon holds its journal for itself."""
+    sql = "SELECT kind, id FROM wanted WHERE kind IN ('assignment', 'pod_port', 'sandbox')"
+    with tempfile.TemporaryDirectory() as folder:
+        for file in journal.parent.glob("journal.db*"):
+            shutil.copy(file, folder)
+        with closing(sqlite3.connect(Path(folder) / journal.name)) as copy:
+            return copy.execute(sql).fetchall()

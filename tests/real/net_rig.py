@@ -10,12 +10,11 @@ import json
 import re
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from tests.fakes.ovn import OvnCentral, OvnChassis, join_underlay
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.real.containerd_rig import Containerd
 from tests.real.host_rig import ROOT, Groups
-from tests.real.net_account import account
+from tests.real.net_account import account, journalled
 from tests.real.net_settings import (
     ADDRESSES,
     API,
@@ -155,7 +154,7 @@ class NetRig:
                     holder = one.ovs.vsctl("--if-exists", "get", "Interface", port, "external_ids")
                     found.append((f"{port} of {name}", f"{SYSTEM}." in holder))
         for name in ("dpu-1", "node-1", "node-2"):
-            for kind, key in _journalled(self.folder / name / "journal.db"):
+            for kind, key in journalled(self.folder / name / "journal.db"):
                 own = key.startswith((f"{SYSTEM}.", "node/"))
                 found.append((f"{kind} {key} in the journal of {name}", own))
         return found
@@ -245,16 +244,6 @@ class NetRig:
     def log(self, name: str) -> str:
         """What a daemon has said."""
         return (self.daemons[name].folder / "log").read_text()
-
-
-def _journalled(journal: Path) -> list[tuple[str, str]]:
-    """Rows of pods, from a copy: the daemon holds its journal for itself."""
-    sql = "SELECT kind, id FROM wanted WHERE kind IN ('assignment', 'pod_port', 'sandbox')"
-    with tempfile.TemporaryDirectory() as folder:
-        for file in journal.parent.glob("journal.db*"):
-            shutil.copy(file, folder)
-        with closing(sqlite3.connect(Path(folder) / journal.name)) as copy:
-            return copy.execute(sql).fetchall()
 
 
 async def run_in(namespace: str, *words: str) -> int:
