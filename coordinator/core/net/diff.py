@@ -23,6 +23,10 @@ STEP = 250
 class WantedRows(Protocol):
     """What shall be there; `store.RowStore` is one."""
 
+    def __contains__(self, row: Ref, /) -> bool:
+        """Whether a row shall be there; what it shall be costs more."""
+        ...
+
     def get(self, wanted: Ref, /) -> Row | None:
         """A row as it shall be; None when it shall not."""
         ...
@@ -219,7 +223,7 @@ class _Differ:
         if row in self._inserts:
             return self._inserts[row]
         there = self._stays.get(row)
-        if there is None and (self._keep or self._wanted.get(row) is not None):
+        if there is None and (self._keep or row in self._wanted):
             there = next(iter(self._seen.of(row)), None)
         return Uuid(there) if there is not None else None
 

@@ -11,6 +11,7 @@ from coordinator.controllers.net import ovn as ovn_module
 from coordinator.controllers.net.ovn import OvnController
 from coordinator.controllers.net.ovn_metrics import OvnMetrics
 from coordinator.core.net import edits
+from coordinator.core.net import store as store_module
 from coordinator.core.net.diff import STEP
 from coordinator.core.net.edits import Operation
 from coordinator.core.net.rows import Row, Table, ref
@@ -280,18 +281,18 @@ async def test_a_database_that_stays_away_is_told_of_and_one_that_was_away_for_a
 
 
 class Turns:
-    """Counts inserts that are computed between two turns of the loop."""
+    """Counts calls of a function between two turns of the loop."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
         self.now, self.most, self.all = 0, 0, 0
-        insert = edits.insert
+        counted = getattr(module, name)
 
-        def counted(*args: Any) -> Operation:
+        def count(*args: Any) -> Any:
             self.now, self.all = self.now + 1, self.all + 1
             self.most = max(self.most, self.now)
-            return insert(*args)
+            return counted(*args)
 
-        monkeypatch.setattr(edits, "insert", counted)
+        monkeypatch.setattr(module, name, count)
 
     @contextlib.asynccontextmanager
     async def counting(self) -> AsyncIterator[None]:
@@ -310,13 +311,33 @@ class Turns:
 async def test_others_have_their_turn_while_a_large_transaction_is_made(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = Turns(monkeypatch)
+    turns = Turns(monkeypatch, edits, "insert")
     rig.want(*(f"n{number}" for number in range(1500)))
     async with turns.counting(), rig.running():
         await rig.settled(lambda: len(rig.northbound.names()) == 1500)
     assert turns.all == 1500
     assert turns.most <= STEP
     assert rig.committed() == 1
+
+
+async def test_others_have_their_turn_while_a_switch_with_many_ports_is_compared(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovn_module, "COMPARED_AT_ONCE", 500)
+    ports = [Row(Table.SWITCH_PORT, f"p{number}", {"name": f"p{number}"}) for number in range(2000)]
+    model = rig.northbound.model
+    there = frozenset(model.put(row.table.value, name=row.key, **{EXTERNAL_IDS: {KEY: row.key}}) for row in ports)
+    model.put(Table.SWITCH.value, name="s", ports=there, **{EXTERNAL_IDS: {KEY: "s"}})
+    for row in ports:  # each an owner of its own, as pods are
+        switch = Row(Table.SWITCH, "s", {"name": "s", "ports": frozenset({row.ref})})
+        rig.wish[row.key] = lambda both=(row, switch): both  # type: ignore[misc]
+    rig.dirty(*(row.key for row in ports))
+    joined = Turns(monkeypatch, store_module, "_columns")
+    async with joined.counting(), rig.running():
+        await rig.settled(lambda: rig.writer.rows_gone("x"))
+    assert joined.all > 2000
+    assert joined.most <= STEP
+    assert not rig.northbound.transactions
 
 
 async def test_what_was_found_in_one_copy_is_not_written_into_another(
