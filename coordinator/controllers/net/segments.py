@@ -58,6 +58,11 @@ class Segments:
         except DpuError:
             return False
 
+    def network_of(self, subnet: str) -> str:
+        """The network of a subnet; empty for one that is not there."""
+        found = self._caches.subnets.get(subnet)
+        return found.spec.network_ref.name if found is not None else ""
+
     def names(self) -> list[str]:
         """All subnets of OVN's, by name."""
         return sorted(one.metadata.name for one in self._caches.subnets.all() if self.is_ours(one.metadata.name))

@@ -1,22 +1,22 @@
 """Services: which want another look when objects change, and their rows."""
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface
 
 from coordinator.clients.protocols import Change
 from coordinator.controllers.net.complaints import Complaints
 from coordinator.controllers.net.context import NetContext
+from coordinator.controllers.net.grounds import Grounds
 from coordinator.controllers.net.segments import Segments
 from coordinator.controllers.pool.mirror import key_of
 from coordinator.core.net.rows import Row
-from coordinator.core.net.services import Refusal, service_of, service_rows, vips_of
-from coordinator.core.net.vips import Vip, VipClaims, among_pods, doubled, held
+from coordinator.core.net.services import Refusal, Refused, service_of, service_rows, vips_of
+from coordinator.core.net.vips import Vip, VipClaims, doubled
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.net import Port
 from coordinator.core.objects.network import Subnet
 from coordinator.core.pool.fields import seen_text
-from proto.errors import DpuError
 
 
 class ServicesFeed:
@@ -51,7 +51,7 @@ class ServicesFeed:
             return []
         slices = (self._mirrors.get(Foreign.ENDPOINT_SLICE, one) for one in sorted(self._slices.get(key, ())))
         there = [one for one in slices if one is not None]
-        found = service_rows(service, there, self._segments.names(), self._refusal(key))
+        found = service_rows(service, there, self._segments.names(), self._refusal(key), self._segments.network_of)
         self._complaints.service(service, found.faults, found.refused)
         return found.rows
 
@@ -73,26 +73,15 @@ class ServicesFeed:
         return {service for address in addresses for service in self._claims.at(address)}
 
     def _refusal(self, key: str) -> Refusal:
-        def refusal(vip: Vip, field: str) -> DpuError | None:
+        grounds = Grounds(self._caches, self._segments)
+
+        def refusal(vip: Vip, field: str) -> Refused | None:
             elder = self._claims.holder(vip)
             if elder not in {"", key}:
-                return doubled(vip, field, elder)
-            return self._taken(vip, field)
+                return Refused((doubled(vip, field, elder),))
+            return grounds.refused(vip, field)
 
         return refusal
-
-    def _taken(self, vip: Vip, field: str) -> DpuError | None:
-        """Why an address is not for Services."""
-        address = ip_address(vip.address)
-        for name in self._segments.names():
-            segment = self._segments.of(name)
-            if segment is not None and any(address in prefix for prefix in segment.prefixes):
-                return among_pods(vip, field, name)
-        for subnet in sorted(self._caches.subnets.all(), key=lambda one: one.metadata.name):
-            holding = self._caches.addresses.book.of_address(subnet.metadata.name, address)
-            if holding is not None:
-                return held(vip, field, holding.words)
-        return None
 
     def _on_service(self, key: str, service: Json, change: Change) -> None:
         asked = frozenset() if change is Change.DELETED else vips_of(service)

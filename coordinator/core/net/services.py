@@ -15,7 +15,7 @@ from ipaddress import ip_address
 
 from coordinator.core.net.policy.model import LAST_PORT, Protocol
 from coordinator.core.net.policy.spans import Family, family_of
-from coordinator.core.net.rows import Row, Table, Value, switch_key
+from coordinator.core.net.rows import Ref, Row, Table, Value, switch_key
 from coordinator.core.net.vips import Vip
 from coordinator.core.pool.fields import Json, items, mapping, seen_mapping, seen_text, text, texts, whole
 from proto.errors import DpuError
@@ -25,9 +25,13 @@ HAIRPIN: Mapping[Family, str] = {Family.V4: "169.254.254.1", Family.V6: "fd64:70
 """Who a pod sees that reaches itself through a Service: an address of nobody, which policies let through."""
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+EVERYWHERE: frozenset[str] = frozenset()
 LONGEST_AFFINITY_S = 65535
 DEFAULT_AFFINITY_S = 10800
 HEADLESS = "None"
+CLUSTER_IPS, EXTERNAL_IPS, INGRESS = "spec.clusterIPs", "spec.externalIPs", "status.loadBalancer.ingress"
+"""Fields that have addresses; what the API server itself gives out is in the first alone."""
+
 EXTERNAL_NAME = "ExternalName"
 ADDRESS_TYPES = {"IPv4": Family.V4, "IPv6": Family.V6}
 PROTOCOLS = frozenset({Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value})
@@ -59,7 +63,7 @@ class ServiceRows:
     """Rows of a Service, and what of it could not be done.
 
     Attributes:
-        refused: addresses that it does not get.
+        refused: addresses that it does not get, or not everywhere.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -67,8 +71,21 @@ class ServiceRows:
     refused: list[DpuError] = field(default_factory=list)
 
 
-Refusal = Callable[[Vip, str], DpuError | None]
-"""Why a Service does not get a virtual address that a field of it asks for; None when it does."""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Where a Service does not get a virtual address.
+
+    Attributes:
+        why: for each reason an error.
+        networks: on whose switches it is left out; None for everywhere.
+    """
+
+    why: tuple[DpuError, ...]
+    networks: frozenset[str] | None = None
+
+
+Refusal = Callable[[Vip, str], Refused | None]
+"""Where a Service does not get a virtual address that a field of it asks for; None when it does everywhere."""
 
 
 def service_of(slice_: Json) -> str:
@@ -93,14 +110,18 @@ def service_rows(
     slices: Iterable[Json],
     subnets: Iterable[str],
     refusal: Refusal = lambda _vip, _field: None,
+    network_of: Callable[[str], str] = lambda _subnet: "",
 ) -> ServiceRows:
     """The load balancers of a Service, one for each protocol, on the switches of subnets.
+
+    Addresses that some networks do not get have load balancers of their own, on the switches of the others.
 
     Args:
         service: as the API shows it.
         slices: its EndpointSlices.
         subnets: names of all subnets of networks that OVN forwards for.
         refusal: whether a virtual address is somebody else's.
+        network_of: the network of a subnet.
     """
     found = ServiceRows()
     try:
@@ -113,20 +134,50 @@ def service_rows(
         return found
     backends = _backends(slices, whether_unready(spec), found.faults)
     key = f"{seen_text(service, 'metadata', 'namespace')}/{seen_text(service, 'metadata', 'name')}"
-    vips: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    vips: defaultdict[tuple[str, frozenset[str]], dict[str, str]] = defaultdict(dict)
     for port in ports:
         for address, at in addresses.items():
             refused = refusal(Vip(address, port.number, port.protocol), at)
-            if refused is not None:
-                found.refused.append(refused)
+            found.refused += refused.why if refused is not None else ()
+            without = refused.networks if refused is not None else EVERYWHERE
+            if without is None:
                 continue
             usable = [one for one in backends[port.name, port.protocol] if one.family is family_of(address)]
             there = ",".join(sorted({str(one) for one in usable}))
-            vips[port.protocol.lower()][joined_address(address, port.number)] = there
-    balancers = [_balancer(key, protocol, vip, options) for protocol, vip in sorted(vips.items())]
-    refs: dict[str, Value] = {"load_balancer": frozenset(row.ref for row in balancers)}
-    found.rows = balancers + [Row(Table.SWITCH, switch_key(name), refs) for name in subnets if balancers]
+            vips[port.protocol.lower(), without][joined_address(address, port.number)] = there
+    found.rows = _placed(key, vips, options, {name: network_of(name) for name in subnets})
     return found
+
+
+def _placed(
+    key: str,
+    vips: Mapping[tuple[str, frozenset[str]], dict[str, str]],
+    options: Mapping[str, str],
+    subnets: Mapping[str, str],
+) -> list[Row]:
+    """Load balancers, and the switches that they are on.
+
+    Args:
+        vips: by protocol, and the networks that do not get them.
+        subnets: with the network of each.
+    """
+    balancers: list[Row] = []
+    on: defaultdict[str, set[Ref]] = defaultdict(set)
+    for (protocol, without), vip in sorted(vips.items(), key=lambda one: (one[0][0], sorted(one[0][1]))):
+        places = [name for name, network in subnets.items() if network not in without]
+        if without and not places:
+            continue
+        balancers.append(_balancer(".".join((key, protocol, *_besides(without))), protocol, vip, options))
+        for name in places:
+            on[name].add(balancers[-1].ref)
+    return balancers + [
+        Row(Table.SWITCH, switch_key(name), {"load_balancer": frozenset(on[name])}) for name in subnets if on[name]
+    ]
+
+
+def _besides(without: frozenset[str]) -> list[str]:
+    """What the name of a load balancer ends with that is not on the switches of some networks."""
+    return [f"besides({','.join(sorted(without))})"] if without else []
 
 
 def joined_address(address: str, port: int) -> str:
@@ -139,8 +190,7 @@ def whether_unready(spec: Json) -> bool:
     return spec.get("publishNotReadyAddresses") is True
 
 
-def _balancer(key: str, protocol: str, vips: dict[str, str], options: Mapping[str, str]) -> Row:
-    name = f"{key}.{protocol}"
+def _balancer(name: str, protocol: str, vips: dict[str, str], options: Mapping[str, str]) -> Row:
     # Without a connection to end, a client that keeps its port would go on sending to an endpoint that went.
     own = {"ct_flush": "true"} if protocol == "udp" else {}
     columns: dict[str, Value] = {"name": name, "protocol": protocol, "vips": vips, "options": {**options, **own}}
@@ -155,9 +205,9 @@ def _addresses(service: Json, spec: Json) -> dict[str, str]:
     status = mapping(mapping(service, "status", ""), "loadBalancer", "status")
     given = [one for one in items(status, "ingress", "status.loadBalancer") if one.get("ipMode") != "Proxy"]
     listed = {
-        "spec.clusterIPs": own,
-        "spec.externalIPs": texts(spec, "externalIPs", "spec"),
-        "status.loadBalancer.ingress": [text(one, "ip", "status.loadBalancer.ingress") for one in given],
+        CLUSTER_IPS: own,
+        EXTERNAL_IPS: texts(spec, "externalIPs", "spec"),
+        INGRESS: [text(one, "ip", INGRESS) for one in given],
     }
     found: dict[str, str] = {}
     for where, addresses in listed.items():

@@ -71,26 +71,36 @@ def doubled(vip: Vip, field: str, elder: str) -> DpuError:
     )
 
 
-def among_pods(vip: Vip, field: str, subnet: str) -> DpuError:
-    """The refusal of an address that pods get."""
+def among_pods(vip: Vip, field: str, subnet: str, where: str = "") -> DpuError:
+    """The refusal of an address that pods get.
+
+    Args:
+        where: the network that it is not served in; empty for nowhere.
+    """
     return DpuError(
         Reason.ALREADY_EXISTS,
-        f"{vip.address} is not served: it is in subnet {subnet}, whose pods and servers would lose their traffic to it",
+        f"{vip.address} is not served{_inside(where)}: it is in subnet {subnet}, whose pods and servers would lose "
+        "their traffic to it",
         field=field,
         remedy="use an address outside of the subnets of OVN's networks (of cluster IPs: the API server's "
         "--service-cluster-ip-range)",
     )
 
 
-def held(vip: Vip, field: str, words: str) -> DpuError:
+def held(vip: Vip, field: str, words: str, where: str = "") -> DpuError:
     """The refusal of an address that somebody has.
 
     Args:
         words: who, such as ``pod shop/web``.
+        where: as for `among_pods`.
     """
     return DpuError(
         Reason.ALREADY_EXISTS,
-        f"{vip.address} is not served: it belongs to {words}, which would lose its traffic to it",
+        f"{vip.address} is not served{_inside(where)}: it belongs to {words}, which would lose its traffic to it",
         field=field,
         remedy="use another address, or delete who has it",
     )
+
+
+def _inside(network: str) -> str:
+    return f" in network {network}" if network else ""
