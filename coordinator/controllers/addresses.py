@@ -1,6 +1,6 @@
 """The address book, kept true by the caches and held ahead of the writes that are under way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.controllers.cache import Cache
@@ -25,8 +25,13 @@ class Addresses:
         self.book = AddressBook()
         self._subnets = subnets
         self._ports = ports
+        self._listeners: list[Callable[[Holding], None]] = []
         subnets.listen(self._on_subnet)
         ports.listen(self._on_port)
+
+    def listen(self, listener: Callable[[Holding], None]) -> None:
+        """Have `listener` told of what was held for a write, and is not after all."""
+        self._listeners.append(listener)
 
     def reserve(self, holding: Holding) -> None:
         """A port is being written."""
@@ -36,7 +41,7 @@ class Addresses:
         """A port, by key, was not written: what there is of it counts again."""
         found = self._ports.get(port)
         if found is None:
-            self.book.drop(port_holder(port))
+            self._drop(port_holder(port))
         else:
             self.book.hold(port_holding(found))
 
@@ -60,7 +65,15 @@ class Addresses:
         found = self._subnets.get(subnet)
         written = {line_holder(subnet, line) for line in found.status.allocations} if found else set()
         for holder in {line_holder(subnet, line) for line in lines} - written:
-            self.book.drop(holder)
+            self._drop(holder)
+
+    def _drop(self, holder: str) -> None:
+        """A write is over, and there is nothing of it."""
+        before = self.book.holding(holder)
+        self.book.drop(holder)
+        if before is not None:
+            for listener in self._listeners:
+                listener(before)
 
     def _on_subnet(self, key: str, before: Any, after: Any) -> None:
         if after is None:

@@ -9,6 +9,7 @@ from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.grounds import Grounds
 from coordinator.controllers.net.segments import Segments
 from coordinator.controllers.pool.mirror import key_of
+from coordinator.core.ipam.book import Holding
 from coordinator.core.net.rows import Row
 from coordinator.core.net.services import Refusal, Refused, service_of, service_rows, vips_of
 from coordinator.core.net.vips import Vip, VipClaims, doubled
@@ -37,6 +38,7 @@ class ServicesFeed:
         self._segments, self._complaints, self._told = segments, complaints, told
         self._slices: dict[str, set[str]] = {}
         self._claims = VipClaims()
+        self._caches.addresses.listen(self._on_given_back)
         self._mirrors.listen(Foreign.SERVICE, self._on_service)
         self._mirrors.listen(Foreign.ENDPOINT_SLICE, self._on_slice)
 
@@ -82,6 +84,11 @@ class ServicesFeed:
             return grounds.refused(vip, field)
 
         return refusal
+
+    def _on_given_back(self, holding: Holding) -> None:
+        services = self._at(map(str, holding.addresses))
+        if services:
+            self._told(services)
 
     def _on_service(self, key: str, service: Json, change: Change) -> None:
         asked = frozenset() if change is Change.DELETED else vips_of(service)

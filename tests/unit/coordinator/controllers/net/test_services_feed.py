@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from coordinator.controllers.net.ovn_feed import Wants
+from coordinator.core.ipam.book import port_holder
 from coordinator.core.net.rows import Table, ref
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -126,3 +127,20 @@ async def test_a_subnet_over_a_cluster_ip_takes_it_from_its_own_network_alone(
     quiet.plant.drop(Kind.SUBNET, "side")
     quiet.settle()
     assert _vips(quiet) == {"ns/dns.tcp": {"10.96.0.10:53"}, "ns/web.tcp": {"10.97.0.1:80"}}
+
+
+async def test_a_service_gets_an_address_back_whose_port_could_not_be_written(quiet: Feed) -> None:
+    quiet.put(Kind.NETWORK, "flat", {"driver": "bridge"})
+    quiet.put(Kind.SUBNET, "flat", {"networkRef": {"name": "flat"}, "cidr": "192.0.2.0/24"})
+    quiet.plant.port("odd", "flat", MAC, "192.0.2.9/24")
+    addresses = quiet.plant.context.caches.addresses
+    holding = addresses.book.holding(port_holder("ns/odd"))
+    quiet.plant.drop(Kind.PORT, "odd", "ns")
+    assert holding is not None
+    addresses.reserve(holding)
+    _serve(quiet, "web", "01", "10.96.0.1", external="192.0.2.9")
+    quiet.settle()
+    assert _on(quiet, "one") == {"10.96.0.1:80"}
+    addresses.cancel("ns/odd")
+    assert (Wants.SERVICE.value, "ns/web") in quiet.settle()
+    assert _on(quiet, "one") == {"10.96.0.1:80", "192.0.2.9:80"}
