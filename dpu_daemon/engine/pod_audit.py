@@ -12,7 +12,7 @@ from dpu_daemon.engine.repair import Repair, RepairWork
 from dpu_daemon.model.assignment import PodPort
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.pod_port import PodWorld
-from dpu_daemon.plan.pod_ports import forwards, plan_limits, plan_pod_port, plug_of, stray_pods, superseded
+from dpu_daemon.plan.pod_ports import plan_limits, plan_pod_port, stray_pods
 
 LIMITS = "limits"
 
@@ -91,7 +91,8 @@ class PodAuditor:
         if not record.wanted:
             return f"{record.representor}: not wanted any more"
         if not self._pods.life.is_noted(record):
-            return f"{record.representor}: its ADD was cut off"
+            answered = self._pods.life.is_established(record)
+            return f"{record.representor}: {'forwards, and no journal says so' if answered else 'its ADD was cut off'}"
         return "" if plan.settled else plan.why
 
     def _leftovers(self) -> list[Repair]:
@@ -110,7 +111,7 @@ class PodAuditor:
             if record.wanted and record.established and port_id in self._ledger.assignments:
                 job = PodJob(port_id, self._bridge, self._ledger, self._drivers)
                 return (await converge(self._ledger, job)).acted
-            if record.wanted and not record.established and await self._forwards(record):
+            if record.wanted and not record.established and await self._is_plugged(record):
                 await self._pods.life.adopt(record)
             elif record.wanted:
                 why = "its ADD was cut off by a restart of the daemon"
@@ -121,15 +122,15 @@ class PodAuditor:
 
         return work
 
-    async def _forwards(self, record: PodPort) -> bool:
-        """Whether its ADD was answered, or may have been: it was cut off at the very end."""
+    async def _is_plugged(self, record: PodPort) -> bool:
+        """Whether its ADD was answered, or may have been: the switch has the port, though it may not be right now."""
         if self._pods.life.is_established(record):
             return True
-        assignment = self._ledger.assignments.get(record.port_id)
-        if assignment is None or not assignment.wanted or superseded(record, assignment):
+        if not self._pods.life.may_be_answered(record) or record.port_id not in self._ledger.assignments:
             return False
-        seen = await within(LOOK_S, self._drivers.look((record.representor,)), "look at the pod's port")
-        return forwards(plug_of(record, assignment, self._bridge), seen)
+        seen = await within(LOOK_S, self._drivers.look(()), "look at the pod's port")
+        port = seen.switch.ports.get(record.representor)
+        return port is not None and (port.iface_id, port.pod) == (record.port_id, str(record.holder))
 
     def _tidy(self, port_id: str) -> RepairWork:
         async def work() -> bool:

@@ -1,4 +1,7 @@
-"""The life of a port that a container holds: intent, plug, forwarding, end; each method under the port's lock."""
+"""The life of a port that a container holds: intent, plug, forwarding, end; each method under the port's lock.
+
+Only the note that a port forwards is written without it: its change is queued before the lock's next owner can begin.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -53,6 +56,8 @@ class PodLife:
         self._answered: set[tuple[str, Holder]] = set()
         """Ports that forward, and whose row does not say so yet."""
         self._notes: dict[tuple[str, Holder], asyncio.Task[None]] = {}
+        self._begun: set[tuple[str, Holder]] = set()
+        """ADDs of this life of the daemon: of these it is known whether they were answered."""
 
     def held(self, port_id: str) -> bool:
         """Whether a container has the port, or is just being given it."""
@@ -120,6 +125,7 @@ class PodLife:
 
     async def _journal(self, record: PodPort, assignment: Assignment) -> PodPort:
         self.claims[record.port_id] = record
+        self._begun.add((record.port_id, record.holder))
         plug = plug_of(record, assignment, self._settings.bridge)
         begun = StepBegun(subject=record.port_id, says=PlugPod(plug=plug).says())
         committed = await self._ledger.commit(Change(put=(record,), begun=begun))
@@ -201,7 +207,7 @@ class PodLife:
         return assignment
 
     async def establish(self, record: PodPort) -> Assignment:
-        """The port forwards: what its holder has now. That it does is journalled without waiting, see `adopt`.
+        """The port forwards: what its holder has now. That it does is journalled without waiting; see `adopt`.
 
         Raises:
             DpuError: GONE, NOT_ASSIGNED; as `plug`.
@@ -218,23 +224,32 @@ class PodLife:
         return assignment
 
     async def _note(self, record: PodPort, key: tuple[str, Holder]) -> None:
+        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
         try:
-            await self.adopt(record)
+            await self._establish(record, said)
         except DpuError as error:
             _log.error(f"the audit will journal it: {error}", id=record.port_id)
         finally:
             del self._notes[key]
 
     async def adopt(self, record: PodPort) -> None:
-        """Journal that a port forwards, in one transaction with the end of its step.
+        """Journal that the ADD of a port is over, though the daemon died before it could.
 
-        When the daemon dies before, the next one finds the port forwarding and adopts it; the ADD may have been
-        answered. One that was not is released by the side of the container, whose journal has it.
+        It may have been answered. If it was not, the side of the container releases it: that has it in its journal.
         """
+        message = f"{record.representor} of container {record.holder} was plugged and is kept: its ADD may be answered"
+        await self._establish(record, _said(record.port_id, "Adopted", message))
+
+    async def _establish(self, record: PodPort, said: Said) -> None:
+        """In one transaction with the end of the step."""
         ended = self._ended(record.port_id, StepState.DONE)
-        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
         change = Change(put=(replace(record, established=True),), ended=ended, events=(said,))
-        await self._ledger.commit(change, patience_s=NOTE_S)
+        try:
+            await self._ledger.commit(change, patience_s=NOTE_S)
+        except DpuError:
+            if ended is not None:
+                self.steps.setdefault(record.port_id, ended.number)
+            raise
         self._answered.discard((record.port_id, record.holder))
 
     def records(self) -> dict[str, PodPort]:
@@ -252,6 +267,10 @@ class PodLife:
         """Wait until the journal was told of every port that forwards."""
         if self._notes:
             await asyncio.wait(self._notes.values())
+
+    def may_be_answered(self, record: PodPort) -> bool:
+        """Whether its ADD was answered, or was that of an earlier life of the daemon, which may have answered it."""
+        return self.is_established(record) or (record.port_id, record.holder) not in self._begun
 
     def is_noted(self, record: PodPort) -> bool:
         """Whether the journal says that its ADD was answered, or is just being told."""
@@ -323,6 +342,7 @@ class PodLife:
         said = _said(record.port_id, "Released", f"{record.representor} of container {record.holder} is free")
         drop = ((RecordKind.POD_PORT, record.port_id),)
         await self._assignments.let_go(record.port_id, Change(drop=drop, ended=ended, events=(said,)))
+        self._begun.discard((record.port_id, record.holder))
         return f"{record.representor} of port {record.port_id} released"
 
     async def _apply(self, step: Step) -> None:

@@ -33,7 +33,7 @@ def _world(*, functions: bool) -> CniWorld:
 
 async def _life(host: CniHost) -> None:
     await host.node.add(ask(device_info="/run/info"), _soon(), asyncio.Event())
-    await asyncio.sleep(0.005)
+    await host.settled()
     await host.node.delete(ETH0, _soon())
 
 

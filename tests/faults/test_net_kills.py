@@ -228,7 +228,11 @@ def order(rig: NetRig, journal: str, victim: Victim, commit: int) -> None:
 
 
 async def fired(rig: NetRig, journal: str) -> bool:
-    """Whether the order was carried out; takes it back, so that nobody dies later and unseen."""
+    """Whether the order was carried out; takes it back, so that nobody dies later and unseen.
+
+    What is journalled behind the answer is awaited first: to die before that is to have answered without a note of it.
+    """
+    await asyncio.sleep(0.1)
     (rig.folder / journal / "kill-at").write_text("0 0")
     await asyncio.sleep(0.1)
     for name in (journal, "dpu-1", "node-2"):

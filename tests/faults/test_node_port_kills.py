@@ -26,7 +26,7 @@ async def _life(host: CniHost, one: NodePort) -> None:
     await one.turn()
     host.world.node.assigned[POD] = own(mtu=9000)
     await one.turn()
-    await asyncio.sleep(0.005)
+    await host.settled()
     del host.world.node.assigned[POD]
     await one.turn()
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,21 +164,38 @@ async def test_a_restart_undoes_the_half_of_an_add_and_keeps_whole_ports(tmp_pat
     await again.core.ledger.close()
 
 
-async def test_a_restart_keeps_a_port_that_forwards_though_its_journal_does_not_say_so(
-    tmp_path: Path, world: World
+@pytest.mark.parametrize(
+    "blink", [{}, {"ofport": -1}, {"installed": False}, {"limit": Limit(7)}, {"error": "No such device"}]
+)
+async def test_a_restart_keeps_a_port_that_may_have_been_answered_whatever_the_switch_is_at(
+    tmp_path: Path, world: World, blink: dict[str, Any]
 ) -> None:
     before = await opened(tmp_path, world)
     await before.core.audit.once()
     await before.pods.put([assignment(1)])
-    await acquire(before.pods.side(NODE), world, ask(1))
+    name = (await acquire(before.pods.side(NODE), world, ask(1))).representor
     answered = replace(before.core.ledger.pod_ports["default.pod-1"], established=False)
     await before.core.ledger.commit(Change(put=(answered,)))
     await before.core.ledger.close()
+    world.state.switch_ports[name] = replace(world.state.switch_ports[name], **blink)
     again = await opened(tmp_path, world)
     await again.core.audit.once()
     assert again.core.ledger.pod_ports["default.pod-1"].established
-    assert len(world.state.switch_ports) == 1
+    assert list(world.state.switch_ports) == [name]
     await again.core.ledger.close()
+
+
+async def test_an_add_of_this_life_that_failed_is_given_up_though_its_port_forwards_by_now(
+    dpu: DpuEngine, side: NodeSide, world: World
+) -> None:
+    """Its undo could not be journalled."""
+    await dpu.pods.put([assignment(1)])
+    await acquire(side, world, ask(1))
+    record = dpu.core.ledger.pod_ports["default.pod-1"]
+    await dpu.core.ledger.commit(Change(put=(replace(record, established=False),)))
+    await dpu.core.audit.once()
+    assert dict(dpu.core.ledger.pod_ports) == {}
+    assert world.state.switch_ports == {}
 
 
 async def test_ports_come_back_after_the_switch_lost_all_and_strays_go(
