@@ -17,7 +17,7 @@ from dpu_daemon.engine.sandbox_leftovers import Leftovers
 from dpu_daemon.engine.sandbox_regain import SandboxRegainer
 from dpu_daemon.engine.sandboxes import AWAY, Sandboxes, told
 from dpu_daemon.model.assignment import Holder, Sandbox
-from dpu_daemon.model.sandbox import NODE, Added, InsideSeen, SandboxAsk, SandboxClaim
+from dpu_daemon.model.sandbox import NODE, Added, InsideSeen, InsideWanted, SandboxAsk, SandboxClaim
 from dpu_daemon.plan.sandboxes import differences, inside_of, unclaimed
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -89,7 +89,11 @@ class CniNode:
             or bool(ask.device_id and box.device_id == ask.device_id)
             or bool(functions and box.device)
         ]
-        left = await self.leftovers.soon_among(suspects, until)
+        try:
+            left = await self.leftovers.soon_among(suspects, until)
+        except DpuError as second:
+            _log.info(f"whether something is in the way of {ask.pod} cannot be seen: {second}")
+            return False
         ends = await asyncio.gather(*(self.collect_one(box, until) for box in left), return_exceptions=True)
         for box, end in zip(left, ends, strict=True):
             if isinstance(end, DpuError):
@@ -187,15 +191,29 @@ class CniNode:
         return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
 
     async def _is_whole(self, record: Sandbox, deadline: Deadline) -> bool:
+        """Whether it may have been answered: all is inside, and the switch has its port.
+
+        Raises:
+            DpuError: a side cannot be asked; or the switch has the port and it does not forward now, which the switch
+                puts right, or the runtime's DEL ends.
+        """
         if record.assignment is None:
             return False
         try:
-            found = await self._compare(record, record.netns, deadline)
+            seen = await self._look(record, record.netns)
         except DpuError as error:
             if error.reason in AWAY:
                 raise
             return False
-        return not found
+        if (record.device or record.representor) and differences(_inside(record), seen):
+            return False
+        try:
+            await self._parts.switch.check(record.holder, deadline)
+        except DpuError as error:
+            if error.reason is Reason.NOT_FOUND:
+                return False
+            raise
+        return True
 
     async def regain(self, record: Sandbox, deadline: Deadline) -> bool:
         """Ask again for the port of a container that runs, and that the switch does not know; False when it does.
@@ -258,7 +276,7 @@ class CniNode:
         seen, _ = await asyncio.gather(looking, self._parts.switch.check(record.holder, deadline))
         if not (record.device or record.representor):
             return ()
-        return differences(inside_of(given(record), record.interface, record.mtu), seen)
+        return differences(_inside(record), seen)
 
     async def _look(self, record: Sandbox, netns: str) -> InsideSeen | None:
         hold = self._parts.links.open(netns)
@@ -334,6 +352,10 @@ class CniNode:
         if self._stopping:
             raise stopping()
         return await self.operations.run(_key(holder), lane, work, deadline, what=f"attachment {holder}")
+
+
+def _inside(record: Sandbox) -> InsideWanted:
+    return inside_of(given(record), record.interface, record.mtu)
 
 
 def stopping() -> DpuError:

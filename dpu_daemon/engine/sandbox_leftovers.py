@@ -36,11 +36,11 @@ class Leftovers:
         return await self._out(await asyncio.to_thread(self._nowhere, records))
 
     async def soon_among(self, records: Sequence[Sandbox], deadline: Deadline) -> tuple[Sandbox, ...]:
-        """As `among`; devices of namespaces that are gone are waited for until they are out."""
+        """As `among`; waits until the first device of a namespace that is gone is out."""
         pause_s = FIRST_PAUSE_S
-        while nowhere := self._nowhere(records):
+        while nowhere := await asyncio.to_thread(self._nowhere, records):
             out = await self._out(nowhere)
-            if len(out) == len(nowhere) or deadline.left_s() <= pause_s:
+            if out or deadline.left_s() <= pause_s:
                 return out
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

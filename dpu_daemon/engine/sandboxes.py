@@ -101,15 +101,19 @@ class Sandboxes:
     async def _bring_home(self, record: Sandbox) -> str:
         """The function comes back to the host under its own name; a kernel may have brought it already."""
         home = HomeDevice(name=record.device, mac=record.device_mac, mtu=record.device_mtu)
-        hold = self.hold(record)
+        hold, marks = self.hold(record), (record.interface, "")
         if hold is not None:
             try:
-                interface, mac = inside_marks(record, self._ledger.sandboxes.values())
-                if (interface or mac) and await self._links.move_out(hold, interface, mac, home):
+                marks = inside_marks(record, self._ledger.sandboxes.values())
+                if any(marks) and await self._links.move_out(hold, *marks, home):
                     return f"{record.device} moved back"
             finally:
                 hold.close()
         seen = (await self._vfs.look()).get(record.vf) if self._vfs is not None else None
+        if seen is not None and not seen.netdev and not marks[0]:
+            message = f"{record.device} may still be in {record.netns}, where another container has {record.interface}"
+            remedy = "it comes home when that container goes; the daemon goes on trying"
+            raise DpuError(Reason.UNAVAILABLE, message, remedy=remedy)
         if seen is None or not seen.netdev:
             return f"{record.device} is nowhere to be seen"
         if (seen.netdev, seen.mac, seen.mtu) == (home.name, home.mac, home.mtu):

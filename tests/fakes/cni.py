@@ -339,7 +339,7 @@ class CniHost:
             try:
                 await repair.work()
             except DpuError as error:
-                if error.reason is not Reason.UNAVAILABLE:
+                if error.reason not in {Reason.UNAVAILABLE, Reason.WRONG_STATE}:
                     raise
         return [repair.why for repair in repairs]
 

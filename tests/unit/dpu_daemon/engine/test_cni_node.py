@@ -407,3 +407,47 @@ async def test_what_is_left_of_an_older_container_is_no_reason_to_touch_a_newer_
     assert await host.audit() == ["eth0 of default/older: is still to be released"]
     assert world.node.dump() == before
     assert list(host.ledger.sandboxes) == ["c2/eth0"]
+
+
+@pytest.mark.parametrize("world", [True], indirect=True, ids=["function"])
+async def test_a_function_that_may_be_inside_beside_a_newer_container_is_not_forgotten(
+    host: CniHost, world: CniWorld
+) -> None:
+    home = world.node.devices.pop("vf0")
+    older = Sandbox(
+        container_id="c1",
+        interface="eth0",
+        netns="/run/netns/c2",
+        netns_inode=world.node.namespaces["/run/netns/c2"],
+        network="dpupool",
+        pod="default/older",
+        vf=0,
+        device=home.name,
+        device_mac=home.mac,
+        device_mtu=home.mtu,
+        wanted=False,
+    )
+    await host.ledger.commit(Change(put=(older,)))
+    await host.node.add(ask(container="c2"), soon(), patient())
+    await host.settled()
+    await host.audit()
+    assert sorted(host.ledger.sandboxes) == ["c1/eth0", "c2/eth0"]
+    await host.node.delete(Holder("c2", "eth0"), soon())
+    world.node.devices["vf0"] = home
+    await host.audit()
+    assert dict(host.ledger.sandboxes) == {}
+
+
+async def test_a_restart_keeps_what_may_have_been_answered_while_the_switch_puts_its_port_right(
+    host: CniHost, world: CniWorld
+) -> None:
+    await host.node.add(ask(), soon(), patient())
+    await host.settled()
+    answered = replace(host.ledger.sandboxes["c1/eth0"], ready=False)
+    await host.ledger.commit(Change(put=(answered,)))
+    before = world.node.dump()
+    world.faults.errors["switch.look"] = [DpuError(Reason.WRONG_STATE, "port without a number")]
+    await host.audit()
+    assert (world.node.dump(), host.ledger.sandboxes["c1/eth0"].ready) == (before, False)
+    await host.audit()
+    assert (world.node.dump(), host.ledger.sandboxes["c1/eth0"].ready) == (before, True)

@@ -1,12 +1,13 @@
 """What a container gets for an assignment, and what is not as it was given."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dpu_daemon.model.assignment import Bandwidth, PodAddress, PodRoute, Sandbox
 from dpu_daemon.model.sandbox import InsideSeen
-from dpu_daemon.plan.sandboxes import claims_device, differences, inside_of, mtu_of, unclaimed, unlimited
+from dpu_daemon.plan.sandboxes import claims_device, differences, inside_marks, inside_of, mtu_of, unclaimed, unlimited
 from proto.errors import DpuError
 from tests.fakes.cni import ask, assignment
 
@@ -91,3 +92,34 @@ def test_a_device_is_left_to_the_container_that_has_it_now() -> None:
     pair = replace(old, vf=-1, representor="dp1")
     assert claims_device(pair, replace(new, vf=-1, representor="dp1"))
     assert not claims_device(pair, replace(new, vf=-1, representor=""))
+
+
+OLD = Sandbox(
+    container_id="c1",
+    interface="eth0",
+    netns="/run/netns/a",
+    netns_inode=7,
+    network="dpupool",
+    assignment=assignment(),
+)
+MAC = "0a:58:0a:10:00:05"
+
+
+@pytest.mark.parametrize(
+    ("other", "marks"),
+    [
+        ({}, ("", "")),
+        ({"assignment": assignment(mac="0A:58:00:00:00:09")}, ("", MAC)),
+        ({"assignment": None}, ("", "")),
+        ({"interface": "net1", "assignment": assignment(mac="0a:58:00:00:00:09")}, ("eth0", MAC)),
+        ({"interface": "net1"}, ("eth0", "")),
+        ({"wanted": False}, ("eth0", MAC)),
+        ({"netns_inode": 8}, ("eth0", MAC)),
+        ({"netns_inode": 0}, ("", "")),
+        ({"netns_inode": 0, "netns": "/run/netns/b"}, ("eth0", MAC)),
+    ],
+)
+def test_a_device_is_not_looked_for_by_what_another_one_in_its_namespace_has(
+    other: dict[str, Any], marks: tuple[str, str]
+) -> None:
+    assert inside_marks(OLD, [OLD, replace(OLD, container_id="c2", **other)]) == marks
