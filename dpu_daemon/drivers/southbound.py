@@ -17,8 +17,11 @@ from proto.ovsdb.session import Session
 
 DATABASE = "OVN_Southbound"
 PEER = "the southbound database of OVN"
-PROBE_S = 5.0
-"""As ovn-controller's own: a server that has said nothing for so long is asked, and has as long again to answer."""
+PROBE_S = 30.0
+"""A server that has said nothing for so long is asked, and has as long again to answer.
+
+A large database is busy for ten seconds and more, and a node that says that it cannot serve loses its pods' endpoints.
+"""
 ASK_S = 5.0
 """For one server to greet; one with a large database is busy for seconds."""
 
@@ -38,6 +41,7 @@ class Southbound:
         patience_s = ASK_S * len(self._remotes) + 1.0
         self._keeper: Keeper[_Line] = Keeper(PEER, remedy, self._dial, count=count_lost, dial_timeout_s=patience_s)
         self._starting: asyncio.Task[None] | None = None
+        self._met = False
 
     def start(self, lost: Lost) -> None:
         """Ask from now on; nobody waits for the first answer."""
@@ -50,8 +54,12 @@ class Southbound:
         await self._keeper.stop()
 
     def trouble(self) -> str:
-        """Why it does not answer; empty when it does, and before the first try has ended."""
-        if self._starting is None or not self._starting.done():
+        """Why it does not answer any more; empty when it does.
+
+        One that was never met says nothing: it may be this daemon alone that has no way to it, and ovn-controller's
+        word counts.
+        """
+        if not self._met:
             return ""
         try:
             self._keeper.connection()
@@ -70,6 +78,7 @@ class Southbound:
                 errors.append(f"{remote}: {str(error) or 'no answer'}")
                 continue
             if session.standing.connected:
+                self._met = True
                 return _Line(session, self._probe_s)
             await session.close()
             errors.append(f"{remote}: it has lost its cluster")
