@@ -51,11 +51,14 @@ class SysfsVfs:
         self._alarms = KernelAlarms()
         self._version = ""
         self._complaint = ""
+        self._setting_up = asyncio.Lock()
+        """Held while the card makes functions, which takes seconds; until then the kernel answers nothing of them."""
 
     async def start(self, lost: Lost) -> None:
         """Watch, and set functions up where there are none."""
         self._alarms.start(lambda: lost(""))
-        await asyncio.to_thread(self._set_up)
+        async with self._setting_up:
+            await asyncio.to_thread(self._set_up)
 
     async def stop(self) -> None:
         self._alarms.stop()
@@ -69,8 +72,9 @@ class SysfsVfs:
         Raises:
             DpuError: NOT_FOUND, there is no such physical function.
         """
-        if self._wants_more():
-            await asyncio.to_thread(self._set_up)
+        async with self._setting_up:
+            if self._wants_more():
+                await asyncio.to_thread(self._set_up)
         return self._look()
 
     async def set_mac(self, vf: int, mac: str) -> None:

@@ -78,8 +78,8 @@ class VfPool:
 
     async def start(self, lost: Lost) -> None:
         """Watch from now on."""
-        await self._driver.start(lambda sentence: self._alarmed(lost, sentence))
         self.counts.recall()
+        await self._driver.start(lambda sentence: self._alarmed(lost, sentence))
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="watch functions")
 
     async def stop(self) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,26 @@ async def test_functions_are_set_up_where_there_are_none(tree: FakeSysfs) -> Non
     assert tree.writes == ["4"]
     assert len(await driver.look()) == 4
     assert tree.writes == ["4"]
+
+
+async def test_a_look_waits_for_a_card_that_is_making_functions(tree: FakeSysfs) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path, text: str) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        tree.write(path, text)
+
+    driver = SysfsVfs(PF, count=2, root=tree.root, write=slow)
+    starting = asyncio.create_task(driver.start(lambda _: None))
+    await asyncio.to_thread(begun.wait, 20)
+    looking = asyncio.create_task(driver.look())
+    await asyncio.sleep(0.01)
+    assert not looking.done()
+    go_on.set()
+    assert len(await looking) == 2
+    await starting
+    await driver.stop()
 
 
 async def test_functions_that_exist_are_never_set_up_anew(tree: FakeSysfs) -> None:
