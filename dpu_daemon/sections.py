@@ -46,7 +46,7 @@ class TimesSection(Section, frozen=True):
     """Seconds.
 
     Attributes:
-        drain_s: how long running operations may take when the daemon is told to stop; under systemd's 90.
+        drain_s: how long running operations may take when the daemon is told to stop; the units allow 90 for all.
         audit_s: between two comparisons of everything; a look costs milliseconds.
     """
 
