@@ -14,15 +14,13 @@ from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_networ
 from coordinator.core.ipam.pods import Given, give
 from coordinator.core.net.pods import (
     GIVEN,
-    Told,
     WantedPort,
     amendment,
-    given_annotation,
     holds_ports,
     is_going,
     port_body,
-    told_before,
 )
+from coordinator.core.net.told import entries_of, given_annotation, told_before
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json, Metadata
@@ -61,7 +59,6 @@ class PodController:
         self._judge = judge
         self._writing: dict[str, _Writing] = {}
         self._told: dict[str, tuple[str, ...]] = {}
-        self._lost: dict[str, dict[str, Told]] = {}
 
     @property
     def book(self) -> AddressBook:
@@ -81,7 +78,6 @@ class PodController:
         asked = self._wants.of_pod(pod)
         problems = list(asked.problems)
         names = {one.name for one in asked.wanted}
-        self._lost[key] = {name: lost for name, lost in self._lost.get(key, {}).items() if name in names}
         for port in ports:
             if port.metadata.name not in names or port.spec.pod_ref.uid != pod["metadata"]["uid"]:
                 self._judge(port.metadata.key)
@@ -125,7 +121,7 @@ class PodController:
             return port_body(pod, wanted, given, mtu=segments.networks[given.network].spec.mtu, epoch=now_ms)
 
         key = key_of(pod)
-        lost = self._lost.get(key, {}).get(wanted.name) or told_before(pod, wanted.name)
+        lost = told_before(pod, wanted.name)
         if lost is not None:  # somebody took the Port away under the pod: the container has what it had
             request = replace(request, subnet=lost.subnet, addresses=lost.addresses, mac=lost.mac)
         try:
@@ -133,9 +129,7 @@ class PodController:
         except DpuError as error:
             if lost is None or error.reason in UNKNOWN_ENDS or error.reason is Reason.CONFLICT:
                 raise
-            self._lost.setdefault(key, {})[wanted.name] = lost
             raise _not_again(wanted.name, error) from error
-        self._lost.get(key, {}).pop(wanted.name, None)
         return True
 
     async def make(
@@ -212,7 +206,7 @@ class PodController:
             self._told.pop(key, None)
 
     async def _annotate(self, pod: Json, kept: Collection[str] | None) -> None:
-        """Tell on the pod what it has.
+        """Tell on the pod what it has, and what its container has that was taken away.
 
         Args:
             kept: names of the ports that it asks for; the others are on their way out. None when that cannot be read.
@@ -223,7 +217,13 @@ class PodController:
             for port in self._context.caches.ports.by("pod", key_of(pod))
             if port.spec.pod_ref.uid == meta["uid"] and (kept is None or port.metadata.name in kept)
         ]
-        value = given_annotation(ports)
+        there, of_pod = {port.metadata.name for port in ports}, meta["uid"].replace("-", "")[:8]
+        lost = [  # what the container has must be known to whoever makes the Port again, also after a start
+            entry
+            for name, entry in entries_of(pod).items()
+            if name not in there and (name.endswith(of_pod) if kept is None else name in kept)
+        ]
+        value = given_annotation(ports, lost)
         if value == seen_text(pod, "metadata", "annotations", GIVEN) or is_going(pod):
             return
         body: Json = {"metadata": {"annotations": {GIVEN: value or None}, "uid": meta["uid"]}}
@@ -239,7 +239,6 @@ class PodController:
     def _forget(self, key: str) -> None:
         self.waiting.discard(key)
         self._told.pop(key, None)
-        self._lost.pop(key, None)
 
 
 def _not_again(port: str, error: DpuError) -> DpuError:

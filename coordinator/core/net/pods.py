@@ -1,6 +1,5 @@
 """The ports that a pod shall have, from its spec and annotations."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -272,44 +271,3 @@ def amendment(port: Port, wanted: WantedPort) -> Json:
     """The merge patch of a Port's spec that has it follow its pod's annotations; empty when it does."""
     there = {"bandwidth": port.spec.bandwidth.json(), "securityGroups": list(port.spec.security_groups)}
     return merge_patch(there, changeable(wanted))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a pod was told that it has: its container was made with that."""
-
-    subnet: str
-    addresses: tuple[str, ...]
-    mac: str
-
-
-def told_before(pod: Json, port: str) -> Told | None:
-    """What a pod's annotation says of a port; None when it says nothing that can be read."""
-    try:
-        listed = json.loads(_annotation(pod, GIVEN) or "[]")
-    except ValueError:
-        return None
-    entries = listed if isinstance(listed, list) else []
-    found = next((one for one in entries if isinstance(one, dict) and one.get("name") == port), {})
-    subnet, mac, addresses = found.get("subnet"), found.get("mac"), found.get("addresses")
-    if not (isinstance(subnet, str) and isinstance(mac, str) and isinstance(addresses, list)):
-        return None
-    return Told(subnet=subnet, mac=mac, addresses=tuple(str(one).partition("/")[0] for one in addresses))
-
-
-def given_annotation(ports: Iterable[Port]) -> str:
-    """The value of the annotation that tells a pod's ports; empty for none."""
-    told = [
-        {
-            "name": port.metadata.name,
-            "network": port.spec.network_ref.name,
-            "subnet": port.spec.subnet_ref.name,
-            "addresses": [one.cidr for one in port.spec.addresses],
-            "mac": port.spec.mac,
-            **({"interface": port.spec.interface} if port.spec.interface else {}),
-            **({"attachment": port.spec.attachment} if port.spec.attachment else {}),
-            **({"default": True} if port.spec.default_network else {}),
-        }
-        for port in sorted(ports, key=lambda one: (not one.spec.default_network, one.metadata.name))
-    ]
-    return json.dumps(told, separators=(",", ":")) if told else ""

@@ -9,6 +9,7 @@ from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
 from tests.fakes.pod_nodes import SPACE, PodNodes
+from tests.fakes.virtual import VirtualLoop, in_virtual_time
 from tests.unit.coordinator.controllers.net.test_pods import annotate, given, play, refused
 
 
@@ -52,25 +53,36 @@ def test_a_port_that_is_taken_away_under_a_pod_comes_back_as_its_container_has_i
     play(story)
 
 
-def test_a_port_whose_address_went_to_another_is_not_made_again_and_not_told_of() -> None:
-    async def story(stage: PodNodes) -> None:
-        await stage.pod("web", "node-1")
-        (port,) = await given(stage, "web")
-        await stage.wait("it is told", lambda: _annotation(stage, "web"))
-        stage.api.hushed = asyncio.Event()
-        await _take_away(stage, port)
-        await stage.make(
-            Kind.PORT, "thief", port["spec"] | {"podRef": {"name": "thief", "uid": "none"}}, finalizers=["a/b"]
-        )
-        stage.api.hushed.set()
-        await refused(stage, "was taken away, and cannot be made again as the container has it")
-        await refused(stage, "delete the pod: the one that comes after it")
-        await stage.wait("it is not told any more", lambda: not _annotation(stage, "web"))
-        await asyncio.sleep(200)
-        assert not stage.ports_of("web")
-        stage.twice.clear()
+def test_a_port_whose_address_went_to_another_is_not_made_again_also_not_by_the_next_coordinator() -> None:
+    async def story(loop: VirtualLoop) -> None:
+        stage = PodNodes(loop)
+        await stage.stock(1)
+        async with stage.coordinator():
+            pod = await stage.pod("web", "node-1")
+            (port,) = await given(stage, "web")
+            stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
+            await stage.wait("it is told", lambda: _annotation(stage, "web"))
+            stage.api.hushed = asyncio.Event()
+            await _take_away(stage, port)
+            thief = port["spec"] | {"podRef": {"name": "thief", "uid": "none"}}
+            await stage.make(Kind.PORT, "thief", thief, finalizers=["a/b"])
+            stage.api.hushed.set()
+            await refused(stage, "was taken away, and cannot be made again as the container has it")
+            await refused(stage, "delete the pod: the one that comes after it")
+            await stage.wait("it is told as lost", lambda: _annotation(stage, "web")[0].get("lost"))
+            await asyncio.sleep(200)
+            assert not stage.ports_of("web")
+        async with stage.coordinator():
+            await asyncio.sleep(200)
+            assert not stage.ports_of("web")
+            assert [one["addresses"] for one in _annotation(stage, "web")] == [["10.16.0.1/16"]]
+            await _take_away(stage, stage.ports()["thief"])
+            await stage.wait("it is there again", lambda: stage.ports_of("web"))
+            await stage.wait("it forwards", lambda: stage.ports_of("web")[0].get("status", {}).get("phase") == "Ready")
+            assert stage.ports_of("web")[0]["spec"]["mac"] == port["spec"]["mac"]
+            await stage.wait("it is told", lambda: "lost" not in _annotation(stage, "web")[0])
 
-    play(story)
+    in_virtual_time(story)
 
 
 async def _take_away(stage: PodNodes, port: Json) -> None:
