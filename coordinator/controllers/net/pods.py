@@ -24,6 +24,7 @@ from coordinator.core.net.told import entries_of, given_annotation, told_before
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json, Metadata
+from coordinator.core.objects.net import Port
 from coordinator.core.pool.fields import seen_text
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -50,13 +51,17 @@ class PodController:
 
     Args:
         judge: has the Port of a key looked at.
+        ends: whether a Port is on its way out, and goes to the end whatever its pod asks for now.
     """
 
-    def __init__(self, context: NetContext, wants: Wants, judge: Callable[[str], None]) -> None:
+    def __init__(
+        self, context: NetContext, wants: Wants, judge: Callable[[str], None], ends: Callable[[Port], bool]
+    ) -> None:
         self.waiting: set[str] = set()
         self._context = context
         self._wants = wants
         self._judge = judge
+        self._ends = ends
         self._writing: dict[str, _Writing] = {}
         self._told: dict[str, tuple[str, ...]] = {}
 
@@ -104,7 +109,7 @@ class PodController:
         namespace = pod["metadata"]["namespace"]
         found = self._context.caches.ports.get(f"{namespace}/{wanted.name}")
         if found is not None:
-            if found.metadata.deleting or found.spec.pod_ref.uid != pod["metadata"]["uid"]:
+            if found.metadata.deleting or found.spec.pod_ref.uid != pod["metadata"]["uid"] or self._ends(found):
                 return False  # it goes first; its end wakes this pod
             patch = amendment(found, wanted)
             if patch:
@@ -212,12 +217,9 @@ class PodController:
             kept: names of the ports that it asks for; the others are on their way out. None when that cannot be read.
         """
         meta = pod["metadata"]
-        ports = [
-            port
-            for port in self._context.caches.ports.by("pod", key_of(pod))
-            if port.spec.pod_ref.uid == meta["uid"] and (kept is None or port.metadata.name in kept)
-        ]
-        there, of_pod = {port.metadata.name for port in ports}, meta["uid"].replace("-", "")[:8]
+        own = [one for one in self._context.caches.ports.by("pod", key_of(pod)) if one.spec.pod_ref.uid == meta["uid"]]
+        ports = [port for port in own if (kept is None or port.metadata.name in kept) and not self._ends(port)]
+        there, of_pod = {port.metadata.name for port in own}, meta["uid"].replace("-", "")[:8]
         lost = [  # what the container has must be known to whoever makes the Port again, also after a start
             entry
             for name, entry in entries_of(pod).items()

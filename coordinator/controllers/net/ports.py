@@ -49,7 +49,7 @@ class PortController:
         port = self._context.caches.ports.get(key)
         if port is None:
             return NEVER
-        want = await self._wants.of_port(port)
+        want = Want.NO if self._pushers.is_withdrawn(port) else await self._wants.of_port(port)
         if want is Want.UNKNOWN:
             return Again(after_s=RECHECK_S)
         if want is Want.YES:

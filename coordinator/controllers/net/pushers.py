@@ -84,14 +84,18 @@ class Pushers:
 
     def withdraw(self, port: Port) -> None:
         """A port is to go: its daemon shall not have it."""
-        if self._withdrawn.get(port.metadata.key) != port.metadata.uid:
+        if not self.is_withdrawn(port):
             self._withdrawn[port.metadata.key] = port.metadata.uid
             self._told(port)
+
+    def is_withdrawn(self, port: Port) -> bool:
+        """Whether a port is on its way out: it goes to the end, whoever asks for its name meanwhile."""
+        return self._withdrawn.get(port.metadata.key) == port.metadata.uid
 
     def wanted(self, name: str, port_id: str) -> Assignment | None:
         """What a NetworkNode's daemon shall know of a port."""
         port = self._caches.ports.get(_key(port_id))
-        if port is None or self._withdrawn.get(port.metadata.key) == port.metadata.uid:
+        if port is None or self.is_withdrawn(port):
             return None
         node = self._caches.node_of(port.spec.node)
         if node is None or node.metadata.name != name:

@@ -192,40 +192,6 @@ def test_a_port_that_forwards_does_so_while_its_daemon_is_not_found() -> None:
     play(story)
 
 
-def test_further_networks_are_plugged_and_unplugged_while_the_pod_runs() -> None:
-    async def story(stage: PodNodes) -> None:
-        await add_side(stage)
-        pod = await stage.pod("vm", "node-1")
-        (own,) = await given(stage, "vm")
-        element = {"name": "side", "interface": "net1", "ips": ["10.99.0.7/24"], "mac": "02:00:00:00:00:07"}
-        await annotate(stage, "vm", **{NETWORKS: json.dumps([element])})
-        ports = {one["spec"].get("attachment", ""): one for one in await given(stage, "vm", 2)}
-        side = ports["default/side"]["spec"]
-        assert (side["interface"], side["mac"]) == ("net1", "02:00:00:00:00:07")
-        assert side["addresses"][0]["cidr"] == "10.99.0.7/24"
-        told = stage.daemons["node-1"].told[f"{SPACE}.{ports['default/side']['metadata']['name']}"]
-        assert (told.bridge, told.vlan, told.mtu, told.default_network) == ("br-side", 7, 9000, False)
-        stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
-        await annotate(stage, "vm", **{NETWORKS: None})
-        await stage.wait("its daemon takes it back", lambda: len(stage.daemons["node-1"].told) == 1)
-        assert len(stage.ports_of("vm")) == 2  # a container has it still
-        stage.daemons["node-1"].held = {
-            port_id: held for port_id, held in stage.daemons["node-1"].held.items() if "net1" not in port_id
-        }
-        await stage.wait("it is gone", lambda: len(stage.ports_of("vm")) == 1)
-        await annotate(stage, "vm", **{NETWORKS: "side@net1"})
-        again = [one for one in await given_again(stage, "vm") if one["spec"].get("attachment")]
-        assert stage.daemons["node-1"].told[f"{SPACE}.{again[0]['metadata']['name']}"]
-        assert own["metadata"]["uid"] in {one["metadata"]["uid"] for one in stage.ports_of("vm")}
-
-    play(story)
-
-
-async def given_again(stage: PodNodes, pod: str) -> list[Json]:
-    await stage.wait("both are there", lambda: len(stage.ports_of(pod)) == 2 and len(stage.daemons["node-1"].told) == 2)
-    return stage.ports_of(pod)
-
-
 def test_definitions_of_other_plug_ins_are_left_alone_and_missing_ones_are_told() -> None:
     async def story(stage: PodNodes) -> None:
         await stage.make(Foreign.ATTACHMENT_DEFINITION, "macvlan", {"config": '{"type": "macvlan"}'})
