@@ -109,7 +109,7 @@ class PodController:
         namespace = pod["metadata"]["namespace"]
         found = self._context.caches.ports.get(f"{namespace}/{wanted.name}")
         if found is not None:
-            if found.metadata.deleting or found.spec.pod_ref.uid != pod["metadata"]["uid"] or self._ends(found):
+            if found.spec.pod_ref.uid != pod["metadata"]["uid"] or self._ends(found):
                 return False  # it goes first; its end wakes this pod
             patch = amendment(found, wanted)
             if patch:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from coordinator.core.net.pods import GIVEN, INGRESS
+from coordinator.core.net.pods import GIVEN, GROUPS, INGRESS
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
@@ -30,6 +30,26 @@ def test_a_port_that_somebody_deletes_is_told_of_for_as_long_as_its_pod_has_it()
         await asyncio.sleep(10)
         assert [one["addresses"] for one in _annotation(stage, "web")] == [["10.16.0.1/16"]]
         assert len(stage.events("DeletionWaits")) == 1
+
+    play(story)
+
+
+def test_a_port_that_somebody_deleted_follows_the_annotations_of_its_pod_and_waits_for_nothing() -> None:
+    async def story(stage: PodNodes) -> None:
+        await stage.pod("web", "node-1", {GROUPS: "wide"})
+        (port,) = await given(stage, "web")
+        await stage.api.delete(Kind.PORT, port["metadata"]["name"], SPACE)
+        await stage.wait("it says why it stays", lambda: stage.events("DeletionWaits"))
+        await annotate(stage, "web", **{GROUPS: "narrow", INGRESS: "20M"})
+        await stage.wait(
+            "the groups hold", lambda: stage.ports_of("web")[0]["spec"].get("securityGroups") == ["narrow"]
+        )
+        await stage.wait(
+            "the daemon limits it",
+            lambda: next(iter(stage.daemons["node-1"].told.values())).bandwidth.ingress_bps == 2e7,
+        )
+        assert stage.network is not None
+        assert not stage.network.pods.waiting
 
     play(story)
 
