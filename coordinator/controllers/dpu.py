@@ -12,9 +12,9 @@ from coordinator.clients.model import DaemonEvent, EventSubject
 from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.monitor import Monitor, Pulse
-from coordinator.controllers.offload import offloading
+from coordinator.controllers.offload import adds_nothing, offloading
 from coordinator.controllers.sweep import Sweeper
-from coordinator.core.conditions import Aspect, Truth, with_condition
+from coordinator.core.conditions import Aspect, Truth, find, with_condition
 from coordinator.core.objects.fleet import Dpu, DpuPhase, DpuStatus, Slots, SocUsage
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import moment, second
@@ -151,11 +151,16 @@ class DpuController:
         return self._details(status, pulse, now)
 
     def _offload(self, dpu: Dpu, status: DpuStatus, pulse: Pulse, now: datetime) -> DpuStatus:
-        """With the condition whether flows are in hardware; what was last heard counts until the DPU is offline."""
+        """With the condition whether flows are in hardware, as of the newest report since the DPU's last return.
+
+        Until there is one it stays as it was; of a DPU that is offline nothing is known.
+        """
         found = pulse.error if status.phase is DpuPhase.OFFLINE else pulse.offload
         if found is None:
             return status
         says = offloading(found)
+        if adds_nothing(says, find(status.conditions, Aspect.OFFLOAD)):
+            return status
         conditions = with_condition(
             status.conditions,
             Aspect.OFFLOAD,

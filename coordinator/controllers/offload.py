@@ -5,6 +5,7 @@ from enum import Enum
 
 from coordinator.clients.offload import SwitchWhere
 from coordinator.core.conditions import Truth
+from coordinator.core.objects.meta import Condition
 from proto.errors import DpuError
 
 NO_PATH, NO_WORD = "none", "dummy"
@@ -32,6 +33,17 @@ class Offloading:
     message: str
 
 
+_WORDS = {
+    OffloadReason.IN_HARDWARE: "offload is on ({path}), and flows are in hardware",
+    OffloadReason.NOTHING: "offload is on ({path}), and no flow is in hardware: bmctl offload says why",
+    OffloadReason.NO_FLOWS: "offload is on ({path}); no flow has been seen yet",
+    OffloadReason.NOT_ENABLED: "offload is off: [offload] enabled = true in the daemon's settings asks for it",
+    OffloadReason.SOFTWARE: "offload is asked for, and the datapath in user space has no port that could",
+    OffloadReason.RESTART: "offload is set but not in effect: restart ovs-vswitchd",
+}
+"""Without counts: a condition is written when something has become otherwise, and counts always have."""
+
+
 def offloading(found: SwitchWhere | DpuError) -> Offloading:
     """What a report says, or that there is none.
 
@@ -41,10 +53,26 @@ def offloading(found: SwitchWhere | DpuError) -> Offloading:
     if isinstance(found, DpuError):
         return Offloading(Truth.UNKNOWN, OffloadReason.NOT_TOLD, f"the daemon does not tell: {found}")
     truth, reason = _judged(found)
-    more = "" if truth is Truth.TRUE else "; ".join(word for word in found.warnings[:1] if word != found.sentence)
-    if reason is OffloadReason.NOT_ENABLED:
-        more = "[offload] enabled = true in the daemon's settings asks for it"
-    return Offloading(truth, reason, "; ".join(filter(None, (found.sentence, more))))
+    says = [_WORDS[reason].format(path=found.path) if reason in _WORDS else _silence(found)]
+    if reason is OffloadReason.NOT_ENABLED and found.restart_needed:
+        says.append("ovs-vswitchd goes on with it until it is restarted")
+    elif truth is Truth.FALSE:
+        # A warning that begins with a number is about the traffic of one look.
+        says += [word for word in found.warnings if not word[:1].isdigit()][:1]
+    return Offloading(truth, reason, "; ".join(says))
+
+
+def adds_nothing(found: Offloading, before: Condition | None) -> bool:
+    """Whether what is found leaves a condition as it is: that the last flow aged out takes back nothing of it."""
+    told = before.reason if before is not None else ""
+    return found.reason is OffloadReason.NO_FLOWS and told in {
+        OffloadReason.IN_HARDWARE.value,
+        OffloadReason.NOTHING.value,
+    }
+
+
+def _silence(found: SwitchWhere) -> str:
+    return "a dummy datapath does not tell" if found.datapath else "the switch has no datapath yet"
 
 
 def _judged(found: SwitchWhere) -> tuple[Truth, OffloadReason]:
