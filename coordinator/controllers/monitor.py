@@ -1,6 +1,8 @@
 """Keeps in touch with one DPU: asks how it is, follows its events, notices silence."""
 
 import asyncio
+import contextlib
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +21,10 @@ STREAM_PAUSE_S = 1.0
 NEWS_PAUSE_S = 0.1
 """Between an event and the question that it causes: several events cause one."""
 
+SILENT = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE})
+SOON, BELIEVED_AFTER = 1 / 12, 3
+"""A question about flows without an answer is asked again after that part of the interval; so many make it known."""
+
 
 @dataclass(slots=True)
 class Pulse:
@@ -28,7 +34,7 @@ class Pulse:
         answered_at: when it last answered; None for never.
         since: when the watch began.
         error: of the last question, None when that was answered.
-        offload: where its flows are, or why that is not told; None until it was asked.
+        offload: where its flows are, or why that is not told; None until it was asked in this contact.
         contact: counts its first answer and each answer after silence.
     """
 
@@ -68,6 +74,8 @@ class Monitor:
         self._changed = changed
         self._told = told
         self._ask_now = asyncio.Event()
+        self._returned = asyncio.Event()
+        self._unanswered = 0
         self._heard: int | None = None
 
     async def run(self) -> None:
@@ -84,6 +92,8 @@ class Monitor:
                 self.pulse.info, self.pulse.usage = info, usage
                 if self.pulse.answered_at is None or self.pulse.error is not None:
                     self.pulse.contact += 1
+                    self.pulse.offload = None
+                    self._returned.set()
                 self.pulse.answered_at = time.monotonic()
                 self.pulse.error = None
                 if self._heard is None:
@@ -99,16 +109,28 @@ class Monitor:
             self._ask_now.clear()
 
     async def _ask_offload(self) -> None:
+        """At once when the daemon is in touch again, and then in turns that are not those of all the other DPUs."""
+        pause_s: float | None = None
         while True:
-            if self.pulse.contact == 0 or self.pulse.error is not None:
-                await asyncio.sleep(min(self._poll_s, 0.2))
-                continue
-            try:
-                self.pulse.offload = await self._client.offload()
-            except DpuError as error:
-                self.pulse.offload = error
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._returned.wait(), pause_s)
+            self._returned.clear()
+            pause_s = await self._look() if self.pulse.contact and self.pulse.error is None else None
+
+    async def _look(self) -> float:
+        """Ask once; seconds until the next question."""
+        contact, first = self.pulse.contact, self.pulse.offload is None
+        found: SwitchWhere | DpuError
+        try:
+            found, self._unanswered = await self._client.offload(), 0
+        except DpuError as error:
+            found, self._unanswered = error, self._unanswered + 1
+            if error.reason in SILENT and self._unanswered < BELIEVED_AFTER:
+                return self._offload_s * SOON
+        if contact == self.pulse.contact:
+            self.pulse.offload = found
             self._changed()
-            await asyncio.sleep(self._offload_s)
+        return self._offload_s * (random.random() if first else 1.0)  # noqa: S311  (spreads polls, guards nothing)
 
     async def _listen(self) -> None:
         """Follow the events from the newest at the first answer: what was before, the first look has seen."""
