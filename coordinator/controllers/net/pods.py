@@ -9,18 +9,20 @@ from coordinator.controllers.loop import NEVER, Again
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.wants import Wants
 from coordinator.controllers.pool.mirror import key_of
+from coordinator.core.ipam.again import give_again
 from coordinator.core.ipam.book import AddressBook, Holding
 from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_network
 from coordinator.core.ipam.pods import Given, give
 from coordinator.core.net.pods import (
     GIVEN,
+    PodPorts,
     WantedPort,
     amendment,
     holds_ports,
     is_going,
     port_body,
 )
-from coordinator.core.net.told import entries_of, given_annotation, told_before
+from coordinator.core.net.told import Told, entries_of, given_annotation, seen_by_kubelet, told_before, told_of
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json, Metadata
@@ -64,6 +66,7 @@ class PodController:
         self._ends = ends
         self._writing: dict[str, _Writing] = {}
         self._told: dict[str, tuple[str, ...]] = {}
+        self._had: dict[str, dict[str, Told]] = {}
 
     @property
     def book(self) -> AddressBook:
@@ -83,6 +86,7 @@ class PodController:
         asked = self._wants.of_pod(pod)
         problems = list(asked.problems)
         names = {one.name for one in asked.wanted}
+        self._remember(key, pod["metadata"]["uid"], asked)
         for port in ports:
             if port.metadata.name not in names or port.spec.pod_ref.uid != pod["metadata"]["uid"]:
                 self._judge(port.metadata.key)
@@ -117,36 +121,56 @@ class PodController:
             return True
         if is_going(pod):
             return True
-        segments = self._wants.segments()
+        key, segments = key_of(pod), self._wants.segments()
         request = self._wants.request(pod, wanted)
-        if wanted.own and not wants_own_network(request, segments):
+        had = self._had.get(key, {}).get(wanted.name)
+        lost = had or told_before(pod, wanted.name)
+        if lost is not None:  # somebody took the Port away under the pod: the container has what it had
+            request = replace(request, subnet=lost.subnet, addresses=lost.addresses, mac=lost.mac, exact=True)
+        elif wanted.own and not wants_own_network(request, segments):
             return False
+        known = had is not None or (lost is not None and wanted.own and seen_by_kubelet(pod, lost))
 
         def body(given: Given, now_ms: int) -> Json:
             return port_body(pod, wanted, given, mtu=segments.networks[given.network].spec.mtu, epoch=now_ms)
 
-        key = key_of(pod)
-        lost = told_before(pod, wanted.name)
-        if lost is not None:  # somebody took the Port away under the pod: the container has what it had
-            request = replace(request, subnet=lost.subnet, addresses=lost.addresses, mac=lost.mac)
         try:
-            await self.make(key, request, segments, body)
+            await self.make(key, request, segments, body, give_again if known else give)
         except DpuError as error:
             if lost is None or error.reason in UNKNOWN_ENDS or error.reason is Reason.CONFLICT:
                 raise
             raise _not_again(wanted.name, error) from error
         return True
 
+    def _remember(self, key: str, uid: str, asked: PodPorts) -> None:
+        """What the pod has, should somebody take a Port away: this is known, and the annotation only told."""
+        names = {one.name for one in asked.wanted}
+        there = {one.metadata.name: one for one in self._context.caches.ports.by("pod", key)}
+        had = {name: told for name, told in self._had.get(key, {}).items() if name not in there}
+        had |= {
+            name: told_of(one) for name, one in there.items() if one.spec.pod_ref.uid == uid and not self._ends(one)
+        }
+        had = {name: told for name, told in had.items() if asked.problems or name in names}
+        self._had.pop(key, None)
+        if had:
+            self._had[key] = had
+
     async def make(
-        self, pod: str, request: PortRequest, segments: Segments, body_of: Callable[[Given, int], Json]
+        self,
+        pod: str,
+        request: PortRequest,
+        segments: Segments,
+        body_of: Callable[[Given, int], Json],
+        decide: Callable[[AddressBook, PortRequest, Segments], Given] = give,
     ) -> None:
         """Decide on a port, and create it.
 
         Args:
             pod: who it is for; `resolve` learns what became of a creation without an answer.
             body_of: the Port object, of what is given and the epoch.
+            decide: what is given.
         """
-        given = give(self.book, request, segments)
+        given = decide(self.book, request, segments)
         now_ms = int(self._context.clock().timestamp() * 1000)
         body = body_of(given, now_ms)
         self._context.caches.addresses.reserve(
@@ -241,6 +265,7 @@ class PodController:
     def _forget(self, key: str) -> None:
         self.waiting.discard(key)
         self._told.pop(key, None)
+        self._had.pop(key, None)
 
 
 def _not_again(port: str, error: DpuError) -> DpuError:

@@ -24,6 +24,7 @@ class PortRequest:
         namespace, labels: of the pod's namespace.
         network, subnet, pool: by name.
         addresses: at most one of each family, without prefix length.
+        exact: nothing of a family that `addresses` has none of.
         where: names of the annotations that ask, by attribute, for messages.
     """
 
@@ -37,6 +38,7 @@ class PortRequest:
     pool: str = ""
     addresses: tuple[str, ...] = ()
     mac: str = ""
+    exact: bool = False
     where: Mapping[str, str] = field(default_factory=dict)
 
     def field_of(self, attribute: str) -> str:

@@ -34,7 +34,7 @@ def give(book: AddressBook, request: PortRequest, segments: Segments) -> Given:
     Raises:
         DpuError: it cannot be had; names the field that asks for it, who is in the way, and the remedy.
     """
-    wanted = _parsed(request)
+    wanted = parsed(request)
     candidates = candidates_of(request, segments)
     full: list[str] = []
     first_refusal: DpuError | None = None
@@ -57,7 +57,7 @@ def give(book: AddressBook, request: PortRequest, segments: Segments) -> Given:
     )
 
 
-def _parsed(request: PortRequest) -> tuple[Address, ...]:
+def parsed(request: PortRequest) -> tuple[Address, ...]:
     """The addresses that are asked for."""
     wanted: dict[int, Address] = {}
     for text in request.addresses:
@@ -84,7 +84,9 @@ def _parsed(request: PortRequest) -> tuple[Address, ...]:
 def _from(book: AddressBook, request: PortRequest, wanted: tuple[Address, ...], candidate: Candidate) -> Given:
     """A port of one subnet, whole or not at all."""
     subnet = candidate.subnet
-    plans = _plans(book, request, subnet)
+    plans = plans_for(book, request, subnet)
+    if request.exact and wanted:
+        plans = tuple(plan for plan in plans if any(one.version == plan.prefix.version for one in wanted))
     pools = _pools(request, subnet)
     for address in wanted:
         if not any(plan.prefix.version == address.version and address in plan.prefix for plan in plans):
@@ -96,7 +98,7 @@ def _from(book: AddressBook, request: PortRequest, wanted: tuple[Address, ...], 
                 remedy="choose an address of the subnet, or leave it out to have one chosen",
             )
     network = subnet.spec.network_ref.name
-    mac = _mac(book, request, network)
+    mac = mac_for(book, request, network)
     taken: list[Address] = []
     try:
         for plan in plans:
@@ -114,16 +116,18 @@ def _from(book: AddressBook, request: PortRequest, wanted: tuple[Address, ...], 
         subnet=subnet.metadata.name,
         mac=mac,
         addresses=tuple(taken),
-        with_gateways=tuple(_with_gateway(plan, address) for plan, address in zip(plans, taken, strict=True)),
+        with_gateways=tuple(with_gateway(plan, address) for plan, address in zip(plans, taken, strict=True)),
         why=f"subnet {subnet.metadata.name}: {candidate.why}",
     )
 
 
-def _with_gateway(plan: AddressPlan, address: Address) -> PortAddress:
+def with_gateway(plan: AddressPlan, address: Address) -> PortAddress:
+    """An address as a port has it."""
     return PortAddress(cidr=f"{address}/{plan.prefix.prefixlen}", gateway=str(plan.gateway) if plan.gateway else "")
 
 
-def _plans(book: AddressBook, request: PortRequest, subnet: Subnet) -> tuple[AddressPlan, ...]:
+def plans_for(book: AddressBook, request: PortRequest, subnet: Subnet) -> tuple[AddressPlan, ...]:
+    """The plans of a subnet, which must be right."""
     name = subnet.metadata.name
     try:
         return book.plans(name)
@@ -193,17 +197,23 @@ def _check_static(
     if refusal:
         remedy = f"choose another of {plan.prefix}, or leave it out to have one chosen"
         raise DpuError(Reason.INVALID, f"{wanted} {refusal}", field=where, remedy=remedy)
-    holding = book.of_address(name, wanted, but=request.holder)
+    check_held(book, request, name, wanted)
+
+
+def check_held(book: AddressBook, request: PortRequest, subnet: str, wanted: Address) -> None:
+    """Refuse an address that somebody else has."""
+    holding = book.of_address(subnet, wanted, but=request.holder)
     if holding is not None:
         raise DpuError(
             Reason.ALREADY_EXISTS,
-            f"{wanted} of subnet {name} belongs to {holding.words}",
-            field=where,
+            f"{wanted} of subnet {subnet} belongs to {holding.words}",
+            field=request.field_of("addresses"),
             remedy="wait until it is released, choose another, or leave it out to have one chosen",
         )
 
 
-def _mac(book: AddressBook, request: PortRequest, network: str) -> str:
+def mac_for(book: AddressBook, request: PortRequest, network: str) -> str:
+    """The MAC that is asked for unless somebody has it, or one that is free."""
     wanted = request.mac.lower()
     if not wanted:
         return choose_mac(request.uid, request.nic, book.macs(network))

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from coordinator.core.net.pods import GIVEN
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.net import Port
-from coordinator.core.pool.fields import seen_text
+from coordinator.core.pool.fields import seen_items, seen_mapping, seen_text
 
 LOST = "lost"
 """Of an entry: its container has this, and there is no Port of it."""
@@ -36,6 +37,28 @@ def told_before(pod: Json, port: str) -> Told | None:
     """What a pod's annotation says of a port; None when it says nothing that can be read."""
     entry = entries_of(pod).get(port)
     return _told(entry) if entry is not None else None
+
+
+def told_of(port: Port) -> Told:
+    """What the container of a port has."""
+    spec = port.spec
+    addresses = tuple(one.cidr.partition("/")[0] for one in spec.addresses)
+    return Told(subnet=spec.subnet_ref.name, addresses=addresses, mac=spec.mac)
+
+
+def seen_by_kubelet(pod: Json, told: Told) -> bool:
+    """Whether a pod's status has these addresses: kubelet writes it, and annotations are written by anybody."""
+    status = seen_mapping(pod, "status")
+    listed = [seen_text(status, "podIP"), *(seen_text(one, "ip") for one in seen_items(status, "podIPs"))]
+    there = {one for one in map(_canonical, listed) if one}
+    return bool(told.addresses) and {_canonical(one) for one in told.addresses} <= there
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def _told(entry: Json) -> Told | None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from coordinator.core.net.pods import GIVEN, GROUPS, INGRESS
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -71,6 +73,56 @@ def test_a_port_that_is_taken_away_under_a_pod_comes_back_as_its_container_has_i
         stage.twice.clear()  # the container had it all the time
 
     play(story)
+
+
+@pytest.mark.parametrize("kubelet", [True, False], ids=["a new coordinator", "the same coordinator"])
+def test_a_port_is_made_again_as_it_was_whatever_its_subnet_gives_by_now(kubelet: bool) -> None:
+    changed = {"cidrV6": "fd00:16::/64", "reserved": ["10.16.0.1-10.16.0.9"], "namespaces": ["elsewhere"]}
+
+    async def story(loop: VirtualLoop) -> None:
+        stage = PodNodes(loop)
+        await stage.stock(1)
+        async with stage.coordinator():
+            await stage.pod("web", "node-1")
+            (port,) = await given(stage, "web")
+            await stage.wait("it is told", lambda: _annotation(stage, "web"))
+            await stage.api.patch(Kind.SUBNET, "pods-a", {"spec": changed})
+            if not kubelet:
+                await _again_as(stage, port)
+        if kubelet:
+            status = {"status": {"podIPs": [{"ip": "10.16.0.1"}]}}
+            await stage.api.patch_status(Foreign.POD, "web", status, SPACE)  # type: ignore[arg-type]
+            await _take_away(stage, port)
+            async with stage.coordinator():
+                await _again_as(stage, port, taken=True)
+
+    in_virtual_time(story)
+
+
+def test_what_an_annotation_says_without_a_witness_is_given_by_the_rules_for_everybody() -> None:
+    async def story(loop: VirtualLoop) -> None:
+        stage = PodNodes(loop)
+        await stage.stock(1, reserved=["10.16.0.1-10.16.0.9"])
+        pod = await stage.pod("web", "node-1")
+        name = f"web-eth0-{pod['metadata']['uid'][:8]}"
+        entry = {"name": name, "subnet": "pods-a", "addresses": ["10.16.0.5/16"], "mac": "02:00:00:00:00:05"}
+        await annotate(stage, "web", **{GIVEN: json.dumps([entry])})
+        async with stage.coordinator():
+            await refused(stage, "10.16.0.5 is reserved")
+            assert not stage.ports_of("web")
+
+    in_virtual_time(story)
+
+
+async def _again_as(stage: PodNodes, port: Json, *, taken: bool = False) -> None:
+    """The Port comes again as it was."""
+    if not taken:
+        await _take_away(stage, port)
+    await stage.wait("it is there again", lambda: stage.ports_of("web"))
+    (again,) = stage.ports_of("web")
+    assert again["metadata"]["uid"] != port["metadata"]["uid"]
+    assert again["spec"]["addresses"] == port["spec"]["addresses"]
+    assert again["spec"]["mac"] == port["spec"]["mac"]
 
 
 def test_a_port_whose_address_went_to_another_is_not_made_again_also_not_by_the_next_coordinator() -> None:
