@@ -30,6 +30,7 @@ class OvnPlant:
         self.heard: list[str] = []
         self.context = NetContext(api=api, mirrors=NetMirrors(api), events=cast("Any", None), clock=_now, outside=None)
         self.context.ovn.heard.append(self.heard.append)
+        self.told()
         self.ovn = Ovn(self.context, OvnPlace(remotes=northbound), self.ground)
         self._version = 0
 
@@ -47,6 +48,12 @@ class OvnPlant:
             await asyncio.wait([serving])
             if not serving.cancelled() and serving.exception() is not None:
                 raise cast("BaseException", serving.exception())
+
+    def told(self, *, served: bool = True) -> None:
+        """Mirrors are what an API server listed; or it has none of their kinds."""
+        for mirror in self.context.mirrors._mirrors.values():
+            mirror.served = served
+            mirror.synced.set()
 
     def put(self, kind: Kind | Foreign, name: str, spec: Any, *, namespace: str = "", **rest: Any) -> None:
         """An object, new or changed; `metadata` in `rest` is added to its own."""

@@ -11,6 +11,7 @@ from coordinator.controllers.cache import Cache
 from coordinator.controllers.context import Caches
 from coordinator.controllers.cpu.context import Store
 from coordinator.controllers.events import Recorder
+from coordinator.controllers.net.departed import Departed
 from coordinator.controllers.net.mirrors import NetMirrors
 from coordinator.controllers.pool.access import ClusterApi
 from coordinator.core.conditions import Aspect, Truth, with_condition
@@ -131,6 +132,7 @@ class NetContext:
     poll_s: float = 10.0
     parallel_nodes: int = 32
     namespace: str = "dpupool-system"
+    departed: Departed = field(default_factory=Departed)
 
     async def write_status(self, kind: Kind, found: Typed, status: msgspec.Struct) -> bool:
         """Write what differs of an object's status; whether anything did.

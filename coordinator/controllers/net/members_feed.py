@@ -6,6 +6,7 @@ from ipaddress import ip_interface
 from coordinator.clients.protocols import Change
 from coordinator.controllers.net.context import NetContext
 from coordinator.controllers.net.segments import Segments
+from coordinator.core.net.assignment import RUNTIME_UID
 from coordinator.core.net.members import is_pod_of, machine_members, member_of, speaks_for
 from coordinator.core.net.node_port import is_node_port
 from coordinator.core.net.policy.index import PolicyIndex
@@ -34,6 +35,8 @@ class MembersFeed:
     ) -> None:
         self._caches, self._mirrors = context.caches, context.mirrors
         self._policies, self._segments, self._told = policies, segments, told
+        self._departed = context.departed
+        self._met: set[str] = set()
         self._of_machine: dict[str, frozenset[str]] = {}
         self._status: dict[str, tuple[str, ...]] = {}
         self._caches.groups.listen(self._on_group)
@@ -49,22 +52,36 @@ class MembersFeed:
             return self._node(found.spec.node)
         if after is None or after.status.phase is PortPhase.RELEASING:
             gone = after or before
+            if gone is not None and after is None:
+                self._met.discard(gone.metadata.key)
             return self._policies.drop_member(gone.port_id) if gone is not None else set()
         pod = self._mirrors.get(Foreign.POD, f"{after.metadata.namespace}/{after.spec.pod_ref.name}")
         if pod is None or not is_pod_of(pod, after):
             return set()  # its container may run still, and must not be freed of what held for it
+        self._met.add(after.metadata.key)
         switched = self._segments.is_ours(after.spec.subnet_ref.name)
         member = member_of(after, pod, switched=switched)
         if member is None:
             return self._policies.drop_member(after.port_id)
         return self._policies.set_member(member)
 
-    def is_ownerless(self, port: Port) -> bool:
-        """Whether the pod of a port is gone or over, so that policies do not find what its container still sends."""
+    def is_ownerless(self, port: Port) -> bool | None:
+        """Whether the pod of a port is gone or over, so that policies do not find what its container still sends.
+
+        None while that is not known: that the mirror has no such pod is believed when it had it once, or when
+        the API was asked. The containers of a static pod run on while it has no mirror in the API.
+        """
         if is_node_port(port):
             return False
         pod = self._mirrors.get(Foreign.POD, f"{port.metadata.namespace}/{port.spec.pod_ref.name}")
-        return pod is None or not speaks_for(pod, port)
+        if pod is not None and is_pod_of(pod, port):
+            return not speaks_for(pod, port)
+        met = port.metadata.key in self._met
+        if met and pod is None and RUNTIME_UID in port.metadata.annotations:
+            return False
+        if not self._mirrors.is_told(Foreign.POD):
+            return None
+        return True if met or port.spec.pod_ref.uid in self._departed else None
 
     def machine(self, before: Machine | None, after: Machine | None) -> set[Owner]:
         """A machine changed."""

@@ -54,6 +54,11 @@ class NetMirrors:
         for mirror in self._mirrors.values():
             await mirror.synced.wait()
 
+    def is_told(self, kind: Foreign) -> bool:
+        """Whether what a mirror has not is not there: the server has the kind, and has listed it."""
+        mirror = self._mirrors[kind]
+        return mirror.served and mirror.synced.is_set()
+
     def get(self, kind: Foreign, key: str) -> Json | None:
         """The object of a key; None when it is not there."""
         return self._mirrors[kind].get(key)

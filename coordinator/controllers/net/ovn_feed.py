@@ -88,6 +88,7 @@ class OvnFeed:
         self._caches.machines.listen(self._on_machine)
         self._caches.nodes.listen(self._on_node)
         self._mirrors.listen(Foreign.POD, self._on_pod)
+        self._context.departed.listen(self._on_departed)
 
     def _network(self, key: str) -> list[Row]:
         network = self.segments.network(key)
@@ -99,13 +100,13 @@ class OvnFeed:
 
     def _port(self, key: str) -> list[Row]:
         port = self._caches.ports.get(key)
-        self._ownerless.discard(key)
         segment = self.segments.of(port.spec.subnet_ref.name) if port is not None else None
         if port is None or segment is None:
+            self._ownerless.discard(key)
             return []
-        ownerless = self._members.is_ownerless(port)
-        if ownerless:
-            self._ownerless.add(key)
+        known = self._members.is_ownerless(port)
+        ownerless = key in self._ownerless if known is None else known
+        (self._ownerless.add if ownerless else self._ownerless.discard)(key)
         node = self._caches.node_of(port.spec.node)
         return pod_rows(port, segment, chassis(node) if node is not None else "", ownerless=ownerless)
 
@@ -181,9 +182,13 @@ class OvnFeed:
             self._told(found | _of_services(self._services.of_port(before, after)))
 
     def _on_pod(self, key: str, _pod: Json, _change: Change) -> None:
+        self._on_departed(key)
+
+    def _on_departed(self, key: str) -> None:
         ports = self._caches.ports.by("pod", key)
-        keys = {one.metadata.key: self._members.is_ownerless(one) for one in ports}
-        self._told({_of(Wants.PORT, port) for port, is_so in keys.items() if is_so is not (port in self._ownerless)})
+        known = {one.metadata.key: self._members.is_ownerless(one) for one in ports}
+        news = {port for port, is_so in known.items() if is_so is not None and is_so is not (port in self._ownerless)}
+        self._told({_of(Wants.PORT, port) for port in news})
 
     def _on_machine(self, _key: str, before: Machine | None, after: Machine | None) -> None:
         found = after or before

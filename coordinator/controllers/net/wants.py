@@ -1,6 +1,5 @@
 """What pods want of ports, as far as the API shows pods; and whether a port is wanted still."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from enum import Enum
 
@@ -14,9 +13,6 @@ from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Json
 from coordinator.core.objects.net import NetworkNode, Port
 from coordinator.core.pool.fields import seen_mapping
-
-GONE_KEPT = 4096
-"""Pods that are known to be gone; their ports are looked at a few times until they are, too."""
 
 
 class Want(Enum):
@@ -33,7 +29,6 @@ class Wants:
 
     def __init__(self, context: NetContext) -> None:
         self._context = context
-        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def of_pod(self, pod: Json) -> PodPorts:
         """The ports that a pod asks for."""
@@ -55,12 +50,10 @@ class Wants:
 
     async def _is_gone(self, name: str, uid: str, namespace: str) -> bool:
         """Whether the API has no such pod. What it once had no more never comes back: a UID is given once."""
-        if uid not in self._gone:
+        if uid not in self._context.departed:
             if await self._context.exists(Foreign.POD, name, uid, namespace):
                 return False
-            self._gone[uid] = None
-            while len(self._gone) > GONE_KEPT:
-                self._gone.popitem(last=False)
+            self._context.departed.add(f"{namespace}/{name}", uid)
         return True
 
     async def _of_node_port(self, port: Port) -> Want:

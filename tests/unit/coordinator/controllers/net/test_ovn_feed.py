@@ -170,17 +170,17 @@ async def test_a_pod_stays_under_its_policy_until_it_is_off_its_node(feed: Feed)
     feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
     feed.plant.port("web", "one", MAC, "10.1.0.5/24")
     feed.settle()
-    assert _grouped(feed)
+    assert grouped(feed)
     raw = feed.plant.context.caches.ports.raw("ns/web")
     going = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
     feed.put(Kind.PORT, "web", raw["spec"], namespace="ns", metadata=going)
     feed.settle()
     assert feed.port() is not None
-    assert _grouped(feed)
+    assert grouped(feed)
     feed.put(Kind.PORT, "web", raw["spec"], namespace="ns", metadata=going, status={"phase": "Releasing"})
     feed.settle()
     assert feed.port() is None
-    assert not _grouped(feed)
+    assert not grouped(feed)
 
 
 async def test_a_newer_pod_of_the_same_name_frees_no_container_of_the_old_one(feed: Feed) -> None:
@@ -192,7 +192,7 @@ async def test_a_newer_pod_of_the_same_name_frees_no_container_of_the_old_one(fe
     feed.put(Foreign.POD, "web", {"nodeName": "n2"}, namespace="ns", metadata={"uid": "another"})
     feed.settle()
     assert feed.port() is not None
-    assert _grouped(feed)
+    assert grouped(feed)
 
 
 async def test_a_port_that_goes_is_under_its_policies_also_after_a_new_start(feed: Feed) -> None:
@@ -204,37 +204,7 @@ async def test_a_port_that_goes_is_under_its_policies_also_after_a_new_start(fee
     feed.put(Kind.PORT, "web", spec, namespace="ns", metadata=GOING)
     feed.settle()
     assert feed.port() is not None
-    assert _grouped(feed)
-
-
-async def test_what_a_container_sends_whose_pod_is_gone_is_dropped_also_after_a_new_start(feed: Feed) -> None:
-    feed.put(Foreign.NETWORK_POLICY, "deny", {"podSelector": {}, "policyTypes": ["Ingress"]}, namespace="ns")
-    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
-    feed.settle()
-    assert "enabled" not in (feed.port() or {})
-    feed.plant.drop(Foreign.POD, "web", "ns")
-    assert (Wants.PORT.value, "ns/web") in feed.settle()
-    assert (feed.port() or {})["enabled"] is False
-    again = Feed()
-    raw = feed.plant.context.caches.ports.raw("ns/web")
-    again.put(Kind.PORT, "web", raw["spec"], namespace="ns", metadata=GOING)
-    again.settle()
-    assert not _grouped(again)  # nobody says any more what held for it
-    assert (again.port() or {})["enabled"] is False
-
-
-@pytest.mark.parametrize(
-    ("rest", "enabled"), [({"status": {"phase": "Failed"}}, False), ({"status": {"phase": "Running"}}, True)]
-)
-async def test_a_port_passes_traffic_only_while_its_pod_is_not_over(feed: Feed, rest: Any, enabled: bool) -> None:
-    feed.plant.port("web", "one", MAC, "10.1.0.5/24")
-    feed.settle()
-    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"}, **rest)
-    feed.settle()
-    assert (feed.port() or {}).get("enabled", True) is enabled
-    feed.put(Foreign.POD, "web", {"nodeName": "n1"}, namespace="ns", metadata={"uid": "pod-web"})
-    feed.settle()
-    assert "enabled" not in (feed.port() or {})
+    assert grouped(feed)
 
 
 async def test_a_nodes_own_port_has_no_pod_to_lose(feed: Feed) -> None:
@@ -247,7 +217,7 @@ async def test_a_nodes_own_port_has_no_pod_to_lose(feed: Feed) -> None:
     assert "enabled" not in (feed.port("sys.node-n1") or {})
 
 
-def _grouped(feed: Feed) -> bool:
+def grouped(feed: Feed) -> bool:
     """Whether any port group has the pod's port."""
     store = feed.plant.writer.store
     groups = [store.get(row) for row in store if row.table == Table.PORT_GROUP.value]

@@ -4,8 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from coordinator.controllers.net import wants as module
+from coordinator.controllers.net import departed as module
 from coordinator.controllers.net.context import NetContext
+from coordinator.controllers.net.departed import Departed
 from coordinator.controllers.net.wants import Want, Wants
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.meta import Json, Metadata, Ref, UidRef
@@ -17,7 +18,7 @@ class Around:
 
     def __init__(self, there: set[str]) -> None:
         self.there, self.asked = there, list[str]()
-        self.mirrors = self
+        self.mirrors, self.departed = self, Departed()
 
     def get(self, _kind: Foreign, _key: str) -> Json | None:
         return None
