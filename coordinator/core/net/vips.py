@@ -9,7 +9,7 @@ Age = tuple[str, str]
 """When a Service was created, as the API writes it, and its key: of two of one second the first by name is older."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Vip:
     """Where a Service is reached; the address is canonical."""
 
@@ -36,9 +36,9 @@ class VipClaims:
 
     def claim(self, service: str, created: str, vips: frozenset[Vip]) -> set[str]:
         """A Service asks for these and no others from now on; keys of the others for which that is of weight."""
-        before = self._of.pop(service, frozenset())
+        before, ages = self._of.pop(service, frozenset()), set[Age]()
         for vip in before:
-            self._claims[vip].pop(service)
+            ages.add(self._claims[vip].pop(service))
             if not self._claims[vip]:
                 del self._claims[vip]
             self._at.get(vip.address, set()).discard(service)
@@ -49,7 +49,9 @@ class VipClaims:
             self._at.setdefault(vip.address, set()).add(service)
         if vips:
             self._of[service] = vips
-        return {other for vip in before ^ vips for other in self._claims.get(vip, ()) if other != service}
+        # One that was made anew between two looks is younger than it was: what it had may be another's now.
+        touched = before ^ vips if ages <= {(created, service)} else before | vips
+        return {other for vip in touched for other in self._claims.get(vip, ()) if other != service}
 
     def holder(self, vip: Vip) -> str:
         """The Service that has it; empty when none asks for it."""
