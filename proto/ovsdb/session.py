@@ -26,6 +26,9 @@ MAIN, META = "main", "server"
 NEVER = "00000000-0000-0000-0000-000000000000"
 """What a server says that gives transactions no names: one that is no cluster."""
 
+MISFITS = (LookupError, TypeError, AttributeError)
+"""What becomes of a message that is not as it should be; that, or a ValueError."""
+
 Told = Callable[[Replica, Sequence[RowChange]], None]
 
 
@@ -95,9 +98,15 @@ class Session:
         """Takes the first copy and has it kept.
 
         Raises:
-            ConnectionError: the server refuses.
+            ConnectionError: the server refuses, or what it tells does not fit.
             DpuError: it does not answer.
         """
+        try:
+            await self._copy()
+        except (*MISFITS, ValueError) as error:
+            raise ConnectionError(f"what the database tells cannot be read: {error}") from error
+
+    async def _copy(self) -> None:
         first, transaction = await self._first()
         self._has("")
         if self._at_once is not None:
@@ -109,8 +118,8 @@ class Session:
         for updates, newer in early:
             changes += self.replica.apply(updates)
             transaction = newer
-        self._has(transaction)
         self._told(self.replica, changes)
+        self._has(transaction)
 
     @property
     def replica(self) -> Replica:
@@ -136,7 +145,7 @@ class Session:
         return everything, NEVER
 
     def _has(self, transaction: str) -> None:
-        """The copy has all as of a transaction; empty while it is being changed."""
+        """The copy has all as of a transaction, and everybody was told; empty while it is being changed."""
         self.known = Known(self.replica, "" if transaction == NEVER else transaction)
 
     async def closed(self) -> str:
@@ -153,7 +162,10 @@ class Session:
             )
         except JsonRpcError:
             return  # before OVS 2.9 there was no such database, nor any cluster
-        server.apply(rows)
+        try:
+            server.apply(rows)
+        except (*MISFITS, ValueError) as error:
+            raise ConnectionError(f"what the database tells of itself cannot be read: {error}") from error
         self._server = server
         self.standing = self._standing()
 
@@ -172,7 +184,7 @@ class Session:
             for changes in self.replica.apply_in_steps(updates, self._at_once or len(updates)):
                 self._told(self.replica, changes)
                 await asyncio.sleep(0)
-        except (KeyError, TypeError) as error:
+        except MISFITS as error:
             raise _unfitting(error) from error
         self._has(transaction)
 
@@ -192,10 +204,9 @@ class Session:
                 return self._take(updates, transaction)
             else:
                 self._has("")
-                changes = self.replica.apply(updates)
+                self._told(self.replica, self.replica.apply(updates))
                 self._has(transaction)
-                self._told(self.replica, changes)
-        except (KeyError, TypeError) as error:
+        except MISFITS as error:
             raise _unfitting(error) from error
         return None
 

@@ -187,6 +187,35 @@ async def test_an_update_that_does_not_fit_makes_the_copy_anew(
         await client.stop()
 
 
+@pytest.mark.parametrize("at_once", [None, 1])
+@pytest.mark.parametrize("first", [{"Bridge": {"b1": {"modify": {"name": "x"}}}}, {"Unknown": {"b1": {}}}, [], None])
+async def test_a_first_copy_that_does_not_fit_is_no_connection_and_is_asked_for_again(
+    server: Server, short_dir: Path, heard: Heard, first: Any, at_once: int | None
+) -> None:
+    remote = [Remote(Method.UNIX, str(short_dir / "db.sock"))]
+    client = OvsdbClient(remote, "Open_vSwitch", COLUMNS, heard.changed, at_once=at_once)
+    server.first = first
+    async with server.running():
+        await client.start(heard.lost.put_nowait)
+        with pytest.raises(DpuError, match="cannot be read"):
+            assert client.replica
+        server.first = FIRST
+        await heard.hear("again")
+        assert set(client.replica.rows("Bridge")) == {"b1"}
+        await client.stop()
+
+
+async def test_a_server_that_tells_nonsense_of_itself_is_no_connection(
+    server: Server, client: OvsdbClient, heard: Heard
+) -> None:
+    server.server = {"Database": {"d": {"modify": {"leader": True}}}}
+    async with server.running():
+        await client.start(heard.lost.put_nowait)
+        with pytest.raises(DpuError, match="of itself cannot be read"):
+            assert client.replica
+        await client.stop()
+
+
 def _standing(*, leader: bool, connected: bool = True) -> Any:
     row = {"name": "Open_vSwitch", "model": "clustered", "connected": connected, "leader": leader}
     return {"Database": {"d1": {"initial": row}}}

@@ -99,6 +99,27 @@ async def test_a_copy_that_is_not_whole_is_not_gone_on_with(server: Server, clie
     assert server.asked == [NEVER, NEVER]
 
 
+async def test_a_copy_of_which_somebody_was_not_told_is_not_gone_on_with(server: Server, short_dir: Path) -> None:
+    heard = Heard()
+
+    def changed(replica: Replica, changes: Sequence[RowChange]) -> None:
+        if any(change.identity == "b2" for change in changes) and not heard.changes:
+            heard.changes += 1
+            raise KeyError("b2")
+        heard.rows += [change.identity for change in changes]
+
+    remote = [Remote(Method.UNIX, str(short_dir / "db.sock"))]
+    client = OvsdbClient(remote, "Open_vSwitch", COLUMNS, changed, resumes=True)
+    server.since = [[False, "t1", FIRST], [False, "t2", {"Bridge": {**FIRST["Bridge"], **SECOND["Bridge"]}}]]
+    async with server.running():
+        await client.start(heard.lost.put_nowait)
+        server.tell_since("t2", SECOND)
+        await heard.hear("again")
+        await client.stop()
+    assert server.asked == [NEVER, NEVER]
+    assert heard.rows == ["b1", "b1", "b2"]
+
+
 class Parts:
     """What a client tells, part by part, with how often the loop had its turn until then."""
 
