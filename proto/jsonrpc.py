@@ -16,7 +16,11 @@ LOG = structlog.get_logger(__name__)
 CHUNK_BYTES = 256 * 1024
 
 Notified = Callable[[str, Any], Awaitable[None] | None]
-"""What it returns is waited for before the next message is taken."""
+"""What it returns is waited for before the next message is taken.
+
+So it may not wait for an answer on its own connection, which comes after it: that call, and those of all others, would
+end at their deadlines.
+"""
 
 
 class JsonRpcError(Exception):

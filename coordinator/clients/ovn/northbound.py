@@ -101,7 +101,10 @@ class Northbound:
         await self._client.stop()
 
     async def restart(self) -> None:
-        """Connects anew: what became of a transaction that was not answered is seen in a new copy."""
+        """Connects anew: what became of a transaction that was not answered is seen in the copy then.
+
+        That is the old one where the server can tell what changed since, and otherwise a new one.
+        """
         await self._client.stop()
         await self._client.start(self._listener.lost)
 
