@@ -49,9 +49,14 @@ class Wants:
         return Want.YES if named or asked.problems or is_going(pod) else Want.NO
 
     async def _is_gone(self, name: str, uid: str, namespace: str) -> bool:
-        """Whether the API has no such pod. What it once had no more never comes back: a UID is given once."""
+        """Whether the API has no such pod. What it once had no more never comes back: a UID is given once.
+
+        A server that has no pods at all, for the moment, says of each that it is not there: that is not believed.
+        """
         if uid not in self._context.departed:
-            if await self._context.exists(Foreign.POD, name, uid, namespace):
+            if not self._context.mirrors.is_told(Foreign.POD) or await self._context.exists(
+                Foreign.POD, name, uid, namespace
+            ):
                 return False
             self._context.departed.add(f"{namespace}/{name}", uid)
         return True

@@ -18,10 +18,13 @@ class Around:
 
     def __init__(self, there: set[str]) -> None:
         self.there, self.asked = there, list[str]()
-        self.mirrors, self.departed = self, Departed()
+        self.mirrors, self.departed, self.served = self, Departed(), True
 
     def get(self, _kind: Foreign, _key: str) -> Json | None:
         return None
+
+    def is_told(self, _kind: Foreign) -> bool:
+        return self.served
 
     async def exists(self, _kind: Foreign, _name: str, uid: str, _namespace: str) -> bool:
         self.asked.append(uid)
@@ -55,6 +58,15 @@ async def test_a_pod_that_the_api_has_is_asked_for_until_the_mirror_tells() -> N
     around.there.clear()
     assert await wants.of_port(port("a")) is Want.NO
     assert around.asked == ["a"] * 3
+
+
+async def test_of_a_server_that_has_no_pods_at_all_nothing_is_believed() -> None:
+    around = Around(set())
+    around.served = False
+    assert await wants_over(around).of_port(port("a")) is Want.UNKNOWN
+    assert "a" not in around.departed
+    around.served = True
+    assert await wants_over(around).of_port(port("a")) is Want.NO
 
 
 async def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
