@@ -139,16 +139,19 @@ async def test_nothing_leaks_from_pods_that_come_and_go_while_everything_is_kill
     async with net_rig(wait_s=10.0) as rig:
         await furnish(rig)
         churn = Churn(rig, seed)
-        hands = [asyncio.create_task(work) for work in (churn.killing(), churn.healing())]
+        killing, healing = (asyncio.create_task(work) for work in (churn.killing(), churn.healing()))
         try:
-            await asyncio.gather(*(churn.one(number) for number in range(PODS)))
-        except AssertionError:
+            async with asyncio.TaskGroup() as pods:
+                for number in range(PODS):
+                    pods.create_task(churn.one(number))
+            killing.cancel()
+            assert churn.added == PODS
+            await rig.is_clean(60.0)
+        except* AssertionError:
             for name in rig.daemons:
                 print(f"--- {name}", *rig.log(name).splitlines()[-40:], sep="\n")  # noqa: T201
             raise
         finally:
-            hands[0].cancel()
-        assert churn.added == PODS
-        await rig.is_clean(60.0)
-        hands[1].cancel()
+            killing.cancel()
+            healing.cancel()
         print(f"{PODS} pods, {churn.kills} kills")  # noqa: T201
