@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,14 @@ def doomed(node: CniNodeRig) -> Iterator[str]:
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
+def gone(netns: str, device: str) -> None:
+    """Wait until a device is gone."""
+    until = time.monotonic() + 30
+    while subprocess.run(["ip", "-n", netns, "link", "show", device], check=False, capture_output=True).returncode == 0:
+        assert time.monotonic() < until, f"{device} is still there"
+        time.sleep(0.02)
+
+
 async def test_a_container_follows_one_whose_namespace_is_gone(node: CniNodeRig) -> None:
     await node.assign(assigned("web"))
     with doomed(node) as first:
@@ -49,7 +58,8 @@ async def test_a_container_gets_the_function_of_one_whose_namespace_is_gone(rig:
     with doomed(rig) as first:
         await added(rig, first, config=named)
         ip("netns", "del", first)
-    # A real function is brought home by the kernel; a veth ends, so that the bus has to make it anew.
+    # A real function is brought home by the kernel; a veth ends, in its own time, so that the bus has to make it anew.
+    await asyncio.to_thread(gone, rig.dpu, "pf0vf2")
     ip("-n", rig.dpu, "link", "add", "pf0vf2", "type", "veth", "peer", "name", "vf2", "netns", rig.host)
     second = rig.container()
     await added(rig, second, pod="api", config=named)

@@ -344,7 +344,8 @@ async def test_nothing_is_left_wherever_the_journal_is_cut(node: CniNodeRig) -> 
             await done(node, "DEL", web)
             await done(node, "CHECK", api, pod="api")
             assert node.state(web, api) == clean, f"{verb} cut before commit {point}"
-        assert point > 3
+        # Of an ADD the last write comes behind the answer, and may be cut as well.
+        assert point > 2
         (node.folder / "kill-at").unlink(missing_ok=True)
         node.kill()
         await node.start()
