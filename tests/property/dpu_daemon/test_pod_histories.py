@@ -56,7 +56,8 @@ async def _run(journal: Path, world: World) -> bool:
         return True
     finally:
         await dpu.core.ledger.close()
-    return False
+    # The last write is a note, whose death nobody hears of.
+    return world.faults.dead
 
 
 async def _converged(journal: Path, world: World) -> DpuEngine:
