@@ -18,7 +18,8 @@ class SwitchSide(Protocol):
         """Two grants: ASSIGNED, then FORWARDING.
 
         With a veth (`vf` is NO_VF) the representor must exist before the second is asked for: make the pair, then go
-        on. With a function the second is worked on at once. Ending the iteration early undoes what was begun.
+        on. With a function the second is worked on at once. Ending the iteration before that undoes what was begun;
+        what forwards is ended by `release`.
 
         Raises:
             DpuError: NOT_ASSIGNED, NOT_FOUND or DEADLINE without an assignment in time, EXHAUSTED without a function,
