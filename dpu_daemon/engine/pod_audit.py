@@ -126,7 +126,7 @@ class PodAuditor:
         """Whether its ADD was answered, or may have been: the switch has the port, though it may not be right now."""
         if self._pods.life.is_established(record):
             return True
-        if not self._pods.life.may_be_answered(record) or record.port_id not in self._ledger.assignments:
+        if not self._pods.life.is_inherited(record) or record.port_id not in self._ledger.assignments:
             return False
         seen = await within(LOOK_S, self._drivers.look(()), "look at the pod's port")
         port = seen.switch.ports.get(record.representor)

@@ -268,9 +268,9 @@ class PodLife:
         if self._notes:
             await asyncio.wait(self._notes.values())
 
-    def may_be_answered(self, record: PodPort) -> bool:
-        """Whether its ADD was answered, or was that of an earlier life of the daemon, which may have answered it."""
-        return self.is_established(record) or (record.port_id, record.holder) not in self._begun
+    def is_inherited(self, record: PodPort) -> bool:
+        """Whether its ADD was that of an earlier life of the daemon, which may have answered it."""
+        return (record.port_id, record.holder) not in self._begun
 
     def is_noted(self, record: PodPort) -> bool:
         """Whether the journal says that its ADD was answered, or is just being told."""
