@@ -1,9 +1,28 @@
-"""In continuous integration a skipped test is a failure: what the machine can run must run."""
+"""What holds for every tier: logs stay off standard output, and in continuous integration nothing is skipped."""
 
 import os
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
+import structlog
+
+
+def pytest_configure() -> None:
+    """Send logs where pytest keeps what a test printed, as every program does that configures its own.
+
+    Unconfigured, they go to whatever standard output is at that moment: a server that outlives its test, in a thread of
+    its own, would write into the output of the command that the next test runs and reads.
+    """
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Undo what a program that ran within a test set up for its own log."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.hookimpl(wrapper=True)

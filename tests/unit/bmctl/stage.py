@@ -1,6 +1,5 @@
 """The embedded API with bm-api in it, an actor who plays the controllers, and bmctl on top."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import structlog
 from click.testing import CliRunner, Result
 
 from bmctl.main import bmctl
@@ -123,23 +121,12 @@ class Stage:
 def a_stage(folder: Path) -> Iterator[Stage]:
     """The server, until the block ends."""
     objects = LateObjects()
-    with _quiet(), running_api(folder, extra=[bm_api_group(BmApi(objects, FakeDpus()))]) as api:
+    with running_api(folder, extra=[bm_api_group(BmApi(objects, FakeDpus()))]) as api:
         objects.kubeconfig = api.write_kubeconfig(folder / "coordinator.yaml", {"token": COORDINATOR_TOKEN})
         try:
             yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(folder), "NO_COLOR": "1"})
         finally:
             api.run(objects.close)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The server's log would go to the standard output that bmctl's runner captures."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 def a_timeline(*phases: tuple[str, float], running: str = "") -> Sequence[Object]:

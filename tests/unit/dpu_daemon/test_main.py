@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -66,12 +65,6 @@ image_dir = "{folder}/images"
         encoding="utf-8",
     )
     return path
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def test_check_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from coordinator.endpoints.cpu.calls import PlacementCalls
 from coordinator.placement_routes import placement_group
 from tests.fakes.api import running_api
 from tests.fakes.cpu import Site
-from tests.unit.bmctl.stage import Stage, _quiet
+from tests.unit.bmctl.stage import Stage
 
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -28,7 +28,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         return PlacementCalls(await site.scheduler())
 
     calls = asyncio.run(scheduler())
-    with _quiet(), running_api(tmp_path, extra=[placement_group(calls)]) as api:
+    with running_api(tmp_path, extra=[placement_group(calls)]) as api:
         yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(tmp_path), "NO_COLOR": "1"})
 
 
