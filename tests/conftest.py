@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -12,8 +13,15 @@ def pytest_configure() -> None:
     """Send logs where pytest keeps what a test printed, as every program does that configures its own.
 
     Unconfigured, they go to whatever standard output is at that moment: a server that outlives its test, in a thread of
-    its own, would write into the output of the command that the next test runs and reads.
+    its own, would write into the output of the command that the next test runs and reads. And no logger may keep what
+    it was first used with: a program that ran within a test had a standard error that is closed when the next one logs.
     """
+    configure = structlog.configure
+
+    def configure_for_now(**settings: Any) -> None:
+        configure(**settings | {"cache_logger_on_first_use": False})
+
+    structlog.configure = configure_for_now  # type: ignore[assignment]
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 

@@ -20,7 +20,8 @@ from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.engine.sources import ordered
 from dpu_daemon.model.volume import Image, ImageFormat, Member, Volume
 from tests.contract.drivers.lvol_rigs import LvolRig, RealLvolRig
-from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon
 from tests.fakes.spdk_process import PROGRAM
 
 pytestmark = pytest.mark.bench

@@ -1,7 +1,6 @@
 """Real qemu-storage-daemons for tests, and plain clients to read and write through them."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -110,13 +109,6 @@ def next_line(process: "subprocess.Popen[str]") -> str:
 def patient_options(daemon: StorageDaemon, export: str) -> str:
     """What the host's QEMU does: it waits for a daemon that went away."""
     return f"driver=nbd,server.type=unix,server.path={daemon.nbd},export={export},reconnect-delay=60,open-timeout=5"
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody had a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(there: Callable[[], bool]) -> None:

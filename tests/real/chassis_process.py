@@ -18,6 +18,7 @@ from sushy.resources import constants
 
 from lab.ca import Authority, Identity, Role
 from lab.qemu import Qemu, find
+from tests.fakes.ports import free_port
 
 WAIT_S = 20
 
@@ -65,8 +66,7 @@ class ChassisProcess:
         pair = authority.issue(Identity("bmc-1", Role.BMC, ("127.0.0.1",)))
         self.ca_file = authority.ca_file
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"https://127.0.0.1:{port}"
         qemu = find()
         settings: dict[str, object] = {"memory_mib": 64}

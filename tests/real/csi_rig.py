@@ -18,7 +18,8 @@ from dpu_daemon.model.disk import DiskProtocol, FunctionSeen
 from dpu_daemon.model.volume import Export, Volume
 from tests.fakes.csi_node import NodeProcess, mounted
 from tests.fakes.fuse_host import FuseHost
-from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon
 
 MIB = 1 << 20
 VOLUME = "d0123456789ab"

@@ -23,9 +23,10 @@ from lab import multus
 from tests.contract.cni.behind_dpu import VFS, BehindDpuRig, behind_dpu
 from tests.contract.cni.daemon import ROOT
 from tests.contract.cni.node import START_S, assigned, pod_args
-from tests.contract.coordinator.test_program import free_port, kubeconfig, settings, started
+from tests.contract.coordinator.test_program import kubeconfig, settings, started
 from tests.fakes.kubelet_devices import FakeKubelet
 from tests.fakes.netns import ip
+from tests.fakes.ports import free_port
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.fakes.sysfs_vfs import PF, FakeSysfs
 

@@ -25,9 +25,10 @@ from coordinator.core.objects.meta import Json
 from dpu_daemon.drivers.ethernet import disable_tx_checksum
 from lab.ca import Authority, Identity, Role
 from proto.errors import DpuError
-from tests.contract.coordinator.test_program import TOKEN, free_port, kubeconfig
+from tests.contract.coordinator.test_program import TOKEN, kubeconfig
 from tests.fakes.netns import inside, ip, netns
 from tests.fakes.ovn import OvnCentral, OvnChassis, join_underlay
+from tests.fakes.ports import free_port
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.real.containerd_rig import Containerd
 from tests.real.host_rig import ROOT, Groups

@@ -23,6 +23,7 @@ from lab.kubeconfig import ADMIN
 from lab.settings import HostLink, LabSettings, Layout
 from lab.supervisor.control import SupervisorClient
 from proto.errors import DpuError
+from tests.fakes.ports import free_port
 from tests.real.guest import Guest
 
 NAMESPACE = "default"
@@ -198,7 +199,7 @@ class RunningLab:
 @contextmanager
 def running_lab(name: str, hosts: int = 1, link: HostLink = HostLink.PCIE, pod_nodes: int = 0) -> Iterator[RunningLab]:
     """Bring a lab up, take it down at the end; its logs stay when DPUPOOL_KEEP_LOGS is set."""
-    settings = LabSettings(name=name, hosts=hosts, api_port=_free_port(), link=link, pod_nodes=pod_nodes)
+    settings = LabSettings(name=name, hosts=hosts, api_port=free_port(), link=link, pod_nodes=pod_nodes)
     lifecycle.down(name)
     layout = lifecycle.up(settings, lambda _: None)
     lab = RunningLab(settings, layout)
@@ -207,9 +208,3 @@ def running_lab(name: str, hosts: int = 1, link: HostLink = HostLink.PCIE, pod_n
     finally:
         lab.api.__exit__(None, None, None)
         lifecycle.down(name, keep_logs=bool(os.environ.get("DPUPOOL_KEEP_LOGS")))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port

@@ -28,7 +28,8 @@ from proto.cpuset import parse, show
 from proto.dpu.v1 import cpu_pb2, cpu_pb2_grpc
 from proto.placement.v1 import placement_pb2 as pb
 from proto.placement.v1 import placement_pb2_grpc
-from tests.contract.coordinator.test_program import TOKEN, free_port, kubeconfig, started
+from tests.contract.coordinator.test_program import TOKEN, kubeconfig, started
+from tests.fakes.ports import free_port
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.real.host_rig import MIB, ROOT, Container, Groups, Runc
 

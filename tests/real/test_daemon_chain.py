@@ -21,7 +21,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.daemon import FAST, NETWORK, fake_drivers
 from tests.fakes.drivers import FakeBus
-from tests.fakes.qsd import StorageDaemon, free_port, qemu_io, unix_url
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon, qemu_io, unix_url
 from tests.fakes.world import World
 
 pytestmark = pytest.mark.real

@@ -16,7 +16,8 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.contract.drivers.images import MIB
 from tests.contract.drivers.target_rigs import volume
-from tests.fakes.qsd import StorageDaemon, free_port, qemu_io, unix_url
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon, qemu_io, unix_url
 
 pytestmark = pytest.mark.real
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from lab import lifecycle, namespace
 from lab.apt import which
 from lab.qemu import find
 from lab.settings import RUN_ROOT, STATE_ROOT
+from tests.fakes.ports import free_port
 
 NAME = "tldemo"
 ROOT = Path(__file__).parents[2]
@@ -23,11 +23,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or which("ovs-vswitchd") is None, reason="needs QEMU >= 10 and OVS (make deps)"),
 ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_the_story_is_told_to_its_end_and_nothing_is_left() -> None:

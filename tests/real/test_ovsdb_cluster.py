@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from proto.ovsdb.remotes import TlsFiles, parse_remotes
 from proto.ovsdb.replica import Replica, RowChange
 from proto.ovsdb.values import Columns, Shape
 from tests.fakes.ovn import SCHEMAS, wait_until
+from tests.fakes.ports import free_port
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
@@ -44,7 +44,7 @@ class Servers:
         subprocess.run(made, check=True)
 
     def start_cluster(self) -> None:
-        ports = [_free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(3)]
         for number, port in enumerate(ports):
             database, own = str(self.folder / f"{number}.db"), f"tcp:127.0.0.1:{port}"
             schema = str(SCHEMAS / "ovn-nb.ovsschema")
@@ -111,7 +111,7 @@ async def test_a_cluster_loses_its_leader_and_what_is_written_then_is_there(serv
 
 
 async def test_both_sides_show_certificates_and_a_stranger_is_refused(servers: Servers) -> None:
-    folder, port = servers.folder, _free_port()
+    folder, port = servers.folder, free_port()
     servers.create("nb.db")
     ours, server = _files(folder / "ours", "coordinator"), _files(folder / "ours", "nb")
     stranger = _files(folder / "theirs", "coordinator")
@@ -134,12 +134,6 @@ async def test_both_sides_show_certificates_and_a_stranger_is_refused(servers: S
 
 def _switch(name: str) -> dict[str, object]:
     return {"op": "insert", "table": "Logical_Switch", "row": {"name": name}}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number: int = listener.getsockname()[1]
-        return number
 
 
 def _files(folder: Path, name: str) -> TlsFiles:

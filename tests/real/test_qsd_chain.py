@@ -15,7 +15,8 @@ from dpu_daemon.model.disk import Qos, TargetAddress
 from dpu_daemon.model.volume import Export, Image, ImageFormat, Volume
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.fakes.qsd import StorageDaemon, free_port, next_line, patient_options, qemu_io, start_qemu_io, unix_url
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon, next_line, patient_options, qemu_io, start_qemu_io, unix_url
 
 pytestmark = pytest.mark.real
 

@@ -25,7 +25,7 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.contract.drivers.block_rigs import HANDLE, disk
 from tests.contract.drivers.spdk_rigs import HOST_NQN, VOLUME_NQN, SpdkRig, drivers_on, until
-from tests.fakes.qsd import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.spdk_process import MEMORY_MB, PROGRAM
 
 MIB = 1 << 20

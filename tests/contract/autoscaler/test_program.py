@@ -13,8 +13,9 @@ from proto.clusterautoscaler.externalgrpc import externalgrpc_pb2 as pb
 from proto.clusterautoscaler.externalgrpc import externalgrpc_pb2_grpc
 from proto.errors import DpuError
 from tests.contract.autoscaler.rig import pool_spec
-from tests.contract.coordinator.test_program import free_port, kubeconfig, settings, started
+from tests.contract.coordinator.test_program import kubeconfig, settings, started
 from tests.fakes.api import Pki
+from tests.fakes.ports import free_port
 
 
 async def test_an_autoscaler_is_served_by_the_program(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from tests.fakes.csi_driver import FakeDriver, serving
 from tests.fakes.daemon import FAST, _serving, fake_storage
 from tests.fakes.nvme_target import nvme_tcp_target
 from tests.fakes.plant import Plant
-from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon
 from tests.fakes.world import World
 
 MIB = 1 << 20

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from bmctl.main import bmctl
 from tests.fakes.api import Pki
+from tests.fakes.ports import free_port
 
 ADMIN = "the-admins-token"
 READY_S = 60
@@ -73,8 +74,7 @@ def await_ready(told: socket.socket, process: "subprocess.Popen[bytes]", log: Pa
 
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     config = configure(folder, port)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, (folder / "log").open("wb") as log:
         ready.bind(str(folder / "notify"))

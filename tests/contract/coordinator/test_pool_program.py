@@ -10,7 +10,8 @@ from coordinator.core.objects.meta import API_VERSION
 from coordinator.core.pool.estimator import Packing
 from coordinator.core.pool.expanders import ExpanderName
 from coordinator.core.pool.record import LoopRecord
-from tests.contract.coordinator.test_program import free_port, kubeconfig, settings, started
+from tests.contract.coordinator.test_program import kubeconfig, settings, started
+from tests.fakes.ports import free_port
 
 POOLS = """
 [pools]

@@ -16,15 +16,10 @@ from coordinator.clients.kube import KubeApi
 from coordinator.core.objects.kinds import Kind
 from tests.fakes.api import Pki
 from tests.fakes.plant import condition, phase
+from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "a-token-of-the-test"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def settings(directory: Path, port: int) -> Path:

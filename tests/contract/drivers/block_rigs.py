@@ -10,7 +10,8 @@ from dpu_daemon.model.disk import Attachment, AttachmentSpec, DiskProtocol, Seed
 from dpu_daemon.model.volume import Export, Volume
 from tests.contract.drivers.spdk_rigs import SpdkRig, drivers_on
 from tests.fakes.drivers import FakeBlock
-from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon
 from tests.fakes.world import World
 
 MIB = 1 << 20

@@ -7,7 +7,7 @@ from dpu_daemon.drivers.lvol import Portal, SpdkTarget, StoreSettings
 from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.model.volume import Clearing, Image, ImageFormat
 from tests.contract.drivers.images import image_file
-from tests.fakes.qsd import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.spdk import Fabric, FakeSpdk
 from tests.fakes.spdk_process import RealSpdk
 

@@ -14,7 +14,7 @@ from dpu_daemon.drivers.spdk.connection import SpdkError
 from dpu_daemon.drivers.spdk.emulation import SocketEmulation
 from dpu_daemon.drivers.spdk.rpc import SpdkRpc
 from dpu_daemon.model.disk import TargetAddress
-from tests.fakes.qsd import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.spdk import Fabric, FakeSpdk
 from tests.fakes.spdk_process import PROGRAM, RealSpdk
 

@@ -11,7 +11,8 @@ from dpu_daemon.engine.protocols import TargetDriver
 from dpu_daemon.model.volume import Export, Image, ImageFormat, Snapshot, Volume
 from tests.contract.drivers.images import IMAGE_BYTES, MIB, image_file, image_of
 from tests.contract.drivers.lvol_rigs import LvolRig, RealLvolRig
-from tests.fakes.qsd import StorageDaemon, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.qsd import StorageDaemon
 from tests.fakes.spdk_process import PROGRAM
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import World

@@ -19,7 +19,7 @@ from tests.contract.drivers.spdk_rigs import HOST_NQN, WHERE, SpdkRig
 from tests.fakes.opi_client import HOST, KEY, NQN, PSK, OpiClient, refused
 from tests.fakes.opi_daemon import OpiDaemon, OpiWorld, opi_daemon
 from tests.fakes.opi_life import check_settled
-from tests.fakes.qsd import free_port
+from tests.fakes.ports import free_port
 
 Code = grpc.StatusCode
 MIB = 1 << 20

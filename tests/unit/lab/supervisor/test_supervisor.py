@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 from pathlib import Path
 
 import msgspec
@@ -10,14 +9,10 @@ import msgspec
 from lab.processes import birth_of
 from lab.supervisor.control import Request, Verb
 from lab.supervisor.unit import Listener, ReadyWhen, Unit, UnitState
+from tests.fakes.ports import free_port
 from tests.unit.lab.supervisor.conftest import Run, eventually, python, status
 
 SLEEP = "time.sleep(60)"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def test_a_process_is_ready_when_it_says_so(run: Run) -> None:
