@@ -32,7 +32,7 @@ def give_again(book: AddressBook, request: PortRequest, segments: Segments) -> G
     return Given(
         network=network,
         subnet=name,
-        mac=mac_for(book, request, network),
+        mac=mac_for(book, request, network, name),
         addresses=tuple(address for _, address in placed),
         with_gateways=tuple(with_gateway(plan, address) for plan, address in placed),
         why=f"subnet {name}: its container has it",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
-from coordinator.core.ipam.mac import choose_mac, is_unicast
-from coordinator.core.ipam.plan import Address, AddressPlan, parse_subnet
+from coordinator.core.ipam.mac import choose_mac, gateway_mac, is_unicast
+from coordinator.core.ipam.plan import Address, AddressPlan, parse_subnet, zoneless
 from coordinator.core.objects.machine import Machine, Nic
 from coordinator.core.objects.network import Allocation, Subnet
 from proto.errors import DpuError
@@ -44,16 +44,18 @@ NO_PODS = NoPods()
 
 @dataclass(frozen=True, slots=True)
 class _TakenMacs:
-    """MACs of machines and, in one network, of pods."""
+    """MACs of machines, of pods in one network, and of a subnet's gateway."""
 
     machines: Mapping[str, str]
     pods: Pods
-    network: str
+    subnet: Subnet
 
     def owner(self, mac: str) -> str:
         """Who has a MAC; empty for nobody."""
+        if mac == gateway_mac(self.subnet.metadata.name):
+            return f"the gateway of subnet {self.subnet.metadata.name}"
         machine = self.machines.get(mac, "")
-        return f"machine {machine}" if machine else self.pods.mac(self.network, mac)
+        return f"machine {machine}" if machine else self.pods.mac(self.subnet.spec.network_ref.name, mac)
 
     def __contains__(self, mac: object) -> bool:
         return isinstance(mac, str) and bool(self.owner(mac))
@@ -93,8 +95,14 @@ def lease_fits(nic: Nic, lease: Lease | None) -> bool:
     """Whether a lease is what the NIC's spec asks for now."""
     if lease is None or lease.subnet != nic.subnet_ref.name:
         return False
-    same_address = not nic.address or ip_address(nic.address) == ip_address(lease.allocation.address)
-    return same_address and (not nic.mac or nic.mac == lease.allocation.mac)
+    return _is_at(nic, lease.allocation) and (not nic.mac or nic.mac == lease.allocation.mac)
+
+
+def _is_at(nic: Nic, line: Allocation) -> bool:
+    try:
+        return not nic.address or zoneless(nic.address) == ip_address(line.address)
+    except ValueError:
+        return False  # `settle` says so
 
 
 def settle(
@@ -145,7 +153,7 @@ def _allocate(
             field=f"{field}.subnetRef.name",
             remedy="create the Subnet, or name one that `kubectl get subnets` shows",
         )
-    mac = _mac(machine, nic, field, _TakenMacs(macs, pods, subnet.spec.network_ref.name))
+    mac = _mac(machine, nic, field, _TakenMacs(macs, pods, subnet))
     return Allocation(
         address=str(_address(subnet, nic, field, ledgers[subnet.metadata.name], pods)),
         mac=mac,
@@ -241,7 +249,7 @@ def _static(
 ) -> Address:
     remedy = f"choose another of {plan.prefix}, or leave it out to have one chosen"
     try:
-        wanted = ip_address(nic.address)
+        wanted = zoneless(nic.address)
     except ValueError as error:
         raise DpuError(
             Reason.INVALID, f"{nic.address!r} is not an address", field=f"{field}.address", remedy=remedy

@@ -66,13 +66,8 @@ class AddressPlan:
             return "is kept for liveness probes"
         if any(low <= number <= high for low, high in self.taken):
             return "is reserved"
-        pool = self.pool_of(number)
-        return f"is kept for pool {pool}" if pool != GENERAL and pool not in allowed else ""
-
-    def pool_of(self, number: int) -> str:
-        """The pool of an address; GENERAL for none."""
-        within = (name for name, ranges in self.pools.items() if any(low <= number <= high for low, high in ranges))
-        return next(within, GENERAL)
+        within = [name for name, ranges in self.pools.items() if any(low <= number <= high for low, high in ranges)]
+        return f"is kept for pool {within[0]}" if within and not any(name in allowed for name in within) else ""
 
     def ranges(self, pool: str = GENERAL) -> list[Range]:
         """What can be given of a pool, or of the rest: disjoint and sorted; empty for a pool that is not there."""
@@ -251,8 +246,20 @@ def _ranges(prefix: Prefix, texts: Sequence[str], field_name: str, *, both: bool
     return found
 
 
+def zoneless(text: str) -> Address:
+    """An address. One with a zone, as in ``fe80::1%eth0``, is none: it says something on one host alone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone")
+    return ip_address(text)
+
+
 def _prefix(text: str, where: str, example: str) -> Prefix:
     try:
+        zoneless(text.partition("/")[0])
         return ip_network(text)
     except ValueError as error:
         raise DpuError(Reason.INVALID, f"{error}", field=where, remedy=f"write a prefix such as {example}") from error
@@ -260,7 +267,7 @@ def _prefix(text: str, where: str, example: str) -> Prefix:
 
 def _address(text: str, where: str) -> Address:
     try:
-        return ip_address(text)
+        return zoneless(text)
     except ValueError as error:
         raise DpuError(
             Reason.INVALID, f"{text!r} is not an address", field=where, remedy="write one such as 10.77.0.1"

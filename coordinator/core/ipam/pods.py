@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from coordinator.core.ipam.book import AddressBook
 from coordinator.core.ipam.choice import Candidate, PortRequest, Segments, candidates_of
-from coordinator.core.ipam.mac import choose_mac, is_unicast
-from coordinator.core.ipam.plan import GENERAL, Address, AddressPlan
+from coordinator.core.ipam.mac import choose_mac, gateway_mac, is_unicast
+from coordinator.core.ipam.plan import GENERAL, Address, AddressPlan, zoneless
 from coordinator.core.objects.net import PortAddress
 from coordinator.core.objects.network import Subnet
 from proto.errors import DpuError
@@ -62,7 +61,7 @@ def parsed(request: PortRequest) -> tuple[Address, ...]:
     wanted: dict[int, Address] = {}
     for text in request.addresses:
         try:
-            address = ip_address(text)
+            address = zoneless(text)
         except ValueError as error:
             raise DpuError(
                 Reason.INVALID,
@@ -98,7 +97,7 @@ def _from(book: AddressBook, request: PortRequest, wanted: tuple[Address, ...], 
                 remedy="choose an address of the subnet, or leave it out to have one chosen",
             )
     network = subnet.spec.network_ref.name
-    mac = mac_for(book, request, network)
+    mac = mac_for(book, request, network, subnet.metadata.name)
     taken: list[Address] = []
     try:
         for plan in plans:
@@ -212,17 +211,19 @@ def check_held(book: AddressBook, request: PortRequest, subnet: str, wanted: Add
         )
 
 
-def mac_for(book: AddressBook, request: PortRequest, network: str) -> str:
+def mac_for(book: AddressBook, request: PortRequest, network: str, subnet: str) -> str:
     """The MAC that is asked for unless somebody has it, or one that is free."""
     wanted = request.mac.lower()
     if not wanted:
-        return choose_mac(request.uid, request.nic, book.macs(network))
+        return choose_mac(request.uid, request.nic, book.macs(network), kept=gateway_mac(subnet))
     where = request.field_of("mac")
     remedy = "write a unicast address such as 0a:58:0a:10:00:05, or leave it out to have one chosen"
     parts = wanted.split(":")
     hexadecimal = len(parts) == 6 and all(len(part) == 2 and set(part) <= set("0123456789abcdef") for part in parts)
     if not hexadecimal or not is_unicast(wanted):
         raise DpuError(Reason.INVALID, f"{request.mac!r} is no MAC address of a NIC", field=where, remedy=remedy)
+    if wanted == gateway_mac(subnet):
+        raise DpuError(Reason.INVALID, f"{wanted} is the gateway's of subnet {subnet}", field=where, remedy=remedy)
     holding = book.of_mac(network, wanted, but=request.holder)
     if holding is not None:
         raise DpuError(

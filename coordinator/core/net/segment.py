@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from coordinator.core.ipam.mac import choose_mac
+from coordinator.core.ipam.mac import choose_mac, gateway_mac
 from coordinator.core.ipam.plan import Prefix, plans_of
 from coordinator.core.objects.net import NetworkNode
 from coordinator.core.objects.network import EgressGateway, Network, NetworkDriver, Subnet, SubnetSpec
@@ -60,7 +60,7 @@ def segment_of(subnet: Subnet, network: Network | None) -> Segment | None:
         network=network,
         prefixes=tuple(plan.prefix for plan in plans),
         gateways=tuple(gateways),
-        mac=choose_mac(f"subnet/{subnet.metadata.name}", "gateway", ()),
+        mac=gateway_mac(subnet.metadata.name),
         server=str(plans[0].gateway or plans[0].probe),
     )
 

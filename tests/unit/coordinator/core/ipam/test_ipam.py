@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from coordinator.core.ipam.allocate import lease_fits, leases_of, released, settle
-from coordinator.core.ipam.mac import PREFIX, choose_mac, is_unicast
+from coordinator.core.ipam.mac import PREFIX, choose_mac, gateway_mac, is_unicast
 from coordinator.core.ipam.plan import parse_subnet
 from coordinator.core.objects.machine import Machine
 from coordinator.core.objects.meta import Json
@@ -78,6 +78,8 @@ def test_ipv6_prefixes_are_given_from_the_first_address_on() -> None:
         ({"cidr": "banana"}, "spec.cidr"),
         ({"gateway": "10.1.0.1"}, "spec.gateway"),
         ({"gateway": "x"}, "spec.gateway"),
+        ({"cidr": "fd00::/64", "gateway": "fd00::1%eth0"}, "spec.gateway"),
+        ({"cidr": "fd00::%eth0/64"}, "spec.cidr"),
         ({"probeAddress": "10.9.0.1"}, "spec.probeAddress"),
         ({"reserved": ["10.0.0.9-10.0.0.2"]}, "spec.reserved[0]"),
         ({"reserved": ["10.0.0.2", "y"]}, "spec.reserved[1]"),
@@ -140,6 +142,7 @@ def test_an_address_that_somebody_has_is_refused_with_the_owner() -> None:
         ("10.0.0.254", "liveness probes"),
         ("10.0.0.7", "is reserved"),
         ("what", "is not an address"),
+        ("fd00::5%eth0", "is not an address"),
     ],
 )
 def test_an_address_that_cannot_be_given_is_refused(address: str, why: str) -> None:
@@ -175,6 +178,13 @@ def test_a_group_address_is_no_mac_of_a_nic() -> None:
     assert refused({"mac": "01:00:5e:00:00:01"}, subnets={"a": subnet()}).field == "spec.nics[0].mac"
 
 
+def test_the_gateways_mac_is_given_to_nobody() -> None:
+    error = refused({"mac": gateway_mac("a")}, subnets={"a": subnet()})
+    assert (error.reason, error.field) == (Reason.ALREADY_EXISTS, "spec.nics[0].mac")
+    assert "the gateway of subnet a" in error.message
+    assert choose_mac("subnet/a", "gateway", (), kept=gateway_mac("a")) != gateway_mac("a")
+
+
 def test_an_unknown_subnet_names_the_field() -> None:
     assert refused({}, subnets={}).field == "spec.nics[0].subnetRef.name"
 
@@ -206,6 +216,12 @@ def test_a_lease_fits_its_own_subnet_address_and_mac_only() -> None:
     assert not lease_fits(machine({"mac": "52:54:00:00:00:09"}).spec.nics[0], lease)
     assert not lease_fits(machine({"subnetRef": {"name": "b"}}).spec.nics[0], lease)
     assert not lease_fits(machine({}).spec.nics[0], None)
+
+
+def test_an_address_that_became_none_is_refused_by_its_field_also_with_a_lease() -> None:
+    found = subnet(lines=[line("10.0.0.8", uid="u1")])
+    assert not lease_fits(machine({"address": "banana"}).spec.nics[0], leases_of("u1", [found])["eth0"])
+    assert refused({"address": "banana"}, subnets={"a": found}).field == "spec.nics[0].address"
 
 
 def test_a_chosen_mac_is_the_same_each_time_and_avoids_those_that_are_taken() -> None:

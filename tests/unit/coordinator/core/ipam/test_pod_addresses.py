@@ -6,6 +6,7 @@ import pytest
 
 from coordinator.core.ipam.book import AddressBook, Holding, PodsOf, line_holding, port_holder
 from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_network
+from coordinator.core.ipam.mac import gateway_mac
 from coordinator.core.ipam.plan import plans_of
 from coordinator.core.ipam.pods import Given, give
 from coordinator.core.objects.network import Network, Subnet
@@ -124,6 +125,8 @@ def test_a_named_subnet_of_another_namespace_is_refused() -> None:
         ({"addresses": ("10.1.0.2", "10.1.0.3")}, Reason.INVALID, "are both of IPv4"),
         ({"mac": "01:00:00:00:00:01"}, Reason.INVALID, "is no MAC address of a NIC"),
         ({"mac": "0a:58:00:00:00"}, Reason.INVALID, "is no MAC address of a NIC"),
+        ({"mac": gateway_mac("a").upper()}, Reason.INVALID, "is the gateway's of subnet a"),
+        ({"addresses": ("fd00::5%eth0",)}, Reason.INVALID, "'fd00::5%eth0' is not an address"),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_name_and_with_a_remedy(
@@ -186,6 +189,14 @@ def test_a_pool_is_for_who_asks_or_lives_in_its_namespaces_and_for_nobody_else()
     error = stage.refusal(namespace="team-a")
     assert error.reason is Reason.EXHAUSTED
     assert "pool team of subnet a" in error.message
+
+
+def test_an_address_of_two_pools_is_for_who_may_have_either() -> None:
+    ranges = {"x": "10.1.0.10-10.1.0.20", "y": "10.1.0.15-10.1.0.30"}
+    pools = [{"name": name, "ranges": [found], "namespaces": [f"team-{name}"]} for name, found in ranges.items()]
+    stage = Stage(subnet("a", "10.1.0.0/24", pools=pools))
+    assert str(stage.give(namespace="team-y", addresses=("10.1.0.16",)).addresses[0]) == "10.1.0.16"
+    assert "is kept for pool x" in stage.refusal(namespace="team-z", addresses=("10.1.0.17",)).message
 
 
 def test_an_address_that_came_back_is_the_last_to_be_given_again() -> None:
