@@ -169,6 +169,10 @@ class VfPool:
             DpuError: NOT_FOUND, INVALID for one named twice, UNAVAILABLE for one with a fault; none is given then.
         """
         await self.look()
+        async with self._ledger.allocation:  # what was chosen for a container stands in the journal then
+            return self._give(device_ids)
+
+    def _give(self, device_ids: Sequence[str]) -> tuple[VfSeen, ...]:
         devices = {device.device_id: device for device in self.devices()}
         if len(set(device_ids)) < len(device_ids):
             raise _refused(Reason.INVALID, f"a device is named twice: {', '.join(device_ids)}")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.engine.vfs import VfPool, VfSources
-from dpu_daemon.model.assignment import Holder
+from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.vf import VfSeen
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -100,6 +101,18 @@ async def test_a_function_whose_file_cannot_be_written_is_not_given(ledger: Ledg
     with pytest.raises(DpuError, match="vf0 cannot be written"):
         await pool.give(["vf0"])
     assert pool.census() == {"held": 0, "fault": 0, "counted": 0, "free": 2}
+
+
+async def test_what_is_being_journalled_for_a_container_is_not_given_to_kubelet(pool: VfPool, ledger: Ledger) -> None:
+    await pool.look()
+    async with ledger.allocation:
+        chosen = pool.choose("", Holder("c1", "eth0"))
+        giving = asyncio.create_task(pool.give([chosen.device_id]))
+        await asyncio.wait({giving}, timeout=0.05)
+        row = Sandbox(container_id="c1", interface="eth0", netns="/n", network="n", pod="shop/web", vf=chosen.vf)
+        await ledger.commit(Change(put=(row,)))
+    with pytest.raises(DpuError, match="held by shop/web"):
+        await giving
 
 
 async def test_faults_and_their_end_are_each_told_once(pool: VfPool, kernel: Kernel, ledger: Ledger) -> None:
