@@ -65,6 +65,7 @@ class Standing:
         seen: as the daemon tells of it; None when it does not.
         settled: what is known is from a look at this daemon since we reached it.
         refused: why the daemon takes it not, as it is.
+        asking: the daemon is being told, or asked to give it back: what it has is not known.
     """
 
     told: bool = False
@@ -72,6 +73,7 @@ class Standing:
     seen: AssignedPort | None = None
     settled: bool = False
     refused: DpuError | None = None
+    asking: bool = False
 
 
 class NodePusher:
@@ -102,6 +104,7 @@ class NodePusher:
         self._late: dict[str, int] = {}
         self._refused: dict[str, tuple[int, DpuError]] = {}
         self._dirty: set[str] = set()
+        self._asking: frozenset[str] = frozenset()
         self._look = False
         self._wake = asyncio.Event()
 
@@ -113,6 +116,7 @@ class NodePusher:
             seen=self._seen.get(port_id),
             settled=self.settled,
             refused=self._refused[port_id][1] if port_id in self._refused else None,
+            asking=port_id in self._asking,
         )
 
     def ports(self) -> int:
@@ -214,7 +218,15 @@ class NodePusher:
 
     async def _push(self) -> None:
         """Tell of all that changed since the last time."""
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = frozenset(self._dirty), set()
+        self._asking = dirty
+        try:
+            await self._tell(dirty)
+        finally:
+            self._asking = frozenset()
+
+    async def _tell(self, dirty: frozenset[str]) -> None:
+        """Tell of ports: what shall be there, and what shall not."""
         wanted = {port_id: self._wishes.wanted(port_id) for port_id in dirty}
         put = [one for port_id, one in sorted(wanted.items()) if one is not None and not self._has(one)]
         unwanted = sorted(port_id for port_id, one in wanted.items() if one is None)

@@ -104,7 +104,7 @@ class PortController:
         if standing is None:
             return None  # without a NetworkNode there is no daemon to ask: who deleted it has said that it is gone
         if standing.settled:
-            if standing.seen is None and not standing.told:
+            if standing.seen is None and not standing.told and not standing.asking:
                 return None
             holder = standing.seen.container_id if standing.seen else ""
             words = f"container {holder} still holds it" if holder else "its daemon still has it"
