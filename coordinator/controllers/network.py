@@ -8,6 +8,7 @@ from coordinator.controllers.context import Context
 from coordinator.controllers.loop import NEVER, Again
 from coordinator.core.conditions import Aspect, Truth, with_condition
 from coordinator.core.ipam.book import port_holding
+from coordinator.core.ipam.choice import namespaces_of
 from coordinator.core.ipam.plan import overlap, plans_of
 from coordinator.core.net.rows import router_key, switch_key
 from coordinator.core.net.standing import network_problem, subnet_problem
@@ -166,7 +167,7 @@ class SubnetController:
         )
 
     def _check(self, subnet: Subnet) -> None:
-        """Refuse a subnet without network or with an overlap.
+        """Refuse a subnet without network, with a selector that cannot be read, or with an overlap.
 
         Raises:
             DpuError: what is wrong; names the field.
@@ -180,6 +181,7 @@ class SubnetController:
                 field="spec.networkRef.name",
                 remedy="create the Network, or name one that `kubectl get networks` shows",
             )
+        namespaces_of(subnet)
         problem = subnet_problem(subnet, found, ovn=self._context.ground.configured)
         if problem is not None:
             raise problem

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from coordinator.core.objects.network import Network, Subnet
-from coordinator.core.pool.selectors import parse_selector
+from coordinator.core.pool.selectors import Selector, parse_selector
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -75,14 +75,26 @@ def wants_own_network(request: PortRequest, segments: Segments) -> bool:
 
 
 def claims(subnet: Subnet, request: PortRequest) -> str:
-    """How a subnet claims a namespace: ``list``, ``selector``, or empty when it does not."""
+    """How a subnet claims a namespace: ``list``, ``selector``, or empty when it does not.
+
+    A selector that cannot be read claims nobody, or one wrong Subnet would keep addresses from all pods.
+    """
     if request.namespace in subnet.spec.namespaces:
         return "list"
-    selector = subnet.spec.namespace_selector
-    if selector is None:
+    try:
+        return "selector" if namespaces_of(subnet).matches(request.labels) else ""
+    except DpuError:
         return ""
-    matches = parse_selector(msgspec.to_builtins(selector), "spec.namespaceSelector").matches(request.labels)
-    return "selector" if matches else ""
+
+
+def namespaces_of(subnet: Subnet) -> Selector:
+    """The namespaces that a subnet claims by label.
+
+    Raises:
+        DpuError: INVALID; names the field of the selector that cannot be read.
+    """
+    selector = subnet.spec.namespace_selector
+    return parse_selector(None if selector is None else msgspec.to_builtins(selector), "spec.namespaceSelector")
 
 
 def is_open(subnet: Subnet) -> bool:
@@ -109,14 +121,23 @@ def candidates_of(request: PortRequest, segments: Segments) -> list[Candidate]:
         others = [one for one in segments.subnets.values() if one.spec.network_ref.name != network.metadata.name]
         claiming = _claiming(request, inside) or _claiming(request, sorted(others, key=_age))
         found = claiming or _open(inside, f"of the default network {network.metadata.name}")
-    if not found:
+    lasting = [one for one in found if _is_there(segments, one.subnet.spec.network_ref.name)]
+    if found and not lasting:
+        raise _no_network_of(found[0].subnet, request.field_of("network"))
+    if not lasting:
         raise DpuError(
             Reason.NOT_FOUND,
             f"network {network.metadata.name} has no subnet for pods of namespace {request.namespace}",
             field=request.field_of("network"),
             remedy="create a Subnet of this network, or add the namespace to spec.namespaces of one",
         )
-    return found
+    return lasting
+
+
+def _is_there(segments: Segments, network: str) -> bool:
+    """Whether a network gives addresses: one that is being deleted gives none."""
+    found = segments.networks.get(network)
+    return found is not None and not found.metadata.deleting
 
 
 def _named(request: PortRequest, segments: Segments) -> Candidate:
@@ -137,8 +158,8 @@ def _named(request: PortRequest, segments: Segments) -> Candidate:
             field=where,
             remedy="name a subnet of that network, or leave one of the two out",
         )
-    if network not in segments.networks:
-        raise _no_network(f"network {network} of subnet {request.subnet} does not exist", where)
+    if not _is_there(segments, network):
+        raise _no_network_of(subnet, where)
     if not is_open(subnet) and not claims(subnet, request):
         raise DpuError(
             Reason.FORBIDDEN,
@@ -152,24 +173,30 @@ def _named(request: PortRequest, segments: Segments) -> Candidate:
 def _network(request: PortRequest, segments: Segments) -> Network:
     """The network that is asked for, or the default one, or that of a subnet which claims the namespace."""
     if request.network:
-        named = segments.networks.get(request.network)
-        if named is None:
-            raise _no_network(f"network {request.network} does not exist", request.field_of("network"))
-        return named
+        if not _is_there(segments, request.network):
+            message = f"network {request.network} does not exist, or is being deleted"
+            raise _no_network(message, request.field_of("network"))
+        return segments.networks[request.network]
     default = segments.default()
     if default is not None:
         return default
     claiming = _claiming(request, sorted(segments.subnets.values(), key=_age))
-    for candidate in claiming:
-        found = segments.networks.get(candidate.subnet.spec.network_ref.name)
-        if found is not None:
-            return found
+    for name in (candidate.subnet.spec.network_ref.name for candidate in claiming):
+        if _is_there(segments, name):
+            return segments.networks[name]
+    if claiming:
+        raise _no_network_of(claiming[0].subnet, request.field_of("network"))
     raise DpuError(
         Reason.NOT_FOUND,
         f"no network is the default one, and no subnet claims namespace {request.namespace}",
         field=request.field_of("network"),
         remedy="set spec.default of a Network, or add the namespace to spec.namespaces of a Subnet",
     )
+
+
+def _no_network_of(subnet: Subnet, where: str) -> DpuError:
+    name = subnet.spec.network_ref.name
+    return _no_network(f"network {name} of subnet {subnet.metadata.name} does not exist, or is being deleted", where)
 
 
 def _no_network(message: str, where: str) -> DpuError:

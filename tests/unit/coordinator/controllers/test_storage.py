@@ -146,6 +146,17 @@ async def test_a_subnet_that_makes_no_sense_names_the_field() -> None:
     assert "spec.gateway: 10.1.0.1 is not in 10.0.0.0/24" in condition(found)["message"]
 
 
+async def test_a_subnet_whose_selector_cannot_be_read_names_the_field() -> None:
+    plant = Plant()
+    await plant.furnish()
+    selector = {"matchExpressions": [{"key": "team", "operator": "In"}]}
+    async with coordinator(plant.api, plant):
+        spec = {"networkRef": {"name": "lan"}, "cidr": "10.0.0.0/24", "namespaceSelector": selector}
+        await plant.make(Kind.SUBNET, "bad", spec)
+        found = await plant.until(Kind.SUBNET, "bad", lambda one: condition(one).get("reason") == "Invalid")
+    assert "spec.namespaceSelector.matchExpressions[0].values" in condition(found)["message"]
+
+
 async def test_a_ledger_line_of_a_machine_that_is_no_more_is_taken_off() -> None:
     plant = Plant()
     await plant.furnish()

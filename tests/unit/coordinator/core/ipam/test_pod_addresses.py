@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from coordinator.core.ipam.book import AddressBook, Holding, PodsOf, line_holding, port_holder
-from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_network
+from coordinator.core.ipam.choice import PortRequest, Segments, namespaces_of, wants_own_network
 from coordinator.core.ipam.mac import gateway_mac
 from coordinator.core.ipam.plan import plans_of
 from coordinator.core.ipam.pods import Given, give
@@ -14,8 +14,9 @@ from proto.errors import DpuError
 from proto.reasons import Reason
 
 
-def network(name: str, created: int = 1, **spec: Any) -> Network:
+def network(name: str, created: int = 1, gone: str = "", **spec: Any) -> Network:
     meta = {"name": name, "creationTimestamp": f"2026-01-0{created}T00:00:00Z"}
+    meta |= {"deletionTimestamp": gone} if gone else {}
     return Network.parse({"metadata": meta, "spec": spec})
 
 
@@ -231,6 +232,44 @@ def test_a_wrong_subnet_is_passed_over_for_another_and_told_when_it_is_the_only_
     error = Stage(wrong).refusal()
     assert error.reason is Reason.WRONG_STATE
     assert error.remedy == "correct Subnet a"
+
+
+@pytest.mark.parametrize("leaving", [(), (network("side", gone="2026-01-02T00:00:00Z"),)], ids=["absent", "leaving"])
+@pytest.mark.parametrize("default", [True, False])
+@pytest.mark.parametrize(
+    "asked", [{"network": "side"}, {"subnet": "theirs"}, {"namespace": "team-a"}], ids=["network", "subnet", "claim"]
+)
+def test_a_network_that_is_not_there_or_leaves_gives_no_addresses(
+    leaving: tuple[Network, ...], default: bool, asked: dict[str, Any]
+) -> None:
+    theirs = subnet(
+        "theirs", "10.2.0.0/24", "side", namespaces=["team-a", "default"] if "subnet" in asked else ["team-a"]
+    )
+    stage = Stage(subnet("open", "10.1.0.0/24"), theirs, networks=(network("pods", default=default), *leaving))
+    error = stage.refusal(**asked)
+    assert error.reason is Reason.NOT_FOUND
+    assert "side" in error.message
+    assert "does not exist, or is being deleted" in error.message
+
+
+def test_a_claim_of_a_network_that_leaves_gives_way_to_one_that_stays() -> None:
+    claims = [
+        subnet(name, f"10.{at}.0.0/24", name, created=at, namespaces=["team-a"]) for at, name in enumerate("ab", 1)
+    ]
+    stage = Stage(*claims, networks=(network("a", gone="2026-01-02T00:00:00Z"), network("b")))
+    assert stage.give(namespace="team-a").subnet == "b"
+
+
+def test_a_selector_that_cannot_be_read_claims_nobody_and_keeps_nothing_from_others() -> None:
+    wrong = {"matchExpressions": [{"key": "team", "operator": "In"}]}
+    theirs = subnet("theirs", "10.2.0.0/24", namespaceSelector=wrong, namespaces=["team-a"])
+    stage = Stage(subnet("open", "10.1.0.0/24", created=2), theirs)
+    assert stage.give().subnet == "open"
+    assert stage.give(namespace="team-a").subnet == "theirs"
+    assert stage.refusal(subnet="theirs").reason is Reason.FORBIDDEN
+    with pytest.raises(DpuError) as caught:
+        namespaces_of(theirs)
+    assert caught.value.field == "spec.namespaceSelector.matchExpressions[0].values"
 
 
 def test_without_a_default_network_pods_are_ours_only_where_they_ask_or_are_claimed() -> None:
