@@ -54,7 +54,7 @@ class Orchestrator:
     def __init__(self, services: CsiServices) -> None:
         self._services = (services.controller, services.groups, services.identity)
 
-    async def call(self, method: str, request: Any, timeout_s: float = 10.0) -> Any:
+    async def call(self, method: str, request: Any, timeout_s: float = 30.0) -> Any:
         """The answer of an RPC.
 
         Raises:
@@ -66,7 +66,7 @@ class Orchestrator:
         async with asyncio.timeout(timeout_s + 5):
             return await handler(request, context)
 
-    async def code(self, method: str, request: Any, timeout_s: float = 10.0) -> str:
+    async def code(self, method: str, request: Any, timeout_s: float = 30.0) -> str:
         """The code by which an RPC ends."""
         try:
             await self.call(method, request, timeout_s)

@@ -118,7 +118,7 @@ class Plant:
             raise
         return found
 
-    async def until(self, kind: Kind, name: str, right: Callable[[Json], Any], timeout_s: float = 10.0) -> Json:
+    async def until(self, kind: Kind, name: str, right: Callable[[Json], Any], timeout_s: float = 40.0) -> Json:
         """Wait until an object is right; the failure shows how it was instead."""
         found: Json = {}
         try:

@@ -67,7 +67,7 @@ def _change(stub: cpu_pb2_grpc.CpuServiceStub, *, even: bool, number: int) -> No
 
 
 def _is_as_the_ledger_says(stub: cpu_pb2_grpc.CpuServiceStub, groups: Groups) -> bool:
-    told = stub.GetCpus(cpu_pb2.GetCpusRequest(), timeout=10)
+    told = stub.GetCpus(cpu_pb2.GetCpusRequest(), timeout=30)
     bound = told.bindings[0].binding
     wanted = WantedCpus(
         shared=parse(told.shared), bindings={DB: Binding(own=parse(bound.own), allowed=parse(bound.allowed))}

@@ -129,7 +129,7 @@ def power_on_regardless(chassis: ChassisProcess) -> None:
     """A client whose BMC is killed under it."""
     url = f"{chassis.url}/redfish/v1/Systems/host-1/Actions/ComputerSystem.Reset"
     with contextlib.suppress(requests.RequestException):
-        requests.post(url, json={"ResetType": "On"}, auth=("admin", "secret"), verify=str(chassis.ca_file), timeout=10)
+        requests.post(url, json={"ResetType": "On"}, auth=("admin", "secret"), verify=str(chassis.ca_file), timeout=30)
 
 
 def test_a_host_that_died_while_nobody_watched_is_off(chassis: ChassisProcess) -> None:

@@ -99,7 +99,7 @@ def test_what_outlives_its_chassis_does_not_outlive_the_lab(layout: Layout) -> N
     with namespace.entered("tll-dpu1"):
         host = subprocess.Popen(["sleep", "300"], start_new_session=True)
     lifecycle.down("tll", layout)
-    assert host.wait(timeout=10) == -signal.SIGTERM
+    assert host.wait(timeout=30) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("unit", sorted(UNITS))

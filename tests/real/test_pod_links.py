@@ -60,7 +60,7 @@ async def test_what_is_expected_is_told_of_when_it_comes_and_goes_and_nothing_el
     links.expect({"late", "there"})
     _pair(space, "other")
     _pair(space, "late")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await told.get() == "netdev late is there"
         ip("-n", space, "link", "del", "other")
         ip("-n", space, "link", "del", "there")

@@ -74,7 +74,7 @@ def test_get_follows_changes(cluster: Cluster, kubectl: Kubectl) -> None:
     cluster.create("two")
     assert process.stdout.readline().split()[0] == "two"
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
 
 
 def test_describe_shows_the_events(cluster: Cluster, kubectl: Kubectl) -> None:

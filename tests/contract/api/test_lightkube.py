@@ -71,19 +71,23 @@ async def test_errors_carry_the_status(client: AsyncClient) -> None:
 
 async def test_a_watch_delivers_in_order(client: AsyncClient) -> None:
     seen: list[tuple[str, int]] = []
+    begun = asyncio.Event()
 
     async def follow() -> None:
         async for change, found in client.watch(Widget):
             seen.append((change, found.spec["replicas"]))
+            begun.set()
             if change == "DELETED":
                 return
 
-    follower = asyncio.create_task(follow())
     await client.create(widget("one", replicas=0))
+    follower = asyncio.create_task(follow())
+    async with asyncio.timeout(30):
+        await begun.wait()
     for replicas in range(1, 9):
         await client.patch(Widget, "one", {"spec": {"replicas": replicas}}, patch_type=PatchType.MERGE)
     await client.delete(Widget, "one")
-    await asyncio.wait_for(follower, 20)
+    await asyncio.wait_for(follower, 30)
     replicas_seen = [replicas for _, replicas in seen]
     assert seen[-1] == ("DELETED", 8)
     assert replicas_seen == sorted(replicas_seen)

@@ -107,11 +107,11 @@ class CniNodeRig:
 
     async def assign(self, *assignments: pods_pb2.Assignment) -> None:
         stub = pods_pb2_grpc.AssignmentServiceStub(self.channel)
-        await stub.PutAssignments(pods_pb2.PutAssignmentsRequest(assignments=assignments), timeout=10)
+        await stub.PutAssignments(pods_pb2.PutAssignmentsRequest(assignments=assignments), timeout=30)
 
     async def ports(self) -> list[pods_pb2.AssignedPort]:
         stub = pods_pb2_grpc.AssignmentServiceStub(self.channel)
-        return list((await stub.ListAssignments(pods_pb2.ListAssignmentsRequest(), timeout=10)).ports)
+        return list((await stub.ListAssignments(pods_pb2.ListAssignmentsRequest(), timeout=30)).ports)
 
     async def call(
         self,

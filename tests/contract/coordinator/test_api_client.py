@@ -141,7 +141,7 @@ async def test_a_watch_tells_all_that_came_after_a_list_in_order(api: Api) -> No
     await api.patch(Kind.NETWORK, "a", {"spec": {"vlan": 9}})
     await api.delete(Kind.NETWORK, "a")
     told = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for change, found in api.watch(Kind.NETWORK, version):
             told.append((change, found["metadata"]["name"], int(found["metadata"]["resourceVersion"])))
             if change is Change.DELETED:
@@ -159,7 +159,7 @@ async def test_dependents_go_after_their_owner(api: Api) -> None:
     ref = {"apiVersion": API_VERSION, "kind": "Network", "name": "owner", "uid": owner["metadata"]["uid"]}
     await network(api, "child", ownerReferences=[ref])
     await api.delete(Kind.NETWORK, "owner")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while [one for one in (await api.list(Kind.NETWORK))[0] if one["metadata"]["name"] == "child"]:  # noqa: ASYNC110  (another process)
             await asyncio.sleep(0.02)
 

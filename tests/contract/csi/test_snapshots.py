@@ -156,7 +156,7 @@ async def test_a_backend_that_is_away_keeps_a_cut_open_and_a_repeat_joins(plant:
     await co.create("a")
     await co.create("b")
     plant.store.reachable = False
-    code = await co.code("CreateVolumeGroupSnapshot", group("g", "a", "b"), timeout_s=0.4)
+    code = await co.code("CreateVolumeGroupSnapshot", group("g", "a", "b"), timeout_s=1)
     assert code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
     plant.store.reachable = True
     assert len((await cut_group(co, "g", "a", "b")).snapshots) == 2
@@ -166,6 +166,6 @@ async def test_a_snapshot_that_is_not_ready_yet_is_told_as_such(plant: Plant, co
     await co.create("a")
     await co.snapshot("s", "a")
     await plant.api.patch_status(Kind.SNAPSHOT, "s", {"status": {"readyToUse": False}}, NAMESPACE)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await co.snapshot("s", "a")).ready_to_use is False:  # noqa: ASYNC110  (as a sidecar repeats)
             await asyncio.sleep(0.005)

@@ -38,7 +38,7 @@ async def _wire(rig: SpdkRig, *texts: str) -> list[Any]:
     replies: list[Any] = []
     writer.write("".join(texts).encode())
     with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(replies) < len(texts) and (line := await reader.readline()):
                 replies.append(json.loads(line))
     writer.close()

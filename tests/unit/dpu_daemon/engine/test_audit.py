@@ -50,7 +50,7 @@ async def test_a_drivers_alarm_is_followed_at_once(tmp_path: Path, world: World)
     world.restart_block_layer()
     assert isinstance(drivers.block, FakeBlock)
     drivers.block.lose("the storage daemon restarted")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for event in dpu.core.ledger.events(0):
             if event.reason == "Repaired" and event.subject == "att-a":
                 break

@@ -68,7 +68,7 @@ def is_there(world: CniWorld) -> bool:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110 - a world in memory tells nobody
             await asyncio.sleep(0.01)
 

@@ -62,7 +62,7 @@ async def test_a_machine_gets_a_cloned_disk_a_seed_and_a_port_and_loses_them_aga
 async def test_a_daemon_says_what_it_is_and_that_it_is_ready(tmp_path: Path) -> None:
     async with fake_dpu(tmp_path) as dpu:
         host = HostServiceStub(dpu.channel())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await dpu.engine.core.audit.converged.wait()
         about = await host.GetDaemon(host_pb2.GetDaemonRequest())
         assert (about.name, about.mode, about.ready, about.disk_slots) == ("dpu-1", "dpu", True, 8)

@@ -116,7 +116,7 @@ async def test_a_certificate_whose_organization_is_no_role_is_nobody(authority: 
 async def test_who_shows_no_certificate_gets_no_connection(authority: Authority, dpu: RunningDaemon) -> None:
     stub = HostServiceStub(dpu.channel(_credentials(authority, None)))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.GetDaemon(host_pb2.GetDaemonRequest(), timeout=10)
+        await stub.GetDaemon(host_pb2.GetDaemonRequest(), timeout=30)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -126,13 +126,13 @@ async def test_a_certificate_of_another_authority_gets_no_connection(
     other = Authority(tmp_path / "other").issue(Identity("coordinator", CertificateRole.COORDINATOR))
     stub = HostServiceStub(dpu.channel(_credentials(authority, other)))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.GetDaemon(host_pb2.GetDaemonRequest(), timeout=10)
+        await stub.GetDaemon(host_pb2.GetDaemonRequest(), timeout=30)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_who_speaks_no_tls_gets_no_connection(dpu: RunningDaemon) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await HostServiceStub(dpu.channel()).GetDaemon(host_pb2.GetDaemonRequest(), timeout=10)
+        await HostServiceStub(dpu.channel()).GetDaemon(host_pb2.GetDaemonRequest(), timeout=30)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

@@ -66,7 +66,7 @@ async def hub(tmp_path: Path, port: SerialPort) -> AsyncIterator[ConsoleHub]:
 async def shown(viewer: Viewer, amount: int) -> bytes:
     """The next so many bytes of a viewer."""
     seen = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async for data in viewer.output():
             seen += data
             if len(seen) >= amount:

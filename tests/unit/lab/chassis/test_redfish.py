@@ -218,23 +218,23 @@ async def test_the_console_is_shared_to_look_and_single_to_type(admin: ClientSes
         admin.ws_connect("/console?mode=write") as second,
     ):
         assert writer.protocol == "plain.dpupool.io"
-        refused = await second.receive(timeout=5)
+        refused = await second.receive(timeout=30)
         assert (refused.type, refused.data) == (WSMsgType.CLOSE, 4409)
         assert "writes" in str(refused.extra)
         await writer.send_bytes(b"hello")
         for stream in (writer, viewer):
             seen = b""
             while b"HELLO" not in seen:
-                seen += await stream.receive_bytes(timeout=5)
+                seen += await stream.receive_bytes(timeout=30)
             assert seen == b"fake firmware\r\nHELLO"
         await viewer.send_bytes(b"let me")
-        assert (await viewer.receive(timeout=5)).data == 1008
+        assert (await viewer.receive(timeout=30)).data == 1008
         async with admin.ws_connect("/console?mode=write&takeover=1") as third:
-            assert (await writer.receive(timeout=5)).data == 4409
+            assert (await writer.receive(timeout=30)).data == 4409
             await third.send_bytes(b"mine")
             seen = b""
             while b"MINE" not in seen:
-                seen += await third.receive_bytes(timeout=5)
+                seen += await third.receive_bytes(timeout=30)
 
 
 async def test_the_console_refuses_what_is_not_a_websocket_or_no_mode(admin: ClientSession) -> None:
@@ -247,5 +247,5 @@ async def test_stopping_the_bmc_ends_open_consoles(config: ChassisConfig) -> Non
     await chassis.start()
     async with ClientSession(chassis.url, headers=BASIC) as session, session.ws_connect("/console") as stream:
         stopping = asyncio.create_task(chassis.stop())
-        assert (await stream.receive(timeout=5)).type is WSMsgType.CLOSE
+        assert (await stream.receive(timeout=30)).type is WSMsgType.CLOSE
     await stopping

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return when a condition holds; TimeoutError after ten seconds."""
-    async with asyncio.timeout(10):
+    """Return when a condition holds; TimeoutError after half a minute."""
+    async with asyncio.timeout(30):
         while True:
             answer = condition()
             if await answer if inspect.isawaitable(answer) else answer:

@@ -83,12 +83,11 @@ time.sleep(60)
     assert trace.read_text().split() == ["second", "first"]
 
 
-async def test_who_ignores_sigterm_is_killed(run: Run) -> None:
-    script = "trap '' TERM; echo > $0; while :; do sleep 1; done"
-    unit = Unit("deaf", ("sh", "-c", script, "/dev/null"), stop_timeout_s=0.2)
+async def test_who_ignores_sigterm_is_killed(run: Run, tmp_path: Path) -> None:
+    deaf = tmp_path / "deaf"
+    unit = Unit("deaf", ("sh", "-c", "trap '' TERM; : > $0; while :; do sleep 1; done", str(deaf)), stop_timeout_s=0.2)
     supervisor = run(unit)
-    await supervisor.answer(Request(Verb.READY, timeout_s=20))
-    await asyncio.sleep(0.1)
+    await eventually(deaf.exists)
     await supervisor.stop()
     assert status(supervisor, "deaf").message == "killed by SIGKILL"
 

@@ -102,7 +102,7 @@ class Rig:
             await asyncio.wait([serving])
 
     async def settled(self, there: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not there():  # noqa: ASYNC110  (a model has no events)
                 await asyncio.sleep(0.005)
 

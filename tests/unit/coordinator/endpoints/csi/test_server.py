@@ -63,16 +63,16 @@ async def test_all_services_answer_on_one_private_socket(made: CsiServices, fold
             info = await csi_pb2_grpc.IdentityStub(channel).GetPluginInfo(identity_pb2.GetPluginInfoRequest())
             assert info.name == "csi.dpupool.io"
             stub = csi_pb2_grpc.ControllerStub(channel)
-            answer = await stub.CreateVolume(create_request("pvc-1", 1), timeout=10)
+            answer = await stub.CreateVolume(create_request("pvc-1", 1), timeout=30)
             assert answer.volume.capacity_bytes == 1 << 20
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await stub.CreateVolume(controller_pb2.CreateVolumeRequest(), timeout=10)
+                await stub.CreateVolume(controller_pb2.CreateVolumeRequest(), timeout=30)
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert "name" in str(refused.value.details())
             assert not [key for key, _ in refused.value.trailing_metadata() or () if "status-details" in key]
             groups = csi_pb2_grpc.GroupControllerStub(channel)
             with pytest.raises(grpc.aio.AioRpcError):
-                await groups.GetVolumeGroupSnapshot(_group("none"), timeout=10)
+                await groups.GetVolumeGroupSnapshot(_group("none"), timeout=30)
     finally:
         await server.close()
     assert entries(folder) == []

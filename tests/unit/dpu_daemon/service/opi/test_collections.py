@@ -217,7 +217,7 @@ async def test_a_delete_that_the_block_layer_does_not_answer_goes_on_and_is_told
     daemon.around.world.faults.errors["opi.remove_namespace"] = [DpuError(Reason.UNAVAILABLE, "lost")] * 2
     with refused(Code.UNAVAILABLE):
         await opi.delete(space.name)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while space.name in daemon.objects.ledger.opi:  # noqa: ASYNC110  (a deletion has no event of its own)
             await asyncio.sleep(0.01)
     assert [list(seen.namespaces) for seen in daemon.fake().state.subsystems.values()] == [[]]
