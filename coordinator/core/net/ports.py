@@ -42,8 +42,15 @@ def machine_rows(nics: Iterable[Nic], lines: Iterable[tuple[Segment, Allocation]
         nics: as the machine's spec has them; none for a machine that is gone.
         lines: of the machine, in the ledgers of OVN's subnets.
     """
-    named = {nic.name: nic for nic in nics}
-    return [row for segment, line in lines for row in _nic(segment, line, named.get(line.nic))]
+    named, placed = {nic.name: nic for nic in nics}, list(lines)
+    # While a NIC changes its subnet it has a line in both: a logical port is one switch's.
+    switch: dict[str, str] = {}
+    for segment, line in placed:
+        name, nic = segment.subnet.metadata.name, named.get(line.nic)
+        if line.nic not in switch or (nic is not None and nic.subnet_ref.name == name):
+            switch[line.nic] = name
+    here = [(segment, line) for segment, line in placed if segment.subnet.metadata.name == switch[line.nic]]
+    return [row for segment, line in here for row in _nic(segment, line, named.get(line.nic))]
 
 
 def _nic(segment: Segment, line: Allocation, nic: Nic | None) -> list[Row]:

@@ -1,6 +1,9 @@
 """Logical ports of pods and machines, and their meters."""
 
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from coordinator.core.machine.names import port_id
 from coordinator.core.net.ports import machine_rows, pod_rows
@@ -8,6 +11,7 @@ from coordinator.core.net.qos import qos_rows
 from coordinator.core.net.rows import Row, Table, gather, ref
 from coordinator.core.net.segment import Segment
 from coordinator.core.objects.machine import Nic
+from coordinator.core.objects.meta import Metadata
 from coordinator.core.objects.meta import Ref as Named
 from coordinator.core.objects.net import Limits, Port
 from coordinator.core.objects.network import Allocation
@@ -94,3 +98,21 @@ def test_a_machine_keeps_its_port_for_as_long_as_the_ledger_has_its_line() -> No
     line = Allocation(address="10.1.0.7", mac=MAC, uid=UID, nic="eth0")
     rows = machine_rows([], [(segment(dhcp={"enabled": False}), line)])
     assert "dhcpv4_options" not in found(rows, Table.SWITCH_PORT, port_id(UID, "eth0"))
+
+
+def _named(name: str) -> Segment:
+    one = segment()
+    return replace(one, subnet=msgspec.structs.replace(one.subnet, metadata=Metadata(name=name)))
+
+
+def test_a_nic_that_changes_its_subnet_has_one_port_on_the_switch_that_it_asks_for() -> None:
+    """While the ledgers are written, one after the other, it has a line in both."""
+    old, new = _named("old"), segment()
+    lines = [Allocation(address=address, mac=MAC, uid=UID, nic="eth0") for address in ("10.9.0.7", "10.1.0.7")]
+    for order in (1, -1):
+        placed = list(zip((old, new), lines, strict=True))[::order]
+        rows = machine_rows([Nic(name="eth0", subnet_ref=Named(name="sub"))], placed)
+        assert found(rows, Table.SWITCH_PORT, port_id(UID, "eth0"))["addresses"] == {f"{MAC} 10.1.0.7"}
+        assert {row.key for row in rows if row.table is Table.SWITCH} == {"subnet.sub"}
+        left = machine_rows([], placed)
+        assert len({row.key for row in left if row.table is Table.SWITCH}) == 1
