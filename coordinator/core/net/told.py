@@ -27,7 +27,7 @@ def entries_of(pod: Json) -> Mapping[str, Json]:
     """The entries of a pod's annotation by name of the Port, as far as they can be read."""
     try:
         listed = json.loads(seen_text(pod, "metadata", "annotations", GIVEN) or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     entries = listed if isinstance(listed, list) else []
     return {str(one.get("name")): one for one in entries if isinstance(one, dict) and _told(one) is not None}
