@@ -8,6 +8,7 @@ import yaml
 
 from coordinator.api.crds import CrdError, load, parse
 from coordinator.api.kinds import Registry
+from coordinator.api.validation import validate
 from tests.contract.api.cluster import WIDGETS
 from tests.fakes.api import PROJECT_CRDS
 
@@ -24,6 +25,17 @@ def test_the_manifests_of_the_product_are_served() -> None:
         assert kind.status
         assert kind.columns
         assert kind.schema["properties"]["spec"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("cidr", "right"),
+    [("10.16.0.5/16", True), ("fd00:16::5/64", True), ("here", False), ("10.16.0.5", False), ("10.16.0.500/16", False)],
+)
+def test_addresses_of_a_port_are_addresses_whoever_writes_it(cidr: str, right: bool) -> None:
+    (port,) = (kind for custom in load([PROJECT_CRDS]) for kind in custom.kinds if kind.plural == "ports")
+    schema = port.schema["properties"]["spec"]["properties"]["addresses"]
+    causes = list(validate([{"cidr": cidr}], schema, "spec.addresses"))
+    assert [cause.field for cause in causes] == ([] if right else ["spec.addresses[0].cidr"])
 
 
 def test_short_names_of_the_product_are_unique() -> None:
