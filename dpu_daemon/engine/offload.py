@@ -13,8 +13,10 @@ from dpu_daemon.engine.protocols import Lost
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.offload import Feature, OffloadReport, OffloadSeen
 from dpu_daemon.plan.offload import decide
-from dpu_daemon.plan.offload_tally import Tally
+from dpu_daemon.plan.offload_tally import Compared, Tally
+from dpu_daemon.plan.offload_words import about_unread
 from proto.errors import DpuError
+from proto.reasons import Reason
 
 _log = structlog.get_logger("dpu_daemon.offload")
 
@@ -79,6 +81,7 @@ class OffloadMonitor:
         self.times = LookTimes()
         self.last: OffloadReport | None = None
         """The newest report; None before the first, and while the switch does not answer."""
+        self._failure: DpuError | None = None
         self._looked_at = float("-inf")
         self._took_s = 0.0
         self._lock = asyncio.Lock()
@@ -108,17 +111,23 @@ class OffloadMonitor:
         """What is there now, or was there a moment ago.
 
         Raises:
-            DpuError: UNAVAILABLE, DEADLINE; the switch does not answer.
+            DpuError: UNAVAILABLE, DEADLINE; the switch does not answer, or did not a moment ago: many who ask at once
+                wait for one deadline, and not each for its own after all others'.
         """
         async with self._lock:
-            if self.last is None or self._clock() - self._looked_at > FRESH_S:
-                return await self._once()
-            return self.last
+            fresh = self._clock() - self._looked_at <= FRESH_S
+            if fresh and self._failure is not None:
+                raise self._failure
+            return self.last if fresh and self.last is not None else await self._once(weigh=False)
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong now, one sentence each."""
         advice = self.last.advice if self.last is not None else ()
-        return (*advice, *(missed.sentence for missed in self.tally.missed))
+        return (*advice, *self._unread(), *(missed.sentence for missed in self.tally.missed))
+
+    def _unread(self) -> tuple[str, ...]:
+        said = about_unread(self.last.unread, self.last.unread_line) if self.last is not None else ""
+        return (said,) if said else ()
 
     async def once(self) -> None:
         """Put settings right, look, compare with the look before, and tell what is new.
@@ -127,19 +136,22 @@ class OffloadMonitor:
             DpuError: UNAVAILABLE, DEADLINE, CONFLICT; nothing is known now.
         """
         async with self._lock:
-            await self._once()
+            await self._once(weigh=True)
 
-    async def _once(self) -> OffloadReport:
+    async def _once(self, *, weigh: bool) -> OffloadReport:
+        """A look; what moved until one that somebody asked for, out of turn, says nothing of weight."""
         began = self._clock()
         try:
             seen = await self._ask()
-        except DpuError:
-            self._took_s = self._clock() - began
+        except DpuError as error:
+            self._looked_at = self._clock()
+            self._took_s = self._looked_at - began
             self.times.failed += 1
-            self.last = None
+            self.last, self._failure = None, error
             raise
-        self.last = report = await asyncio.to_thread(decide, seen)
-        self.tally.take(report)
+        report, compared = await asyncio.to_thread(self._judged, seen, weigh=weigh)
+        self.tally.adopt(compared)
+        self.last, self._failure = report, None
         self._looked_at = self._clock()
         self.times.count += 1
         self._took_s = self._looked_at - began
@@ -147,22 +159,30 @@ class OffloadMonitor:
         await self._tell(report)
         return report
 
+    def _judged(self, seen: OffloadSeen, *, weigh: bool) -> tuple[OffloadReport, Compared]:
+        """In a thread, and without a trace when its caller has gone: a hundred thousand flows take their time."""
+        report = decide(seen)
+        return report, self.tally.compare(report, weigh=weigh)
+
     async def _ask(self) -> OffloadSeen:
         if not self._settings.enabled:
             return await self._driver.look()
         if await self._driver.enable():
             await self._say("OffloadEnabled", "hw-offload was set in the switch's database", warning=False)
         seen = await self._driver.look()
+        self._unwilling &= {port.netdev for port in seen.ports}
         off = [port.netdev for port in seen.ports if port.feature is Feature.OFF]
         prepared = [await self._prepare(netdev) for netdev in off]
         return await self._driver.look() if any(prepared) else seen
 
     async def _prepare(self, netdev: str) -> bool:
-        """Turns a port's hw-tc-offload on; one that will not is said once."""
+        """Turns a port's hw-tc-offload on; one that will not is said once, one that is gone by now not at all."""
         try:
             on = await self._driver.prepare(netdev)
             trouble = "" if on else f"hw-tc-offload of {netdev} stays off although it was turned on"
         except DpuError as error:
+            if error.reason is Reason.NOT_FOUND:
+                return False
             on, trouble = False, str(error)
         if on:
             self._unwilling.discard(netdev)
@@ -175,16 +195,17 @@ class OffloadMonitor:
     async def _tell(self, report: OffloadReport) -> None:
         """An event for each warning that was not there lately."""
         current = {f"advice {sentence}": ("", sentence) for sentence in report.advice}
+        for sentence in self._unread():
+            current["unread"] = ("", sentence)
         for missed in self.tally.missed:
             current[f"{missed.netdev} {missed.why.value}"] = (missed.netdev, missed.sentence)
-        for key, (netdev, sentence) in current.items():
-            if key not in self._warned:
-                await self._say("OffloadMissed", sentence, warning=True, subject=netdev)
+        news = [current[key] for key in current if key not in self._warned]
+        if news:
+            await self._ledger.commit(Change(events=tuple(_missed(netdev, sentence) for netdev, sentence in news)))
         aged = {key: age + 1 for key, age in self._warned.items() if age < FORGOTTEN_LOOKS}
         self._warned = {**aged, **dict.fromkeys(current, 0)}
 
     async def _say(self, reason: str, message: str, *, warning: bool, subject: str = "") -> None:
-        (_log.warning if warning else _log.info)(message, netdev=subject)
         said = Said(kind=EventKind.DAEMON, subject=subject, reason=reason, message=message, warning=warning)
         await self._ledger.commit(Change(events=(said,)))
 
@@ -206,3 +227,7 @@ class OffloadMonitor:
         """Until the next look."""
         asked = self._settings.enabled or (self.last is not None and self.last.enabled)
         return max(self._settings.look_s, REST * self._took_s, 0.0 if asked else LAZY_S)
+
+
+def _missed(netdev: str, sentence: str) -> Said:
+    return Said(kind=EventKind.DAEMON, subject=netdev, reason="OffloadMissed", message=sentence, warning=True)

@@ -20,7 +20,7 @@ class OffloadDriver(Protocol):
         """Has a netdev's driver take flows; whether it does then.
 
         Raises:
-            DpuError: FORBIDDEN, UNSUPPORTED; it will not.
+            DpuError: FORBIDDEN, UNSUPPORTED; it will not. NOT_FOUND; it is gone.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Flow offload: what a look at the switch shows, and what follows from it for each flow and port."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -21,14 +22,17 @@ class Layer(Enum):
     OVS = "ovs"
     TC = "tc"
     DPDK = "dpdk"
+    OTHER = "other"
+    """It says a word that is not among these."""
 
 
 class Mark(Enum):
-    """What the switch says of a flow."""
+    """What the switch says of a flow; OTHER is a word that is not among these."""
 
     NONE = ""
     PARTIAL = "partial"
     FULL = "yes"
+    OTHER = "other"
 
 
 class Way(Enum):
@@ -57,6 +61,7 @@ class Why(Enum):
     OFF = "off"
     NOT_IN_EFFECT = "not-in-effect"
     NOT_TOLD = "not-told"
+    NOT_KNOWN = "unknown-mark"
     USERSPACE = "userspace-datapath"
     NOT_DPDK = "not-a-dpdk-port"
     INTERNAL = "internal-port"
@@ -82,7 +87,11 @@ _AVOIDABLE = frozenset(
 
 
 class FlowSeen(NamedTuple):
-    """A flow of the datapath; a plain tuple, as there may be tens of thousands in a look."""
+    """A flow of the datapath; a plain tuple, as there may be tens of thousands in a look.
+
+    `thread` is the one of the userspace datapath that has it: several may have a flow of the same ufid, each its own
+    counters.
+    """
 
     ufid: str
     in_port: str
@@ -92,6 +101,7 @@ class FlowSeen(NamedTuple):
     bytes: int
     layer: Layer
     mark: Mark
+    thread: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +136,7 @@ class OffloadSeen:
         hits_partial: packets that came with a mark of the hardware's, since ovs-vswitchd started.
         inserted: rules that its offload threads have put into hardware now; None where it does not tell.
         skb_ext: whether the kernel has NET_TC_SKB_EXT; None where its configuration is not to be read.
+        unread: lines among the flows that are none that can be read; `unread_line` is the first of them.
     """
 
     enabled: bool
@@ -136,6 +147,8 @@ class OffloadSeen:
     hits_partial: int = 0
     inserted: int | None = None
     skb_ext: bool | None = None
+    unread: int = 0
+    unread_line: str = ""
 
 
 class Judged(NamedTuple):
@@ -153,6 +166,7 @@ class Sums:
     flows: int = 0
     flows_in_hardware: int = 0
     flows_partial: int = 0
+    flows_unknown: int = 0
     packets: int = 0
     packets_in_hardware: int = 0
     bytes: int = 0
@@ -170,6 +184,8 @@ class Sums:
             self.bytes_in_hardware += flow.bytes
         elif judged.verdict is Verdict.PARTIAL:
             self.flows_partial += 1
+        elif judged.verdict is Verdict.UNKNOWN:
+            self.flows_unknown += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +214,10 @@ class OffloadReport:
     ports: tuple[PortReport, ...]
     flows: tuple[Judged, ...]
     sentence: str
+    counts: Mapping[tuple[Verdict, Why], int]
+    """Flows by where they are and why."""
     skb_ext: bool | None = None
+    unread: int = 0
+    unread_line: str = ""
     advice: tuple[str, ...] = field(default=())
     """What is wrong with settings or ports, whatever the traffic."""

@@ -54,7 +54,10 @@ def decide(seen: OffloadSeen) -> OffloadReport:
         ports=reports,
         flows=judged,
         sentence=about_switch(seen, way, sums, _most(judged), restart=restart),
+        counts=Counter((one.verdict, one.why) for one in judged),
         skb_ext=seen.skb_ext,
+        unread=seen.unread,
+        unread_line=seen.unread_line,
         advice=advice(seen, way, reports, restart=restart),
     )
 
@@ -74,6 +77,8 @@ def judge(flow: FlowSeen, port: PortSeen | None, seen: OffloadSeen, way: Way) ->
         return Judged(flow, Verdict.HARDWARE, Why.IN_HARDWARE)
     if flow.mark is Mark.PARTIAL:
         return Judged(flow, Verdict.PARTIAL, Why.MARKED)
+    if flow.mark is Mark.OTHER:
+        return Judged(flow, Verdict.UNKNOWN, Why.NOT_KNOWN)
     if not seen.enabled:
         return Judged(flow, Verdict.NOT_ASKED, Why.OFF)
     if way is Way.DUMMY:
@@ -146,7 +151,7 @@ def port_verdict(sums: Sums, seen: OffloadSeen, way: Way) -> Verdict:
         return Verdict.PARTIAL
     if not seen.enabled:
         return Verdict.NOT_ASKED
-    if way is Way.DUMMY or not sums.flows:
+    if way is Way.DUMMY or sums.flows_unknown == sums.flows:
         return Verdict.UNKNOWN
     return Verdict.SOFTWARE
 

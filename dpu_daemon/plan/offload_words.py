@@ -1,9 +1,13 @@
 """Sentences about flow offload: why something is where it is, and what to do; pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dpu_daemon.model.offload import Feature, OffloadSeen, PortReport, PortSeen, Sums, Verdict, Way, Why
+
+NAMED = 8
+"""Ports that a sentence names; a switch may have thousands."""
+UNREAD_SHOWN = 200
 
 _FIXED: dict[Why, str] = {
     Why.IN_HARDWARE: "the hardware forwards it",
@@ -11,6 +15,7 @@ _FIXED: dict[Why, str] = {
     Why.OFF: "offload is off",
     Why.NOT_IN_EFFECT: "hw-offload is set, and ovs-vswitchd does not go by it yet: restart it",
     Why.NOT_TOLD: "offload is enabled, and this datapath does not tell what is in hardware",
+    Why.NOT_KNOWN: "the switch says of it whether it is in hardware in a word that this daemon does not know",
     Why.USERSPACE: "the userspace datapath hands flows of DPDK ports alone to hardware, and this switch has none",
     Why.UPCALL: "its packets go to ovs-vswitchd (controller, sFlow or slow path), which hardware cannot do",
     Why.SAMPLED: "its packets are sampled, which the switch does in software",
@@ -98,11 +103,31 @@ def advice(seen: OffloadSeen, way: Way, reports: Iterable[PortReport], *, restar
         return (f"offload is enabled, but {_FIXED[Why.USERSPACE]}",)
     off = sorted(one.port.netdev for one in reports if one.port.feature is Feature.OFF)
     if way is Way.TC and off:
-        return (f"hw-tc-offload is off on {', '.join(off)}: flows that enter there stay in software",)
+        return (f"hw-tc-offload is off on {_named(off)}: flows that enter there stay in software",)
     able = [one for one in reports if one.capable]
     if way is Way.TC and seen.ports and not able:
         return ("offload is enabled, but no port of this switch has hw-tc-offload",)
     return ()
+
+
+def about_unread(count: int, line: str) -> str:
+    """What is said of lines among the flows that could not be read; empty for none."""
+    if not count:
+        return ""
+    return (
+        f"{count} lines of the switch's flows could not be read, so that counts are too small: it is of another "
+        f"version than this daemon knows, or what it printed was cut; the first: {shortened(line, UNREAD_SHOWN)}"
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters of a text, and how many there were."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _percent(part: int, whole: int) -> str:

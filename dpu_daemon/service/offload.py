@@ -1,16 +1,17 @@
 """OffloadService: where the switch's flows are forwarded, and why."""
 
+import asyncio
 import heapq
 from typing import Any
 
 from dpu_daemon.engine.offload import OffloadMonitor
-from dpu_daemon.model.offload import Verdict
+from dpu_daemon.model.offload import OffloadReport, Verdict
 from dpu_daemon.service.offload_wire import from_flows, from_report
 from proto.dpu.v1 import offload_pb2, offload_pb2_grpc
 
 USUAL_FLOWS = 20
 MOST_FLOWS = 2000
-"""Below the size of an answer that gRPC takes."""
+"""Below the size of an answer that gRPC takes, as long as each is within `offload_wire.FLOW_SHOWN`."""
 HARDWARE = frozenset({Verdict.HARDWARE, Verdict.PARTIAL})
 
 
@@ -38,11 +39,17 @@ class OffloadService(offload_pb2_grpc.OffloadServiceServicer):
     ) -> offload_pb2.ListFlowsResponse:
         report = await self._monitor.report()
         limit = min(request.limit or USUAL_FLOWS, MOST_FLOWS)
-        wanted = (
-            one
-            for one in report.flows
-            if (not request.software_only or one.verdict not in HARDWARE)
-            and (not request.netdev or one.flow.in_port == request.netdev)
-        )
-        heaviest = heapq.nsmallest(limit, wanted, key=lambda one: (-one.flow.packets, one.flow.ufid))
-        return offload_pb2.ListFlowsResponse(flows=from_flows(heaviest, report))
+        return await asyncio.to_thread(_heaviest, report, request, limit)
+
+
+def _heaviest(
+    report: OffloadReport, request: offload_pb2.ListFlowsRequest, limit: int
+) -> offload_pb2.ListFlowsResponse:
+    wanted = (
+        one
+        for one in report.flows
+        if (not request.software_only or one.verdict not in HARDWARE)
+        and (not request.netdev or one.flow.in_port == request.netdev)
+    )
+    heaviest = heapq.nsmallest(limit, wanted, key=lambda one: (-one.flow.packets, one.flow.ufid))
+    return offload_pb2.ListFlowsResponse(flows=from_flows(heaviest, report))

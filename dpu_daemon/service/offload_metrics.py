@@ -1,6 +1,5 @@
 """What Prometheus sees of flow offload: from the last look, so that a scrape costs none."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -69,10 +68,12 @@ class OffloadCollector(Collector):
 
 def _of_flows(report: OffloadReport) -> Iterator[Metric]:
     flows = GaugeMetricFamily(f"{PREFIX}_flows", "Flows of the datapath now.", labels=["verdict", "why"])
-    counts = Counter((one.verdict.value, one.why.value) for one in report.flows)
-    for key, count in sorted(counts.items()):
+    named = {(verdict.value, why.value): count for (verdict, why), count in report.counts.items()}
+    for key, count in sorted(named.items()):
         flows.add_metric(key, count)
-    yield flows
+    unread = GaugeMetricFamily(f"{PREFIX}_unread_lines", "Lines of the last look's flows that could not be read.")
+    unread.add_metric([], report.unread)
+    yield from (flows, unread)
 
 
 def _of_ports(report: OffloadReport) -> Iterator[Metric]:

@@ -5,8 +5,11 @@ from itertools import chain, repeat
 
 from dpu_daemon.model.offload import Judged, OffloadReport, PortReport, Verdict
 from dpu_daemon.plan.offload import why_flow
-from dpu_daemon.plan.offload_words import brief
+from dpu_daemon.plan.offload_words import brief, shortened
 from proto.dpu.v1 import offload_pb2
+
+FLOW_SHOWN = 800
+"""Characters of a match and of actions: a packet that is flooded names every port of the switch."""
 
 _VERDICTS = {
     Verdict.HARDWARE: offload_pb2.OFFLOAD_VERDICT_HARDWARE,
@@ -84,8 +87,8 @@ def _flow(judged: Judged, why: str, packets_since: int) -> offload_pb2.FlowOfflo
     return offload_pb2.FlowOffload(
         ufid=flow.ufid,
         in_port=flow.in_port,
-        match=brief(flow.match),
-        actions=flow.actions,
+        match=shortened(brief(flow.match), FLOW_SHOWN),
+        actions=shortened(flow.actions, FLOW_SHOWN),
         packets=flow.packets,
         bytes=flow.bytes,
         layer=flow.layer.value,

@@ -24,7 +24,7 @@ class FakeOffload:
 
     Attributes:
         seen: what a look shows; the setting and the features follow what is asked.
-        unwilling: netdevs whose feature cannot be turned on.
+        unwilling: netdevs whose feature cannot be turned on; `gone`: that are not there when this is tried.
         down: the switch does not answer.
         takes_s: how long a look takes, by the clock that `turn` turns.
     """
@@ -33,6 +33,7 @@ class FakeOffload:
         port = PortSeen(netdev="rep0", port_id="default.web-0", driver="mlx5e_rep", feature=Feature.OFF, taps=True)
         self.seen = OffloadSeen(enabled=False, in_effect=False, datapath="system", ports=(port,))
         self.unwilling: set[str] = set()
+        self.gone: set[str] = set()
         self.down = False
         self.looks = 0
         self.takes_s = 0.0
@@ -56,6 +57,8 @@ class FakeOffload:
     async def prepare(self, netdev: str) -> bool:
         self._answer()
         self.prepared.append(netdev)
+        if netdev in self.gone:
+            raise DpuError(Reason.NOT_FOUND, f"hw-tc-offload of {netdev} cannot be turned on: No such device")
         if netdev in self.unwilling:
             raise DpuError(Reason.UNSUPPORTED, f"hw-tc-offload of {netdev} cannot be turned on", field="netdev")
         ports = (replace(port, feature=Feature.ON) if port.netdev == netdev else port for port in self.seen.ports)
@@ -63,9 +66,9 @@ class FakeOffload:
         return True
 
     async def look(self) -> OffloadSeen:
+        self.turn(self.takes_s)
         self._answer()
         self.looks += 1
-        self.turn(self.takes_s)
         self.looked.set()
         return self.seen
 

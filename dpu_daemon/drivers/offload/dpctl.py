@@ -1,10 +1,10 @@
 """Reads what ovs-vswitchd prints about its datapath; it has no other form than text. Pure.
 
 Own code: the published parser takes 0.1 to 0.5 ms a flow, and there may be tens of thousands.
-Source: format_dpif_flow in Open vSwitch's lib/dpctl.c, and lines of real runs (tests).
+Source: format_dpif_flow and dpctl_dump_flows in Open vSwitch's lib/dpctl.c, and lines of real runs (tests).
 """
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from dpu_daemon.model.offload import FlowSeen, Layer, Mark
 
@@ -13,17 +13,33 @@ MARKS = {mark.value: mark for mark in Mark}
 UFID = "ufid:"
 MEGA = "mega_ufid:"
 EXTRA = ", dp-extra-info:"
+THREAD = "flow-dump from "
 
 
-def flows(dump: str) -> Iterator[FlowSeen]:
-    """Flows of ``dpctl/dump-flows -m --names``; other lines, such as those that name a thread, are passed over."""
+class Dump(NamedTuple):
+    """What a dump says: flows, how many lines are neither a flow nor the name of a thread, and the first of those."""
+
+    flows: tuple[FlowSeen, ...]
+    unread: int
+    unread_line: str
+
+
+def read(dump: str) -> Dump:
+    """All of ``dpctl/dump-flows -m --names``; a line that cannot be read whole is counted, never guessed at."""
+    flows: list[FlowSeen] = []
+    unread, first, thread = 0, "", ""
     for line in dump.split("\n"):
-        flow = parse_flow(line)
+        flow = parse_flow(line, thread)
         if flow is not None:
-            yield flow
+            flows.append(flow)
+        elif line.startswith(THREAD):
+            thread = line.removeprefix(THREAD).removesuffix(":")
+        elif line.strip():
+            unread, first = unread + 1, first or line
+    return Dump(tuple(flows), unread, first)
 
 
-def parse_flow(line: str) -> FlowSeen | None:
+def parse_flow(line: str, thread: str = "") -> FlowSeen | None:
     """One line as a flow; None when it is none."""
     head, _, rest = line.partition(", packets:")
     stats, has_actions, actions = rest.partition(", actions:")
@@ -50,8 +66,9 @@ def parse_flow(line: str) -> FlowSeen | None:
         actions,
         int(packets),
         int(moved),
-        LAYERS.get(layer, Layer.OVS),
-        MARKS.get(mark, Mark.NONE),
+        LAYERS.get(layer, Layer.OTHER),
+        MARKS.get(mark, Mark.OTHER),
+        thread,
     )
 
 
@@ -61,19 +78,22 @@ def datapaths(told: str) -> tuple[str, ...]:
 
 
 def tells_of_offload(told: str, datapath: str) -> bool:
-    """Whether ``upcall/show`` counts offloaded flows of a datapath: it does so once ports have a flow API."""
+    """Whether ``upcall/show`` counts offloaded flows of a datapath.
+
+    Up to Open vSwitch 3.6 it does so once ports have a flow API, from 3.7 on while there are such flows.
+    """
     _, _, own = ("\n" + told).partition(f"\n{datapath}:\n")
     mine = own.partition("@")[0]
     return "offloaded flows" in mine
 
 
-def inserted(told: str) -> int:
-    """Rules in hardware now, of ``dpctl/offload-stats-show``."""
+def inserted(told: str) -> int | None:
+    """Rules in hardware now, of ``dpctl/offload-stats-show``; None where it does not say."""
     for line in told.splitlines():
         name, _, value = line.rpartition(":")
-        if name.split() == ["Total", "Inserted", "offloads"]:
+        if name.split() == ["Total", "Inserted", "offloads"] and value.strip().isdecimal():
             return int(value)
-    return 0
+    return None
 
 
 def marked_hits(told: str) -> int:

@@ -1,7 +1,9 @@
 """Open vSwitch as an OffloadDriver: its database, its control socket, traffic control and the netdevs' features."""
 
 import asyncio
+import errno
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +27,12 @@ DUMMY = "dummy"
 SYSTEM_KINDS = frozenset({"", "system"})
 SKB_EXT = "CONFIG_NET_TC_SKB_EXT"
 BOOT = Path("/boot")
+_REASONS = {
+    errno.EPERM: Reason.FORBIDDEN,
+    errno.EACCES: Reason.FORBIDDEN,
+    errno.ENODEV: Reason.NOT_FOUND,
+    errno.ENXIO: Reason.NOT_FOUND,
+}
 
 
 class OvsOffload:
@@ -66,9 +74,9 @@ class OvsOffload:
             DpuError: NOT_FOUND when it is gone, FORBIDDEN or UNSUPPORTED when it will not.
         """
         try:
-            return features.turn_on(netdev)
+            return await asyncio.to_thread(features.turn_on, netdev)
         except OSError as error:
-            reason = Reason.FORBIDDEN if isinstance(error, PermissionError) else Reason.UNSUPPORTED
+            reason = _REASONS.get(error.errno or 0, Reason.UNSUPPORTED)
             message = f"hw-tc-offload of {netdev} cannot be turned on: {error}"
             remedy = "look at `ethtool -k`, and at this process's rights"
             raise DpuError(reason, message, field="netdev", remedy=remedy) from error
@@ -86,24 +94,26 @@ class OvsOffload:
             return OffloadSeen(enabled=enabled, in_effect=None, datapath="", skb_ext=skb_ext())
         kind = name.partition("@")[0]
         dump = await self._ask("dpctl/dump-flows", "-m", "--names", name)
-        flows = await asyncio.to_thread(lambda: tuple(dpctl.flows(dump)))
-        in_effect = dpctl.tells_of_offload(await self._ask("upcall/show"), name)
-        inserted = hits = 0
-        told = await self._told("dpctl/offload-stats-show", name)
-        if kind != "system":
+        found = await asyncio.to_thread(dpctl.read, dump)
+        statistics = await self._told("dpctl/offload-stats-show", name)
+        inserted, hits = dpctl.inserted(statistics), 0
+        told = inserted is not None
+        if kind == "system":
+            told = dpctl.tells_of_offload(await self._ask("upcall/show"), name)
+        else:
             hits = dpctl.marked_hits(await self._told("dpif-netdev/pmd-stats-show", name))
-            inserted, in_effect = dpctl.inserted(told), bool(told)
-        rows = _ports(replica)
-        ports = await asyncio.to_thread(_netdevs, rows, _not_taken(flows))
+        ports = await asyncio.to_thread(_netdevs, _ports(replica), found.flows)
         return OffloadSeen(
             enabled=enabled,
-            in_effect=in_effect,
+            in_effect=in_effect(told=told, statistics=statistics),
             datapath=kind,
-            flows=flows,
+            flows=found.flows,
             ports=ports,
             hits_partial=hits,
-            inserted=inserted if told else None,
+            inserted=inserted,
             skb_ext=skb_ext(),
+            unread=found.unread,
+            unread_line=found.unread_line,
         )
 
     async def _datapath_name(self) -> str:
@@ -126,6 +136,22 @@ class OvsOffload:
             return ""
 
 
+def in_effect(*, told: bool, statistics: str) -> bool | None:
+    """Whether ovs-vswitchd goes by its setting; None where it does not tell.
+
+    Up to Open vSwitch 3.6 silence means no: the datapath in user space refuses to print statistics while it has no
+    flow API, and the kernel's has none to print. From 3.7 on both always print something, and are silent about
+    offload while no flow is in hardware, too.
+
+    Args:
+        told: offloaded flows were counted.
+        statistics: what ``dpctl/offload-stats-show`` printed; empty when it was refused.
+    """
+    if told:
+        return True
+    return None if statistics else False
+
+
 def _configuration(replica: Replica) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in replica.rows("Open_vSwitch").values():
@@ -142,13 +168,14 @@ def _ports(replica: Replica) -> list[PortSeen]:
     ]
 
 
-def _not_taken(flows: tuple[FlowSeen, ...]) -> frozenset[str]:
+def _not_taken(flows: Iterable[FlowSeen]) -> frozenset[str]:
     """Ports with a flow that traffic control has and that is not said to be in hardware."""
     return frozenset(flow.in_port for flow in flows if flow.layer is Layer.TC and flow.mark is Mark.NONE)
 
 
-def _netdevs(ports: list[PortSeen], count_rules_of: frozenset[str]) -> tuple[PortSeen, ...]:
+def _netdevs(ports: list[PortSeen], flows: Iterable[FlowSeen]) -> tuple[PortSeen, ...]:
     """The same with what the kernel says of netdevs; rules are counted only where they can tell something."""
+    count_rules_of = _not_taken(flows)
     try:
         tapped = filters.tapped()
     except OSError as error:

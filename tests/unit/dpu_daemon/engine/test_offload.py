@@ -1,7 +1,9 @@
 """The monitor of flow offload: keeps it asked for, tells what is new once, and does not trust an old look."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.offload import FORGOTTEN_LOOKS, FRESH_S, LAZY_S, OffloadMonitor
 from dpu_daemon.model.event import Event
-from dpu_daemon.model.offload import Layer, Mark
+from dpu_daemon.model.offload import Layer, Mark, OffloadReport
+from dpu_daemon.plan.offload_tally import SHOWN, Compared, Tally
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.offload import FakeOffload, a_flow
@@ -150,7 +153,71 @@ async def test_nothing_is_said_of_a_switch_that_does_not_answer(asked: Scene) ->
     assert (asked.monitor.last, asked.monitor.version()) == (None, "")
     assert (asked.monitor.times.count, asked.monitor.times.failed) == (1, 1)
     asked.switch.down = False
+    asked.now += 100
     assert (await asked.monitor.report()).enabled
+
+
+async def test_many_who_ask_of_a_switch_that_does_not_answer_wait_once(asked: Scene) -> None:
+    asked.switch.down = True
+    found = await asyncio.gather(*(asked.monitor.report() for _ in range(5)), return_exceptions=True)
+    assert [getattr(one, "reason", None) for one in found] == [Reason.UNAVAILABLE] * 5
+    assert asked.monitor.times.failed == 1
+
+
+async def test_who_watches_does_not_make_heavy_flows_light(asked: Scene) -> None:
+    await asked.carry(0)
+    for packets in (40, 80, 120):
+        asked.now += FRESH_S + 1
+        asked.switch.flows(a_flow(layer=Layer.TC, mark=Mark.NONE, packets=packets, bytes=packets * 90))
+        await asked.monitor.report()
+    await asked.carry(150)
+    assert [one.packets for one in asked.monitor.tally.heavy] == [150]
+    asked.now += FRESH_S + 1
+    await asked.monitor.report()
+    assert len(asked.monitor.tally.heavy) == 1
+    assert sum(asked.monitor.tally.moved.packets.values()) == 150
+
+
+async def test_a_port_that_goes_between_look_and_act_is_no_trouble(asked: Scene) -> None:
+    asked.switch.gone.add("rep0")
+    await asked.monitor.once()
+    assert asked.events("OffloadRefused") == []
+
+
+async def test_lines_that_could_not_be_read_are_told_once_and_warned_of(asked: Scene) -> None:
+    for unread in (3, 4):
+        asked.switch.seen = replace(asked.switch.seen, unread=unread, unread_line="ufid:1, in_po")
+        await asked.monitor.once()
+    assert asked.monitor.warnings()[0].startswith("4 lines of the switch's flows could not be read")
+    assert len(asked.events("OffloadMissed")) == 1
+
+
+async def test_flows_are_judged_and_compared_beside_the_event_loop(
+    asked: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare, threads = Tally.compare, []
+
+    def noted(self: Tally, report: OffloadReport, *, weigh: bool) -> Compared:
+        threads.append(threading.get_ident())
+        return compare(self, report, weigh=weigh)
+
+    monkeypatch.setattr(Tally, "compare", noted)
+    await asked.monitor.once()
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+async def test_what_is_told_of_ten_thousand_ports_is_bounded(asked: Scene) -> None:
+    for packets in (0, 100):
+        asked.switch.flows(
+            *(
+                a_flow(number, in_port=f"rep{number}", layer=Layer.TC, mark=Mark.NONE, packets=packets, bytes=packets)
+                for number in range(10_000)
+            )
+        )
+        await asked.monitor.once()
+    assert len(asked.events("OffloadMissed")) == SHOWN
+    assert sum(asked.monitor.tally.heavy_by_why.values()) == 10_000
 
 
 async def test_it_looks_as_long_as_the_daemon_runs_and_no_longer(asked: Scene) -> None:

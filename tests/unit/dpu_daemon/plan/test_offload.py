@@ -202,6 +202,31 @@ def test_first_looks_slow_flows_and_flows_made_anew_are_not_heavy(packets: tuple
     assert (tally.heavy, tally.missed) == ((), ())
 
 
+def test_a_flow_that_two_threads_have_is_counted_by_itself_in_each() -> None:
+    tally = Tally(50)
+    for _ in range(3):
+        tally.take(decide(seen(flow(packets=1000, thread="main"), flow(packets=9000, thread="pmd on cpu core: 1"))))
+    assert tally.heavy == ()
+    assert not tally.moved.packets[Verdict.SOFTWARE]
+
+
+def test_what_is_shown_of_a_flooded_packet_is_cut() -> None:
+    tally, _ = looks(0, 5000, actions=",".join(f"pf0vf{number}" for number in range(1000)))
+    assert len(tally.missed[0].sentence) < 1000
+    assert "characters)" in tally.missed[0].sentence
+
+
+def test_a_mark_that_is_not_known_is_not_taken_for_software() -> None:
+    report = decide(seen(flow(mark=Mark.OTHER, layer=Layer.OTHER)))
+    assert (report.flows[0].verdict, report.flows[0].why) == (Verdict.UNKNOWN, Why.NOT_KNOWN)
+    assert report.ports[0].verdict is Verdict.UNKNOWN
+
+
+def test_a_warning_names_some_of_many_ports() -> None:
+    ports = tuple(PortSeen(netdev=f"rep{number}", feature=Feature.OFF) for number in range(1000))
+    assert decide(seen(ports=ports)).advice[0].endswith(" and 992 more: flows that enter there stay in software")
+
+
 def test_a_heavy_flow_in_hardware_is_how_it_should_be() -> None:
     tally, _ = looks(0, 5000, mark=Mark.FULL)
     assert tally.heavy == ()
