@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 
 class PortState(Enum):
@@ -82,7 +83,7 @@ class SwitchPortSeen:
     limit: Limit = NO_LIMIT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SwitchSeen:
     """One look at the switch: bridges, and ports by netdev name.
 
@@ -99,6 +100,15 @@ class SwitchSeen:
     datapaths: Mapping[str, str] = field(default_factory=dict)
     chassis: Mapping[str, str] = field(default_factory=dict)
     loose_limits: frozenset[str] = frozenset()
+
+    @cached_property
+    def pods(self) -> Mapping[str, tuple[SwitchPortSeen, ...]]:
+        """Pods' ports by their id, those of one id by their names; of an id there should be one."""
+        found: dict[str, tuple[SwitchPortSeen, ...]] = {}
+        for _, port in sorted(self.ports.items()):
+            if port.pod:
+                found[port.iface_id] = (*found.get(port.iface_id, ()), port)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

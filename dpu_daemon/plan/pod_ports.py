@@ -75,9 +75,7 @@ def _presence(plug: PodPlug, mtu: int, seen: PodWorld, faults: list[str]) -> Ite
 
 def _doubles(plug: PodPlug, seen: PodWorld) -> Iterator[SwitchPortSeen]:
     """Pods' ports with the same id elsewhere: of two, ovn-controller would take either."""
-    for name, port in sorted(seen.switch.ports.items()):
-        if port.pod and port.iface_id == plug.port_id and name != plug.netdev:
-            yield port
+    return (port for port in seen.switch.pods.get(plug.port_id, ()) if port.name != plug.netdev)
 
 
 def _complaint(plug: PodPlug, port: SwitchPortSeen) -> str:

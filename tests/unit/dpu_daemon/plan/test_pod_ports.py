@@ -215,3 +215,26 @@ def test_a_chassis_is_set_up_in_order_and_then_left() -> None:
         ]
     renamed = replace(whole, chassis={**told, "system-id": "other"})
     assert says(plan_chassis(BRIDGE, "netdev", ("br-ex",), told, renamed)) == ["tell ovn-controller system-id"]
+
+
+class Walked(dict[str, SwitchPortSeen]):
+    """Counts how often it is gone over."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+
+def test_plans_of_many_ports_on_one_look_go_over_the_switch_once() -> None:
+    ports = Walked({f"dp{n}": replace(ON_SWITCH, name=f"dp{n}", iface_id=f"default.pod-{n}") for n in range(40)})
+    twin = replace(ON_SWITCH, name="dptwin", iface_id="default.pod-7")
+    ports["dptwin"] = twin
+    link = {f"dp{n}": replace(LINK, name=f"dp{n}") for n in range(40)}
+    seen = PodWorld(switch=SwitchSeen(bridges=frozenset({BRIDGE}), ports=ports), links=link)
+    held = {f"default.pod-{n}": replace(HELD, port_id=f"default.pod-{n}", representor=f"dp{n}") for n in range(40)}
+    plans = {key: plan(seen, port, replace(GIVEN, port_id=key)) for key, port in held.items()}
+    assert [key for key, found in plans.items() if not found.settled] == ["default.pod-7"]
+    assert says(plans["default.pod-7"]) == ["unplug dptwin of default.pod-7"]
+    assert ports.walks == 1
