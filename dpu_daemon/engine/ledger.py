@@ -160,6 +160,14 @@ class Ledger:
         Raises:
             DpuError: STORAGE_FULL, CORRUPT, CONFLICT or UNAVAILABLE; nothing has changed.
         """
+        return await asyncio.shield(self.queue(change, patience_s=patience_s))
+
+    def queue(self, change: Change, *, patience_s: float = 0.0) -> "asyncio.Future[Committed]":
+        """As `commit`, for who cannot wait: the change has its place when this returns.
+
+        Returns:
+            What `commit` returns and raises; not to be cancelled.
+        """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Committed] = loop.create_future()
         waiter.add_done_callback(_seen)
@@ -168,7 +176,7 @@ class Ledger:
             loop.call_later(patience_s, self._begin)
         else:
             self._begin()
-        return await asyncio.shield(waiter)
+        return waiter
 
     def _begin(self) -> None:
         if self._waiting and (self._writing is None or self._writing.done()):

@@ -39,10 +39,11 @@ class PodAuditor:
         names = {record.representor for record in records.values()}
         self._drivers.links.expect(self._pods.life.functions())
         seen = await within(LOOK_S, self._drivers.look(names), "look at the pods' ports")
+        coming = self._pods.being_given()
         repairs = [
             Repair(pod_key(port_id), EventKind.POD_PORT, port_id, why, self._repair(port_id))
             for port_id, record in sorted(records.items())
-            if not self._pods.busy(port_id) and (why := self._fault(record, seen))
+            if port_id not in coming and (why := self._fault(record, seen))
         ]
         repairs += [
             Repair(
@@ -53,7 +54,7 @@ class PodAuditor:
                 self._convergence(StrayPodJob(port.name, self._ledger, self._drivers)),
             )
             for port in stray_pods(records, seen)
-            if not self._pods.busy(port.iface_id)
+            if port.iface_id not in coming
         ]
         if not (plan := plan_limits(seen)).settled:
             work = self._convergence(LimitsJob(LIMITS, self._drivers))

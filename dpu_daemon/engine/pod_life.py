@@ -1,10 +1,10 @@
 """The life of a port that a container holds: intent, plug, forwarding, end; each method under the port's lock.
 
-Only the note that a port forwards is written without it: its change is queued before the lock's next owner can begin.
+Only the note that a port forwards is written behind it: it has its place in the journal before the lock is let go.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ import structlog
 from dpu_daemon.engine.assignments import Assignments
 from dpu_daemon.engine.change import Change, Said, StepBegun, StepEnded, StepState
 from dpu_daemon.engine.deadline import within
+from dpu_daemon.engine.journal import Committed
 from dpu_daemon.engine.ledger import NOTE_S, Ledger
 from dpu_daemon.engine.network import NetworkSettings
 from dpu_daemon.engine.opi_network.intents import held_representors
@@ -22,6 +23,7 @@ from dpu_daemon.engine.rows import RecordKind
 from dpu_daemon.model.assignment import NO_VF, Assignment, Holder, PodPort, PortAsk
 from dpu_daemon.model.event import EventKind
 from dpu_daemon.model.pod_port import PodPlug
+from dpu_daemon.plan.assigned import match
 from dpu_daemon.plan.pod_ports import plan_pod_port, plug_of, superseded
 from dpu_daemon.plan.pod_steps import PlugPod, UnplugPod
 from dpu_daemon.plan.steps import Step
@@ -74,25 +76,34 @@ class PodLife:
         if (record := await self._cleared(port_id, holder)) is not None:
             return record
         with self._claimed(port_id):
-            assignment = self._assignments.get(port_id)
-            if assignment is None or not assignment.wanted:
-                message = f"port {port_id} was taken back"
-                raise DpuError(Reason.NOT_ASSIGNED, message, remedy="the pod is gone, or waits for another port")
-            if node != self._settings.node:
-                async with self._ledger.allocation:
-                    return await self._journal(
-                        intended_function(
-                            node,
-                            assignment,
-                            ask,
-                            self._others(),
-                            self._ledger.ports.values(),
-                            self._settings,
-                            bridged=held_representors(self._ledger),
-                        ),
-                        assignment,
-                    )
-            return await self._journal(intended_veth(node, assignment, ask, self._others(), self._settings), assignment)
+            if node == self._settings.node:
+                assignment = self._wanted(node, port_id, ask)
+                record = intended_veth(node, assignment, ask, self._others(), self._settings)
+                return await self._journal(record, assignment)
+            async with self._ledger.allocation:
+                assignment = self._wanted(node, port_id, ask)
+                record = intended_function(
+                    node,
+                    assignment,
+                    ask,
+                    self._others(),
+                    self._ledger.ports.values(),
+                    self._settings,
+                    bridged=held_representors(self._ledger),
+                )
+                return await self._journal(record, assignment)
+
+    def _wanted(self, node: str, port_id: str, ask: PortAsk) -> Assignment:
+        """The assignment as it is now: since the ask found it, the pod may be gone, made anew or on another node.
+
+        Raises:
+            DpuError: NOT_ASSIGNED.
+        """
+        assignment = self._assignments.get(port_id)
+        if assignment is None or match(ask, node, (assignment,)).assignment is None:
+            message = f"port {port_id} was taken back"
+            raise DpuError(Reason.NOT_ASSIGNED, message, remedy="the pod is gone, or waits for another port")
+        return assignment
 
     async def _cleared(self, port_id: str, holder: Holder) -> PodPort | None:
         """What this holder has already; None once nobody has the port."""
@@ -107,7 +118,7 @@ class PodLife:
         if record.wanted:
             message = f"taken from container {record.holder} for the pod that was made anew"
             said = _said(port_id, "TakenOver", message, warning=True)
-            record = await self._retire(record, said)
+            record = await self._retire(record, message, said)
         await self.finish(record)
         return None
 
@@ -128,7 +139,11 @@ class PodLife:
         self._begun.add((record.port_id, record.holder))
         plug = plug_of(record, assignment, self._settings.bridge)
         begun = StepBegun(subject=record.port_id, says=PlugPod(plug=plug).says())
-        committed = await self._ledger.commit(Change(put=(record,), begun=begun))
+        try:
+            committed = await self._ledger.commit(Change(put=(record,), begun=begun))
+        except DpuError:
+            self._begun.discard((record.port_id, record.holder))
+            raise
         self.steps[record.port_id] = committed.step
         return record
 
@@ -217,18 +232,19 @@ class PodLife:
         key = (record.port_id, record.holder)
         if key in self._notes or (record.established and record.port_id not in self.steps):
             return assignment
+        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
         self._answered.add(key)
-        self._notes[key] = asyncio.get_running_loop().create_task(self._note(record, key))
+        # Queued here and now: a release that has the lock next must not be overtaken by what it ends.
+        self._notes[key] = asyncio.get_running_loop().create_task(self._note(self._establish(record, said), key))
         if record.vf != NO_VF:
             self._drivers.links.expect(self.functions())
         return assignment
 
-    async def _note(self, record: PodPort, key: tuple[str, Holder]) -> None:
-        said = _said(record.port_id, "Forwarding", f"{record.representor} forwards for container {record.holder}")
+    async def _note(self, establishing: Awaitable[None], key: tuple[str, Holder]) -> None:
         try:
-            await self._establish(record, said)
+            await establishing
         except DpuError as error:
-            _log.error(f"the audit will journal it: {error}", id=record.port_id)
+            _log.error(f"the audit will journal it: {error}", id=key[0])
         finally:
             del self._notes[key]
 
@@ -240,16 +256,17 @@ class PodLife:
         message = f"{record.representor} of container {record.holder} was plugged and is kept: its ADD may be answered"
         await self._establish(record, _said(record.port_id, "Adopted", message))
 
-    async def _establish(self, record: PodPort, said: Said) -> None:
-        """In one transaction with the end of the step."""
+    def _establish(self, record: PodPort, said: Said) -> Awaitable[None]:
+        """Queued at once, in one transaction with the end of the step."""
         ended = self._ended(record.port_id, StepState.DONE)
         change = Change(put=(replace(record, established=True),), ended=ended, events=(said,))
-        try:
-            await self._ledger.commit(change, patience_s=NOTE_S)
-        except DpuError:
-            if ended is not None:
-                self.steps.setdefault(record.port_id, ended.number)
-            raise
+        return self._established(record, ended, self._ledger.queue(change, patience_s=NOTE_S))
+
+    async def _established(
+        self, record: PodPort, ended: StepEnded | None, written: "asyncio.Future[Committed]"
+    ) -> None:
+        with self._open_again(record.port_id, ended):
+            await asyncio.shield(written)
         self._answered.discard((record.port_id, record.holder))
 
     def records(self) -> dict[str, PodPort]:
@@ -284,15 +301,24 @@ class PodLife:
         number = self.steps.pop(port_id, 0)
         return StepEnded(number=number, state=state, sentence=sentence) if number else None
 
+    @contextmanager
+    def _open_again(self, port_id: str, ended: StepEnded | None) -> Iterator[None]:
+        """The step whose end could not be journalled is still to be ended."""
+        try:
+            yield
+        except DpuError:
+            if ended is not None:
+                self.steps.setdefault(port_id, ended.number)
+            raise
+
     async def give_up(self, port_id: str, holder: Holder, why: str) -> None:
         """Undo what was begun for a container that did not get its port; one that forwarded before stays."""
         now = self._ledger.pod_ports.get(port_id)
         if now is None or now.holder != holder or (now.wanted and self.is_established(now)):
             return
         if now.wanted:
-            ended = self._ended(port_id, StepState.FAILED, why)
             said = _said(port_id, "PlugFailed", f"undone: {why}", warning=True)
-            now = await self._retire(now, said, ended)
+            now = await self._retire(now, why, said)
         await self.finish(now)
 
     async def release(self, record: PodPort) -> str:
@@ -301,8 +327,7 @@ class PodLife:
         if now is None or now.holder != record.holder:
             return f"container {record.holder} does not hold port {record.port_id} any more"
         if now.wanted:
-            ended = self._ended(record.port_id, StepState.FAILED, "released")
-            now = await self._retire(now, None, ended)
+            now = await self._retire(now, "released")
         try:
             return await self.finish(now)
         except DpuError as error:
@@ -311,14 +336,17 @@ class PodLife:
             _log.warning(f"the release goes on later: {error}", id=record.port_id)
             return f"{record.representor} goes when the switch answers again: its release is journalled"
 
-    async def _retire(self, record: PodPort, said: Said | None, ended: StepEnded | None = None) -> PodPort:
-        self._answered.discard((record.port_id, record.holder))
+    async def _retire(self, record: PodPort, why: str, said: Said | None = None) -> PodPort:
+        """Journal that it goes; the step that it was at has failed because of `why`."""
+        ended = self._ended(record.port_id, StepState.FAILED, why)
         record = replace(record, wanted=False)
         begun = StepBegun(
             subject=record.port_id, says=UnplugPod(netdev=record.representor, port_id=record.port_id).says()
         )
         change = Change(put=(record,), ended=ended, begun=begun, events=(said,) if said else ())
-        self.steps[record.port_id] = (await self._ledger.commit(change)).step
+        with self._open_again(record.port_id, ended):
+            self.steps[record.port_id] = (await self._ledger.commit(change)).step
+        self._answered.discard((record.port_id, record.holder))
         return record
 
     async def finish(self, record: PodPort) -> str:
@@ -341,7 +369,8 @@ class PodLife:
         ended = self._ended(record.port_id, StepState.DONE)
         said = _said(record.port_id, "Released", f"{record.representor} of container {record.holder} is free")
         drop = ((RecordKind.POD_PORT, record.port_id),)
-        await self._assignments.let_go(record.port_id, Change(drop=drop, ended=ended, events=(said,)))
+        with self._open_again(record.port_id, ended):
+            await self._assignments.let_go(record.port_id, Change(drop=drop, ended=ended, events=(said,)))
         self._begun.discard((record.port_id, record.holder))
         return f"{record.representor} of port {record.port_id} released"
 

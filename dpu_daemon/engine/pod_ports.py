@@ -79,7 +79,11 @@ class PodPorts:
 
     def busy(self, port_id: str) -> bool:
         """Whether a container is just being given the port."""
-        return any(asking.port_id == port_id for asking in self._asking.values())
+        return port_id in self.being_given()
+
+    def being_given(self) -> frozenset[str]:
+        """Ports that containers are just being given."""
+        return frozenset(asking.port_id for asking in self._asking.values() if asking.port_id)
 
     async def grants(self, node: str, ask: PortAsk, deadline: Deadline) -> AsyncGenerator[PortGrant]:
         """Two grants; see `SwitchSide.acquire`."""
@@ -119,7 +123,10 @@ class PodPorts:
             raise
 
     async def report(self, node: str, what: str, error: DpuError) -> None:
-        """Count a refusal, and tell of it as an event; a caller that does nothing else is told of once a second."""
+        """Count a refusal, and tell of it as an event; a caller that does nothing else is told of once a second.
+
+        What cannot be journalled changes nothing: the refusal is the answer.
+        """
         self.refused[error.reason] += 1
         now = asyncio.get_running_loop().time()
         told_at, silent = self._reported.get(node, (float("-inf"), 0))
@@ -130,7 +137,10 @@ class PodPorts:
         more = f"; and {silent} more before" if silent else ""
         message = (f"{node} asked for container {what}: {error}" if what else f"{node}: {error}") + more
         said = Said(kind=EventKind.POD_PORT, subject=what, reason="Refused", message=message, warning=True)
-        await self._ledger.commit(Change(events=(said,)))
+        try:
+            await self._ledger.commit(Change(events=(said,)))
+        except DpuError as second:
+            _log.warning(f"{message}; no event tells of it: {second}")
 
     async def _undo(self, port_id: str, holder: Holder, why: str) -> None:
         """Give up what was begun, whoever waits: the caller may be cancelled a second time."""
@@ -168,6 +178,9 @@ class PodPorts:
         record = self.held_by(node, holder)
         if record is None:
             return f"container {holder} holds no port here"
+        return await self._release(record, deadline)
+
+    async def _release(self, record: PodPort, deadline: Deadline) -> str:
         return await self._run(record.port_id, lambda: self.life.release(record), deadline)
 
     async def collect(self, node: str, valid: frozenset[Holder], deadline: Deadline) -> tuple[str, ...]:
@@ -181,9 +194,7 @@ class PodPorts:
             for record in tuple(self._ledger.pod_ports.values())
             if record.node == node and record.holder not in valid and record.holder not in self._asking
         ]
-        ends = await asyncio.gather(
-            *(self.release(node, record.holder, deadline) for record in gone), return_exceptions=True
-        )
+        ends = await asyncio.gather(*(self._release(record, deadline) for record in gone), return_exceptions=True)
         failures: list[str] = []
         released: list[str] = []
         for record, end in zip(gone, ends, strict=True):

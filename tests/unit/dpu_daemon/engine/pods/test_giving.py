@@ -53,13 +53,13 @@ async def test_a_container_is_told_its_assignment_first_and_then_that_it_forward
 async def test_an_add_is_two_writes_of_the_journal(dpu: DpuEngine, side: NodeSide, world: World) -> None:
     await dpu.pods.put([assignment(1)])
     written: list[Any] = []
-    commit = dpu.core.ledger.commit
+    queue = dpu.core.ledger.queue
 
-    async def counted(change: Change, **patience: float) -> Any:
+    def counted(change: Change, **patience: float) -> Any:
         written.append(change)
-        return await commit(change, **patience)
+        return queue(change, **patience)
 
-    dpu.core.ledger.commit = counted  # type: ignore[method-assign]
+    dpu.core.ledger.queue = counted  # type: ignore[method-assign]
     await acquire(side, world, ask(1))
     assert len(written) == 2
     await side.release(holder(1), soon())
