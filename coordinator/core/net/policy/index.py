@@ -74,17 +74,12 @@ class PolicyIndex:
 
     def set_namespace(self, name: str, labels: Mapping[str, str]) -> Touched:
         """Take in a namespace's labels; the one with its name is given to it if it lacks it."""
-        now = {NAME_LABEL: name, **labels}
-        if self._members.namespaces.get(name) == now:
-            return set()
-        self._members.namespaces[name] = now
-        return self._views.relabelled(name)
+        changed = self._members.put_namespace(name, {NAME_LABEL: name, **labels})
+        return self._views.relabelled(name) if changed else set()
 
     def drop_namespace(self, name: str) -> Touched:
         """Forget a namespace."""
-        if self._members.namespaces.pop(name, None) is None:
-            return set()
-        return self._views.relabelled(name)
+        return self._views.relabelled(name) if self._members.put_namespace(name, None) else set()
 
     def set_node(self, node: str, addresses: Iterable[str]) -> Touched:
         """Take in the addresses that a node's own traffic has, none when it is gone."""

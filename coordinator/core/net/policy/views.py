@@ -25,7 +25,8 @@ class Members:
     """All members, and the namespaces' labels."""
 
     def __init__(self) -> None:
-        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self._namespaces: dict[str, Mapping[str, str]] = {}
+        self._labelled: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._members: dict[str, Member] = {}
         self._at: defaultdict[Pivot, dict[str, Member]] = defaultdict(dict)
 
@@ -58,9 +59,33 @@ class Members:
         """Members that a pivot lets through."""
         return list(self._at[pivot].values()) if pivot in self._at else []
 
+    def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> bool:
+        """Take in a namespace's labels, None when it is gone; returns whether they are others than before."""
+        before = self._namespaces.get(name)
+        if before == labels:
+            return False
+        for label in before.items() if before is not None else ():
+            self._labelled[label].discard(name)
+            if not self._labelled[label]:
+                del self._labelled[label]
+        if labels is None:
+            del self._namespaces[name]
+            return True
+        self._namespaces[name] = labels
+        for label in labels.items():
+            self._labelled[label].add(name)
+        return True
+
+    def finds(self, selector: Selector, namespace: str) -> bool:
+        """Whether a selector finds a namespace; one whose labels are not known yet is never found."""
+        labels = self._namespaces.get(namespace)
+        return labels is not None and selector.matches(labels)
+
     def matching(self, selector: Selector) -> frozenset[str]:
-        """Namespaces that a selector finds; one whose labels are not known yet is never among them."""
-        return frozenset(name for name, labels in self.namespaces.items() if selector.matches(labels))
+        """Namespaces that a selector finds."""
+        label = _label(selector)
+        names: Iterable[str] = self._namespaces if label is None else self._labelled.get(label, ())
+        return frozenset(name for name in names if selector.matches(self._namespaces[name]))
 
 
 class View:
@@ -112,9 +137,13 @@ class View:
 
     def refind(self, members: Members, namespace: str) -> tuple[bool, bool]:
         """Look at a namespace whose labels changed; returns as `put` does."""
-        before, self.namespaces = self.namespaces, self._found(members)
-        if before is None or self.namespaces is None or (namespace in before) == (namespace in self.namespaces):
+        scope = self.key.scope
+        if self.namespaces is None or not isinstance(scope, PodScope) or scope.namespace:
             return False, False
+        found = members.finds(scope.namespaces, namespace)
+        if found == (namespace in self.namespaces):
+            return False, False
+        self.namespaces = self.namespaces | {namespace} if found else self.namespaces - {namespace}
         seen = [self.put(member.port_id, member) for member in members.of(namespace)]
         return any(items for items, _ in seen), any(numbers for _, numbers in seen)
 
@@ -202,11 +231,13 @@ class Views:
     def moved(self, before: Member | None, after: Member | None) -> set[Owner]:
         """Owners whose rows changed when a member came, went or became another."""
         pivots = {*(_pivots(before) if before else ()), *(_pivots(after) if after else ())}
+        spaces = {member.namespace for member in (before, after) if member}
         port_id = before.port_id if before else after.port_id if after else ""
         touched: set[Owner] = set()
         for pivot in pivots:
             for view in self._at[pivot].values() if pivot in self._at else ():
-                _tell(view, view.put(port_id, after), touched)
+                if view.namespaces is None or not view.namespaces.isdisjoint(spaces):
+                    _tell(view, view.put(port_id, after), touched)
         return touched
 
     def relabelled(self, namespace: str) -> set[Owner]:

@@ -1,12 +1,17 @@
 """What the index says is touched, and what the rows look like that it makes."""
 
+from collections import Counter
 from typing import Any
+
+import pytest
 
 from coordinator.core.net.members import Member, MemberKind
 from coordinator.core.net.policy.index import PolicyIndex
 from coordinator.core.net.policy.model import Owner
+from coordinator.core.net.policy.views import View
 from coordinator.core.net.rows import Row, Table, ref
 from coordinator.core.objects.net import SecurityGroup
+from coordinator.core.pool.selectors import Selector
 
 WEB = Member("shop.web", "shop", "web", {"app": "web"}, ("10.0.0.1", "fd00::1"), {"http": (("TCP", 8080),)}, node="n1")
 POLICY = ("policy", "shop/p")
@@ -177,3 +182,57 @@ def test_a_nodes_addresses_pass_both_ways_for_its_own_pods() -> None:
     assert group.columns["ports"] == frozenset({ref(Table.SWITCH_PORT, "shop.web")})
     assert len([match for match in matches(built, ("policy-node", "n1")) if "$" in match]) == 4
     assert built.set_node("n1", []) == {("policy-node", "n1")}
+
+
+MANY = 40
+
+
+def neighbours(labelled: bool) -> PolicyIndex:
+    """Many namespaces, each of which lets in one other by its own policy."""
+    built = PolicyIndex()
+    for number in range(MANY):
+        built.set_namespace(f"ns-{number}", {"number": str(number)})
+    for number in range(MANY):
+        wanted = {"operator": "In", "key": "number", "values": [str(number), "x"]}
+        chosen = {"matchLabels": {"number": str(number)}} if labelled else {"matchExpressions": [wanted]}
+        made = policy(ingress=[{"from": [{"namespaceSelector": chosen}]}])
+        built.set_policy(made | {"metadata": {"name": "p", "namespace": f"ns-{number}"}})
+    return built
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often selectors, and views, look at something."""
+    counted: Counter[str] = Counter()
+    matches, put = Selector.matches, View.put
+
+    def counting_matches(self: Selector, labels: Any) -> bool:
+        counted["matches"] += 1
+        return matches(self, labels)
+
+    def counting_put(self: View, port_id: str, member: Member | None) -> tuple[bool, bool]:
+        counted["put"] += 1
+        return put(self, port_id, member)
+
+    monkeypatch.setattr(Selector, "matches", counting_matches)
+    monkeypatch.setattr(View, "put", counting_put)
+    return counted
+
+
+def test_a_namespace_that_changes_is_looked_at_once_by_each_view_and_no_other_is(calls: Counter[str]) -> None:
+    built = neighbours(labelled=False)
+    calls.clear()
+    assert built.set_namespace("ns-1", {"number": "2"}) == set()
+    assert calls["matches"] <= MANY
+
+
+def test_a_policy_looks_at_namespaces_with_its_label_alone(calls: Counter[str]) -> None:
+    neighbours(labelled=True)
+    assert calls["matches"] <= 2 * MANY
+
+
+def test_a_pod_that_comes_is_looked_at_by_views_of_its_namespace_alone(calls: Counter[str]) -> None:
+    built = neighbours(labelled=True)
+    calls.clear()
+    touched = built.set_member(Member("ns-1.web", "ns-1", "web", addresses=("10.0.0.1",)))
+    assert calls["put"] == len(touched & {*built.owners()} - {("policy-node", "?")}) == 2
