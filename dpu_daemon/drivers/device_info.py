@@ -18,8 +18,7 @@ class DeviceInfoFiles:
     """A DeviceFiles."""
 
     def write(self, path: str, pci_address: str) -> None:
-        target = Path(path)
-        fresh = target.with_name(f".{target.name}.new")
+        target, fresh = Path(path), _fresh(path)
         content = {"type": "pci", "version": VERSION, "pci": {"pci-address": pci_address}}
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,5 +37,12 @@ class DeviceInfoFiles:
             ) from error
 
     def remove(self, path: str) -> None:
-        with contextlib.suppress(OSError):
-            Path(path).unlink(missing_ok=True)
+        for each in (Path(path), _fresh(path)):  # the second is what a killed daemon had half written
+            with contextlib.suppress(OSError, ValueError):  # no file has a NUL in its name
+                each.unlink(missing_ok=True)
+
+
+def _fresh(path: str) -> Path:
+    """Where its content is written first."""
+    folder, name = os.path.split(path)
+    return Path(folder) / f".{name}.new"

@@ -5,7 +5,6 @@ plug-ins: one file for each device, named by resource and device, written before
 """
 
 import contextlib
-import os
 import re
 from pathlib import Path
 
@@ -45,8 +44,7 @@ class DeviceNoteFiles:
         pci = {"pci-address": function.pci_address}
         if function.pf_pci_address:
             pci["pf-pci-address"] = function.pf_pci_address
-        path = self._path(function.device_id)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        path, partial = self._path(function.device_id), self._partial(function.device_id)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(msgspec.json.encode({"type": "pci", "version": VERSION, "pci": pci}))
@@ -59,8 +57,9 @@ class DeviceNoteFiles:
 
     def drop(self, device_id: str) -> None:
         """Remove a device's file; one that cannot be removed tells nothing wrong."""
-        with contextlib.suppress(OSError):
-            self._path(device_id).unlink()
+        for path in (self._path(device_id), self._partial(device_id)):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def device_ids(self) -> frozenset[str]:
         """Devices that have a file."""
@@ -70,3 +69,7 @@ class DeviceNoteFiles:
 
     def _path(self, device_id: str) -> Path:
         return self._folder / f"{self._begin}{device_id}{_END}"
+
+    def _partial(self, device_id: str) -> Path:
+        """Where its content is written first; of one name, so that a killed daemon leaves one at most."""
+        return self._folder / f".{self._begin}{device_id}{_END}.new"

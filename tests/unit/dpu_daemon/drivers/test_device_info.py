@@ -33,3 +33,15 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Pa
     assert caught.value.reason is Reason.UNAVAILABLE
     assert "x.json" in caught.value.message
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_daemon_had_half_written_goes_with_its_file(tmp_path: Path) -> None:
+    files = DeviceInfoFiles()
+    (tmp_path / ".pods-eth0-device.json.new").write_text('{"type"')
+    files.remove(str(tmp_path / "pods-eth0-device.json"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_no_file_can_have_does_not_keep_a_container_alive() -> None:
+    DeviceInfoFiles().remove("/tmp/a\0b")
+    DeviceInfoFiles().remove("/")
