@@ -42,9 +42,10 @@ _NEEDED: Mapping[Verb, tuple[str, ...]] = {
     Verb.ADD: ("CNI_CONTAINERID", NETNS, "CNI_IFNAME"),
     Verb.DEL: ("CNI_CONTAINERID", "CNI_IFNAME"),
     Verb.CHECK: ("CNI_CONTAINERID", NETNS, "CNI_IFNAME"),
-    Verb.GC: (),
+    Verb.GC: ("CNI_PATH",),
     Verb.STATUS: (),
 }
+_OF_AN_ATTACHMENT = frozenset({Verb.ADD, Verb.DEL, Verb.CHECK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         netns_override=variables.get("CNI_NETNS_OVERRIDE", "") in TRUE,
         traceparent=variables.get("TRACEPARENT", ""),
     )
-    if not _NEEDED[verb]:
+    if verb not in _OF_AN_ATTACHMENT:
         return found
     _check_text(variables, (*_NEEDED[verb], NETNS, "CNI_ARGS"))
     check_identifier("CNI_CONTAINERID", found.container_id)
@@ -119,6 +120,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         raise _wrong(NETNS, f"{found.netns!r} is no absolute path", "give the path of a network namespace")
     args = read_args(variables.get("CNI_ARGS", ""), strict=verb is not Verb.DEL)
     if verb is Verb.ADD:
+        _check_makable(found.interface)
         _check_pod(args)
     return Environment(
         verb=verb,
@@ -152,6 +154,13 @@ def check_interface(name: str, value: str) -> None:
     if bad or not 1 <= len(value.encode("utf-8", "surrogateescape")) <= INTERFACE_MAX:
         remedy = f"use 1 to {INTERFACE_MAX} characters without '/', ':' and spaces"
         raise _wrong(name, f"{_short(value)} is no name of an interface", remedy)
+
+
+def _check_makable(interface: str) -> None:
+    """Refuse names that CNI allows and the kernel does not: those of its settings for all, and patterns of names."""
+    if interface in {"all", "default"} or "%" in interface:
+        what = f"{_short(interface)} means something else to the kernel than an interface"
+        raise _wrong("CNI_IFNAME", what, "use another name, without '%'")
 
 
 def read_args(text: str, *, strict: bool) -> PodArgs:

@@ -52,3 +52,19 @@ def to_output(error: CniError, version: str) -> bytes:
     return msgspec.json.encode(
         {"cniVersion": version, "code": int(error.code), "msg": error.message, "details": error.remedy}
     )
+
+
+def show(value: object) -> str:
+    """A value for a message, cut short."""
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def invalid(key: str, what: str, remedy: str) -> CniError:
+    """A key whose value cannot be meant."""
+    return CniError(CniCode.INVALID_CONFIG, f"{key}: {what}", remedy)
+
+
+def unsupported(key: str, value: object, remedy: str) -> CniError:
+    """A key that is not supported; names key and value, as the specification asks."""
+    return CniError(CniCode.UNSUPPORTED_FIELD, f"{key}: {show(value)} is not supported", remedy)

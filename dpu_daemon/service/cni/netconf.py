@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from dpu_daemon.service.cni.environment import IDENTIFIER, IDENTIFIER_MAX, Verb
-from dpu_daemon.service.cni.faults import CniCode, CniError
+from dpu_daemon.service.cni.faults import CniCode, CniError, invalid, show, unsupported
+from dpu_daemon.service.cni.previous import check_dns, check_previous
 
 NEWEST = "1.1.0"
 MTU_LEAST, MTU_MOST = 68, 65_535
@@ -34,7 +35,6 @@ OURS = frozenset({"network", "subnet", "mtu"})
 STANDARD = frozenset({"cniVersion", "name", "type", "args", "capabilities", "runtimeConfig", "prevResult", "dns"})
 GIVEN = frozenset({VALID, VALID_FORMERLY, "deviceID", "pciBusID", "logFile", "logLevel"})
 """Put in by runtimes and by Multus."""
-RESULT_LISTS = ("interfaces", "ips", "routes")
 REFUSED = {
     "ipam": "addresses are assigned by the coordinator: remove ipam, and see Subnet",
     "ipMasq": "the way out of a network is told in its Network object: remove ipMasq",
@@ -50,12 +50,13 @@ _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetConf:
-    """A configuration, its outer form checked."""
+    """A configuration, its outer form checked; `dns` is for the result, instead of what the port is assigned."""
 
     version: Version
     name: str
     network: str = ""
     mtu: int = 0
+    dns: Mapping[str, Any]
     runtime: Mapping[str, Any]
     args: Mapping[str, Any]
     prev_result: Mapping[str, Any] | None
@@ -83,15 +84,16 @@ def read_netconf(config: bytes, verb: Verb) -> NetConf:
     _check_names(table)
     if verb is Verb.DEL:
         # What was decided at ADD is in the journal; a configuration that was broken since must not keep a pod alive.
-        return NetConf(version=version, name=table["name"], runtime={}, args={}, prev_result=None, table=table)
+        return NetConf(version=version, name=table["name"], dns={}, runtime={}, args={}, prev_result=None, table=table)
     _check_keys(table)
     runtime = _table(table, "runtimeConfig")
     _check_runtime(runtime)
     return NetConf(
         version=version,
         name=table["name"],
-        network=_network(table),
+        network=_named(table, "network", "Network"),
         mtu=_mtu(table),
+        dns=_table(table, "dns"),
         runtime=runtime,
         args=_table(_table(table, "args"), "cni", "args.cni"),
         prev_result=_previous(table),
@@ -142,6 +144,9 @@ def _check_keys(table: Mapping[str, Any]) -> None:
             raise unsupported(key, value, REFUSED[key])
         if key not in OURS | STANDARD | GIVEN | REFUSED.keys():
             raise unsupported(key, value, f"remove it; keys of dpu-cni are {', '.join(sorted(OURS))}")
+    _table(table, "capabilities")
+    _named(table, "subnet", "Subnet")
+    check_dns("dns", table.get("dns"))
 
 
 def _check_runtime(runtime: Mapping[str, Any]) -> None:
@@ -152,18 +157,16 @@ def _check_runtime(runtime: Mapping[str, Any]) -> None:
 
 def _previous(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
     previous = _table(table, "prevResult")
-    for key in RESULT_LISTS:
-        entries = previous.get(key)
-        if entries is not None and not isinstance(entries, list):
-            raise invalid(f"prevResult.{key}", f"is {show(entries)}, no list", "hand over the result of the ADD before")
+    check_previous(previous)
     return previous or None
 
 
-def _network(table: Mapping[str, Any]) -> str:
-    network = table.get("network", "")
-    if not isinstance(network, str) or (network and not IDENTIFIER.fullmatch(network)):
-        raise invalid("network", f"{show(network)} is no name of a Network", "name one, or leave it out")
-    return network
+def _named(table: Mapping[str, Any], key: str, kind: str) -> str:
+    """An object of ours that is named; the coordinator reads the subnet, and the daemon only looks that it is one."""
+    name = table.get(key, "")
+    if not isinstance(name, str) or (name and not IDENTIFIER.fullmatch(name)):
+        raise invalid(key, f"{show(name)} is no name of a {kind}", "name one, or leave it out")
+    return name
 
 
 def _mtu(table: Mapping[str, Any]) -> int:
@@ -180,19 +183,3 @@ def _table(table: Mapping[str, Any], key: str, path: str = "") -> Mapping[str, A
     if not isinstance(value, dict):
         raise invalid(path or key, f"is {show(value)}, no object", "correct it, or leave it out")
     return value
-
-
-def show(value: object) -> str:
-    """A value for a message, cut short."""
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def invalid(key: str, what: str, remedy: str) -> CniError:
-    """A key whose value cannot be meant."""
-    return CniError(CniCode.INVALID_CONFIG, f"{key}: {what}", remedy)
-
-
-def unsupported(key: str, value: object, remedy: str) -> CniError:
-    """A key that is not supported; names key and value, as the specification asks."""
-    return CniError(CniCode.UNSUPPORTED_FIELD, f"{key}: {show(value)} is not supported", remedy)

@@ -11,11 +11,13 @@ from typing import Any
 from dpu_daemon.model.assignment import Bandwidth, Holder
 from dpu_daemon.model.sandbox import SandboxAsk, SandboxClaim
 from dpu_daemon.service.cni.environment import Environment, check_identifier, check_interface
-from dpu_daemon.service.cni.faults import CniError
-from dpu_daemon.service.cni.netconf import VALID, VALID_FORMERLY, NetConf, invalid, show
+from dpu_daemon.service.cni.faults import CniError, invalid, show
+from dpu_daemon.service.cni.netconf import VALID, VALID_FORMERLY, NetConf
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 DEVICE = re.compile(r"[0-9a-zA-Z:.\-]{1,32}")
+NOTHING: tuple[None, str] = (None, "")
+"""What a runtime says that wishes nothing; 0 or a list in the place of a text is a mistake."""
 _LIMITS = {
     "ingressRate": "ingress_bps",
     "ingressBurst": "ingress_burst_bits",
@@ -134,7 +136,7 @@ def _mac(environment: Environment, conf: NetConf) -> str:
         ("args.cni.mac", conf.args.get("mac")),
         ("CNI_ARGS MAC", environment.args.mac),
     ):
-        if not wish:
+        if wish in NOTHING:
             continue
         mac = wish.strip().lower().replace("-", ":") if isinstance(wish, str) else ""
         if not MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
@@ -164,7 +166,7 @@ def _device(conf: NetConf) -> str:
         ("deviceID", conf.table.get("deviceID")),
         ("pciBusID", conf.table.get("pciBusID")),
     ):
-        if not wish:
+        if wish in NOTHING:
             continue
         if not isinstance(wish, str) or not DEVICE.fullmatch(wish):
             raise invalid(path, f"{show(wish)} is no device", "write a PCI address such as 0000:03:00.2")
@@ -173,9 +175,11 @@ def _device(conf: NetConf) -> str:
 
 
 def _path(runtime: Mapping[str, Any]) -> str:
-    path = runtime.get("CNIDeviceInfoFile") or ""
-    if not isinstance(path, str) or (path and not path.startswith("/")):
-        raise invalid("runtimeConfig.CNIDeviceInfoFile", f"{show(path)} is no absolute path", "see Multus")
+    path = runtime.get("CNIDeviceInfoFile")
+    if path in NOTHING:
+        return ""
+    if not isinstance(path, str) or not path.startswith("/") or path.endswith("/") or "\0" in path:
+        raise invalid("runtimeConfig.CNIDeviceInfoFile", f"{show(path)} is no absolute path of a file", "see Multus")
     return path
 
 

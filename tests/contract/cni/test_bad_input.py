@@ -59,6 +59,28 @@ BAD: dict[str, Bad] = {
     "arguments of CNI that are text": Bad(7, "args.cni", conf(args={"cni": "x"})),
     "a result that is a list": Bad(7, "prevResult", conf(prevResult=[])),
     "a result whose interfaces are an object": Bad(7, "prevResult.interfaces", conf(prevResult={"interfaces": {}})),
+    "a result with a version that is a number": Bad(7, "prevResult.cniVersion", conf(prevResult={"cniVersion": 1})),
+    "a result whose interface is a number": Bad(7, "prevResult.interfaces[0]", conf(prevResult={"interfaces": [1]})),
+    "a result whose interface has a number for a name": Bad(
+        7, "prevResult.interfaces[0].name", conf(prevResult={"interfaces": [{"name": 1}]})
+    ),
+    "a result whose address is text": Bad(7, "prevResult.ips[0]", conf(prevResult={"ips": ["192.0.2.1/24"]})),
+    "a result without its address": Bad(7, "prevResult.ips[0].address", conf(prevResult={"ips": [{}]})),
+    "a result with an address that is none": Bad(
+        7, "prevResult.ips[0].address", conf(prevResult={"ips": [{"address": "192.0.2.256/24"}]})
+    ),
+    "a result with a gateway that is none": Bad(
+        7, "prevResult.ips[0].gateway", conf(prevResult={"ips": [{"address": "192.0.2.1/24", "gateway": "x"}]})
+    ),
+    "a result with an address of an interface that it has not": Bad(
+        7, "prevResult.ips[0].interface", conf(prevResult={"ips": [{"address": "192.0.2.1/24", "interface": 0}]})
+    ),
+    "a result with a route to nowhere": Bad(7, "prevResult.routes[0].dst", conf(prevResult={"routes": [{"gw": "x"}]})),
+    "a result whose name servers are text": Bad(7, "prevResult.dns", conf(prevResult={"dns": "192.0.2.53"})),
+    "name servers that are text": Bad(7, "dns.nameservers", conf(dns={"nameservers": "192.0.2.53"})),
+    "a domain that is a number": Bad(7, "dns.domain", conf(dns={"domain": 1})),
+    "a subnet that is a number": Bad(7, "subnet", conf(subnet=7)),
+    "capabilities that are a list": Bad(7, "capabilities", conf(capabilities=["mac"])),
     "run time settings that are text": Bad(7, "runtimeConfig", conf(runtimeConfig="x")),
     "port mappings": Bad(2, "runtimeConfig.portMappings", conf(runtimeConfig={"portMappings": [{"hostPort": 80}]})),
     "ranges of addresses": Bad(2, "runtimeConfig.ipRanges", conf(runtimeConfig={"ipRanges": [[{}]]})),
@@ -71,11 +93,19 @@ BAD: dict[str, Bad] = {
     "a MAC that is none": Bad(7, "runtimeConfig.mac", conf(runtimeConfig={"mac": "0a:58"})),
     "a MAC of many": Bad(7, "runtimeConfig.mac", conf(runtimeConfig={"mac": "01:00:5e:00:00:01"})),
     "a MAC of somebody else": Bad(105, "0a:58:0a:10:00:77", conf(runtimeConfig={"mac": "0a:58:0a:10:00:77"})),
+    "a MAC that is a number": Bad(7, "runtimeConfig.mac", conf(runtimeConfig={"mac": 0})),
     "a limit below zero": Bad(7, "ingressRate", conf(runtimeConfig={"bandwidth": {"ingressRate": -1}})),
     "limits that are a list": Bad(7, "runtimeConfig.bandwidth", conf(runtimeConfig={"bandwidth": [1]})),
     "a device that is a number": Bad(7, "deviceID", conf(runtimeConfig={"deviceID": 5})),
+    "a device that is an empty list": Bad(7, "deviceID", conf(runtimeConfig={"deviceID": []})),
     "a device of a node without any": Bad(7, "deviceID", conf(runtimeConfig={"deviceID": "0000:03:00.2"})),
     "a relative device information file": Bad(7, "CNIDeviceInfoFile", conf(runtimeConfig={"CNIDeviceInfoFile": "x"})),
+    "a device information file with a NUL": Bad(
+        7, "CNIDeviceInfoFile", conf(runtimeConfig={"CNIDeviceInfoFile": "/run/a\0b"})
+    ),
+    "a device information file that is a folder": Bad(
+        7, "CNIDeviceInfoFile", conf(runtimeConfig={"CNIDeviceInfoFile": "/"})
+    ),
     "no container": Bad(4, "CNI_CONTAINERID", None, {"CNI_CONTAINERID": None}),
     "an empty container": Bad(4, "CNI_CONTAINERID", None, {"CNI_CONTAINERID": ""}),
     "no namespace": Bad(4, "CNI_NETNS", None, {"CNI_NETNS": None}),
@@ -94,6 +124,8 @@ BAD: dict[str, Bad] = {
     "an interface with a colon": Bad(4, "CNI_IFNAME", None, {"CNI_IFNAME": "eth0:1"}),
     "an interface with a space": Bad(4, "CNI_IFNAME", None, {"CNI_IFNAME": "a b"}),
     "an interface of two dots": Bad(4, "CNI_IFNAME", None, {"CNI_IFNAME": ".."}),
+    "an interface of all names": Bad(4, "CNI_IFNAME", None, {"CNI_IFNAME": "all"}),
+    "an interface that is a pattern": Bad(4, "CNI_IFNAME", None, {"CNI_IFNAME": "eth%d"}),
     "a relative namespace": Bad(4, "CNI_NETNS", None, {"CNI_NETNS": "run/netns/x"}),
     "a namespace that is not there": Bad(8, "CNI_NETNS", None, {"CNI_NETNS": "/run/netns/nowhere"}),
     "a namespace that is a file": Bad(8, "CNI_NETNS", None, {"CNI_NETNS": "/etc/passwd"}),
@@ -110,6 +142,7 @@ BAD: dict[str, Bad] = {
     "a pod of another uid": Bad(105, "uid another", None, {"CNI_ARGS": pod_args("web", uid="another")}),
     "GC of an older version": Bad(1, "GC exists since 1.1.0", conf("1.0.0"), verb="GC"),
     "STATUS of an older version": Bad(1, "STATUS exists since 1.1.0", conf("0.4.0"), verb="STATUS"),
+    "GC without a path": Bad(4, "CNI_PATH", valid([]), {"CNI_PATH": None}, verb="GC"),
     "GC with a list that is text": Bad(7, "valid-attachments", valid("x"), verb="GC"),
     "GC with an entry that lacks a name": Bad(7, "valid-attachments", valid([{"containerID": "c"}]), verb="GC"),
     "GC with an entry that cannot be": Bad(
@@ -137,7 +170,7 @@ def error_of(said: Said) -> dict[str, Any]:
 @pytest.mark.timeout(300)
 async def test_every_bad_call_is_refused_by_its_code_and_leaves_nothing(executable: Path) -> None:
     async with cni_node(executable, wait_s=0.7) as node:
-        await node.assign(assigned("web"))
+        await node.assign(assigned("web", interface=""))
         container = node.container()
         clean = node.state(container)
         wrong: list[str] = []

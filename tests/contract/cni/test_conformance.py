@@ -69,6 +69,29 @@ async def test_what_plugins_before_had_passes_through(node: CniNodeRig) -> None:
     assert result["example.com/more"] == before["example.com/more"]
 
 
+@pytest.mark.parametrize(("version", "of_ip"), [("0.4.0", {"version": "4"}), ("1.0.0", {})])
+async def test_what_plugins_before_had_takes_the_shape_of_the_version(
+    node: CniNodeRig, version: str, of_ip: dict[str, str]
+) -> None:
+    await node.assign(assigned("web"))
+    before = {
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "net0", "mtu": 9000, "sandbox": "/run/netns/x"}],
+        "ips": [{"address": "192.0.2.7/24", "interface": 0}],
+        "routes": [{"dst": "198.51.100.0/24", "priority": 5}],
+    }
+    result = await added(node, node.container(), config=conf(version, prevResult=before))
+    assert result["interfaces"][0] == {"name": "net0", "sandbox": "/run/netns/x"}
+    assert result["ips"][0] == {"address": "192.0.2.7/24", "interface": 0, **of_ip}
+    assert result["routes"][0] == {"dst": "198.51.100.0/24"}
+
+
+async def test_name_servers_of_the_configuration_go_before_those_that_are_assigned(node: CniNodeRig) -> None:
+    await node.assign(assigned("web"))
+    told = {"nameservers": ["192.0.2.53"], "search": ["example.org"]}
+    assert (await added(node, node.container(), config=conf(dns=told)))["dns"] == told
+
+
 async def test_containers_reach_each_other_over_both_families_at_once(node: CniNodeRig) -> None:
     await node.assign(assigned("web"), assigned("api", 6))
     web, api = node.container(), node.container()
