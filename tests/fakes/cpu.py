@@ -230,7 +230,7 @@ def wish(
     return PlacementSpec(instance=instance, **more)
 
 
-async def eventually(true: Callable[[], Any], within_s: float = 20.0) -> None:
+async def eventually(true: Callable[[], Any], within_s: float = 40.0) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(within_s):
         while not true():  # noqa: ASYNC110  (what is waited for is seen from outside only)

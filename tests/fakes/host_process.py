@@ -17,6 +17,7 @@ from dpu_daemon.drivers.cgroups import CgroupTree, KernelGroups
 from dpu_daemon.drivers.cgroups.sampling import UsageSampler
 from dpu_daemon.engine.host import HostDrivers
 from dpu_daemon.model.cgroup import Write
+from tests.fakes.orders import take
 
 
 class MortalGroups(KernelGroups):
@@ -28,9 +29,8 @@ class MortalGroups(KernelGroups):
         self._left = 0
 
     async def write(self, write: Write) -> None:
-        if self._order.exists():
-            self._left = int(self._order.read_text())
-            self._order.unlink()
+        if order := take(self._order):
+            self._left = int(order)
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -110,12 +110,12 @@ class FakeKubelet(api_pb2_grpc.RegistrationServicer):
                 device.health = "Unhealthy"
             self._news.notify_all()
 
-    async def until(self, healthy: set[str], timeout_s: float = 20.0) -> None:
+    async def until(self, healthy: set[str], timeout_s: float = 60.0) -> None:
         """Wait until exactly these are healthy."""
         async with asyncio.timeout(timeout_s), self._news:
             await self._news.wait_for(lambda: self.healthy() == healthy)
 
-    async def until_registered(self, times: int, timeout_s: float = 20.0) -> None:
+    async def until_registered(self, times: int, timeout_s: float = 60.0) -> None:
         """Wait until plug-ins have registered so often."""
         async with asyncio.timeout(timeout_s), self._news:
             await self._news.wait_for(lambda: len(self.registered) >= times)

@@ -78,7 +78,7 @@ class NetDaemon:
 
     async def settle(self) -> None:
         """Audit until nothing is left to repair."""
-        for _ in range(40):
+        for _ in range(200):
             self.engine.core.audit.alarm("")
             await self.engine.core.audit.once()
             if not self.engine.core.audit.message():

@@ -12,7 +12,7 @@ from tests.fakes.ovs import OvsStack
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 SCHEMAS = Path("/usr/share/ovn")
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 BRIDGE = "br-int"
 UNDERLAY_BRIDGE = "br-phy"
 FOLDERS = ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR", "OVN_RUNDIR", "OVN_LOGDIR", "OVN_DBDIR")

@@ -12,7 +12,7 @@ from tests.fakes.netns import inside, ip
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 
 class OvsStack:
@@ -40,7 +40,7 @@ class OvsStack:
         subprocess.run(["ovsdb-tool", "create", str(self.directory / "conf.db"), SCHEMA], check=True)
         self.start_database()
         # Its socket is there a moment before anybody listens.
-        self.vsctl("--retry", "--timeout=20", "--no-wait", "init")
+        self.vsctl("--retry", "--timeout=60", "--no-wait", "init")
         self.start_vswitchd()
 
     def start_database(self) -> None:

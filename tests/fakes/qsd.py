@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import qemu
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 DIES_WITH_THE_TEST = ("setpriv", "--pdeathsig", "KILL")
 FOLDER_BYTES = 60
 """Names of Unix sockets have 107 bytes at most; pytest's directories are long."""
@@ -104,6 +104,13 @@ def next_line(process: "subprocess.Popen[str]") -> str:
     """Waits for the next line that it says."""
     assert process.stdout is not None
     return process.stdout.readline()
+
+
+def all_lines(process: "subprocess.Popen[str]") -> str:
+    """What it says from now on until it ends."""
+    assert process.stdout is not None
+    with process:
+        return process.stdout.read()
 
 
 def patient_options(daemon: StorageDaemon, export: str) -> str:

@@ -22,7 +22,7 @@ from tests.fakes.cpu import FakeHost, Site
 GIB = 1 << 30
 
 
-async def until(done: Callable[[], Any], within_s: float = 10.0) -> None:
+async def until(done: Callable[[], Any], within_s: float = 40.0) -> None:
     """Return when it is so; TimeoutError when it is not in time."""
     async with asyncio.timeout(within_s):
         while not done():  # noqa: ASYNC110  (it is not ours to tell when)
@@ -170,7 +170,7 @@ class SizedSite(Site):
         found: Json = self.api.objects[Foreign.POD, "default", pod]  # type: ignore[index]
         return found
 
-    async def answered(self, pod: str, wish_id: str, within_s: float = 10.0) -> Answer:
+    async def answered(self, pod: str, wish_id: str, within_s: float = 40.0) -> Answer:
         """The final answer to a wish."""
 
         def final() -> Answer | None:

@@ -19,7 +19,7 @@ from tests.fakes.spdk.wire import Wire
 from tests.fakes.spdk_dpu import SpdkStage
 
 SLOTS, SUBSYSTEMS = 2048, 4096
-UP_S = 20.0
+UP_S = 60.0
 TALK_S = 60.0
 LONGEST = 1 << 20
 

@@ -23,7 +23,7 @@ STARTUP: tuple[tuple[str, dict[str, int]], ...] = (
 """What makes 300 MB enough. With a smaller pool of buffers NVMe/TCP connects, and then answers nothing."""
 
 MEMORY_MB = 300
-UP_S = 20.0
+UP_S = 60.0
 
 
 class RealSpdk:

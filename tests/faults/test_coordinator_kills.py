@@ -32,7 +32,7 @@ async def lives(plant: Plant, fate: Fate, goal: Any) -> None:
     goal_task = asyncio.ensure_future(goal)
     died = asyncio.ensure_future(fate.died.wait())
     async with coordinator(Mortal(plant.api, fate), MortalOutside(plant, fate), CALM):
-        await asyncio.wait({goal_task, died}, return_when=asyncio.FIRST_COMPLETED, timeout=15)
+        await asyncio.wait({goal_task, died}, return_when=asyncio.FIRST_COMPLETED, timeout=45)
     for task in (goal_task, died):
         task.cancel()
     await asyncio.gather(goal_task, died, return_exceptions=True)

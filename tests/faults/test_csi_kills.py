@@ -125,7 +125,7 @@ async def live(plant: Plant, fate: Fate, act: Act) -> None:
     async with orchestrated(plant, timing=CALM, wait=False, **mortal) as co:
         calling = asyncio.ensure_future(_when_ready(co, act))
         died = asyncio.ensure_future(fate.died.wait())
-        await asyncio.wait({calling, died}, return_when=asyncio.FIRST_COMPLETED, timeout=15)
+        await asyncio.wait({calling, died}, return_when=asyncio.FIRST_COMPLETED, timeout=45)
         for task in (calling, died):
             task.cancel()
         await asyncio.gather(calling, died, return_exceptions=True)

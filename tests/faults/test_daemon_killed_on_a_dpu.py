@@ -79,7 +79,7 @@ async def _open(path: Path, world: World) -> DpuEngine:
 async def _recovered(path: Path, world: World) -> DpuEngine:
     world.faults.dead, world.faults.kill_at = False, None
     dpu = await _open(path, world)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await dpu.core.audit.once()
     assert dpu.core.ready(), dpu.core.audit.message()
     await _check_invariants(dpu, world)

@@ -75,7 +75,7 @@ async def _recovered(path: Path, world: World, *, storage_daemon_too: bool) -> S
     if storage_daemon_too:
         world.restart_target()
     node = await _open(path, world)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await node.core.audit.once()
     assert node.core.ready(), node.core.audit.message()
     _check_invariants(node, world)

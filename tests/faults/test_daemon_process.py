@@ -110,12 +110,12 @@ def _attach(stub: StorageServiceStub) -> storage_pb2.Attachment:
     target = storage_pb2.TargetAddress(transport="nbd+tcp", host="192.0.2.10", port=10809, export="v1")
     spec = storage_pb2.AttachmentSpec(volume_id="vol-1", size_bytes=MIB, target=target)
     request = storage_pb2.AttachRequest(attachment_id="att-1", generation=1, spec=spec)
-    answer: storage_pb2.Attachment = stub.Attach(request, timeout=20)
+    answer: storage_pb2.Attachment = stub.Attach(request, timeout=60)
     return answer
 
 
 def _detach(stub: StorageServiceStub) -> None:
-    stub.Detach(storage_pb2.DetachRequest(attachment_id="att-1", generation=1), timeout=20)
+    stub.Detach(storage_pb2.DetachRequest(attachment_id="att-1", generation=1), timeout=60)
 
 
 BRIDGE_POINTS = 2
@@ -130,7 +130,7 @@ def test_sigkill_before_and_after_each_driver_call_leaves_the_disk_whole_or_gone
         with suppress(grpc.RpcError):
             _attach(stub)
             _detach(stub)
-        assert process.wait(timeout=20) == -signal.SIGKILL
+        assert process.wait(timeout=60) == -signal.SIGKILL
     seen_before = station.world().state.plugs.copy()
     with station.daemon(), station.stub() as stub:
         if point <= BRIDGE_POINTS + ATTACH_POINTS:
@@ -149,7 +149,7 @@ def test_sigterm_says_so_and_ends_cleanly_and_a_restart_finds_the_disk(station: 
         made = _attach(stub)
         process.send_signal(signal.SIGTERM)
         station.wait_for(b"STOPPING=1")
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert station.world().state.functions[made.slot].serial == made.spec.serial
     with station.daemon(), station.stub() as stub:
         assert _attach(stub) == made

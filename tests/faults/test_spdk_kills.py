@@ -124,7 +124,7 @@ async def _live_until(point: int, protocol: DiskProtocol, directory: Path) -> bo
 
 async def _recovered(stage: SpdkStage, directory: Path) -> DpuEngine:
     """The next daemon, converged by itself."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 dpu = await stage.engine(Journal(directory / "j.db"))
@@ -179,7 +179,7 @@ async def test_disks_come_back_under_the_same_identity_after_spdk_was_killed() -
             await dpu.disks.attach(disk, Deadline.after(20))
         before = dict(dpu.core.ledger.attachments)
         await stage.spdk.restart()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not stage.spdk.nvmf.subsystems or not stage.spdk.vhost.controllers:
                 dpu.core.audit.alarm("again")
                 await dpu.core.audit.once()

@@ -20,7 +20,7 @@ from lab.ca import Authority, Identity, Role
 from lab.qemu import Qemu, find
 from tests.fakes.ports import free_port
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Link:

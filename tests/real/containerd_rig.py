@@ -19,8 +19,8 @@ from tests.fakes.qsd import DIES_WITH_THE_TEST
 from tests.real.host_rig import MIB, wait_for
 
 IMAGE = "docker.io/local/busybox:1"
-START_S = 30.0
-CALL_S = 30.0
+START_S = 90.0
+CALL_S = 90.0
 SETTINGS = """\
 version = 2
 root = "{folder}/root"

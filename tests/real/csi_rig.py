@@ -135,7 +135,7 @@ class CsiRig:
 
     async def hear(self, word: str) -> None:
         """Wait until a driver says so."""
-        while word not in await asyncio.wait_for(self.lost.get(), 20):
+        while word not in await asyncio.wait_for(self.lost.get(), 60):
             pass
 
 

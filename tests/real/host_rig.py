@@ -23,7 +23,7 @@ from tests.fakes.qsd import DIES_WITH_THE_TEST
 MOUNT = Path("/sys/fs/cgroup")
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
-END_S = 20.0
+END_S = 60.0
 MIB = 1 << 20
 PARENTS = {
     QosClass.GUARANTEED: "kubepods",

@@ -76,7 +76,7 @@ class PodStage:
         await self.start()
 
     async def audited(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.core.audit.converged.wait()
             await self.pods.reader.audited.wait()
 

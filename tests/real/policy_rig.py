@@ -27,7 +27,7 @@ from tests.fakes.ovn_writer import OvnWriter
 Json = dict[str, Any]
 
 NETWORK = "pods"
-PATIENCE_S = 8.0
+PATIENCE_S = 30.0
 DROPPED_AFTER_S = 0.8
 ECHO = b"hello"
 

@@ -30,14 +30,14 @@ async def stage() -> AsyncIterator[PodStage]:
 
 async def until(there: Callable[[], bool]) -> None:
     """Wait for what no event tells this test."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not there():  # noqa: ASYNC110  (a foreign process changes it)
             await asyncio.sleep(0.02)
 
 
 async def _unready(side: NodeSide) -> DpuError:
     """Why a port cannot be given now."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await side.ready(soon())
@@ -47,7 +47,7 @@ async def _unready(side: NodeSide) -> DpuError:
 
 
 async def _comes_right(side: NodeSide, number: int = 0) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await side.check(holder(number), soon())
@@ -183,7 +183,7 @@ async def test_a_switch_that_stands_still_is_told_of_after_a_while_and_not_befor
     finally:
         stage.chassis.ovs.thaw_vswitchd()
     assert "ovs-vswitchd did not answer" in refused.message
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await stage.side.ready(soon())

@@ -19,7 +19,7 @@ from tests.contract.drivers.target_rigs import RealTargetRig, snapshot_of, volum
 from tests.fakes.qsd import next_line, qemu_io, start_qemu_io
 
 pytestmark = pytest.mark.real
-SETTLE_S = 20.0
+SETTLE_S = 60.0
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.fakes.netns import ip, netns
 from tests.fakes.ovs import OvsStack
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
-START_S = 30.0
+START_S = 60.0
 DPU_CONFIG = """\
 [block]
 seed_dir = "{folder}/seeds"

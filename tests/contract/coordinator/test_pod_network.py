@@ -47,7 +47,7 @@ async def of(kubectl: Kubectl, *args: str, stdin: Any = None) -> str:
 
 async def described(kubectl: Kubectl, name: str, word: str) -> str:
     """What `kubectl describe pod` shows once a word is in it."""
-    for _ in range(100):
+    for _ in range(300):
         if word in (shown := await of(kubectl, "describe", "pod", name)):
             return shown
         await asyncio.sleep(0.2)
@@ -100,7 +100,7 @@ async def coordinator(server: RunningApi, tmp_path: Path) -> AsyncIterator[None]
 async def listed(daemon: RunningDaemon, count: int) -> list[Any]:
     """What a daemon has, once there is that much of it."""
     client = GrpcAssignments("node-1", daemon.channel())
-    for _ in range(400):
+    for _ in range(1200):
         if len(found := await client.list()) == count:
             return list(found)
         await asyncio.sleep(0.05)
@@ -120,7 +120,7 @@ async def test_a_pods_port_is_told_to_its_daemon_shown_by_kubectl_and_taken_back
         assert {one.hold for one in ports.values()} == {Hold.ASSIGNED}
         names = (await of(kubectl, "get", "ports", "-o", "name")).split()
         for name in names:
-            await of(kubectl, "wait", name, "--for=jsonpath={.status.phase}=Assigned", "--timeout=20s")
+            await of(kubectl, "wait", name, "--for=jsonpath={.status.phase}=Assigned", "--timeout=60s")
         table = await of(kubectl, "get", "ports")
         assert table.splitlines()[0].split() == ["NAME", "POD", "NODE", "SUBNET", "ADDRESS", "MAC", "PHASE", "AGE"]
         assert "10.16.0.77/16" in table
@@ -131,10 +131,10 @@ async def test_a_pods_port_is_told_to_its_daemon_shown_by_kubectl_and_taken_back
         assert told[0]["addresses"][0] == "10.16.0.77/16"
         await of(kubectl, "create", "-f", "-", stdin=pod("twin", **{"dpupool.io/addresses": "10.16.0.77"}))
         assert "belongs to pod default/web" in await described(kubectl, "twin", "PortRefused")
-        await of(kubectl, "wait", "networknode/node-1", "--for=condition=Ready", "--timeout=20s")
+        await of(kubectl, "wait", "networknode/node-1", "--for=condition=Ready", "--timeout=60s")
         await of(kubectl, "delete", "pod", "web", "twin", "--wait=false")
         await listed(daemon, 0)
-        await of(kubectl, "wait", *names, "--for=delete", "--timeout=20s")
+        await of(kubectl, "wait", *names, "--for=delete", "--timeout=60s")
 
 
 def test_what_was_given_cannot_be_changed_and_nonsense_is_refused(kubectl: Kubectl) -> None:

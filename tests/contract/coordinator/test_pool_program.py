@@ -33,7 +33,7 @@ min_replicas = 2
 
 async def newest(records: Records, number: int) -> LoopRecord:
     """The newest record, once so many loops were made."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (files := records.files()) or int(files[-1].name[5:-8]) < number:  # noqa: ASYNC110  (another process)
             await asyncio.sleep(0.1)
     return read_record(files[-1])

@@ -61,7 +61,7 @@ async def started(path: Path, notices: Path) -> AsyncIterator[Process]:
             env={**os.environ, "NOTIFY_SOCKET": str(notices)},
         )  # fmt: skip
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 loop = asyncio.get_running_loop()
                 while b"READY=1" not in await loop.sock_recv(listener, 4096):
                     pass
@@ -96,13 +96,13 @@ async def test_it_serves_leads_and_drains(tmp_path: Path) -> None:
         api = KubeApi.by_kubeconfig(kubeconfig(tmp_path, port))
         body = {"apiVersion": "dpupool.io/v1alpha1", "kind": "Dpu", "metadata": {"name": "d"}}
         await api.create(Kind.DPU, body | {"spec": {"address": "127.0.0.1:9"}})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while phase(found := await api.get(Kind.DPU, "d")) != "Offline":  # noqa: ASYNC110  (another process)
                 await asyncio.sleep(0.05)
         assert "DPU d does not answer" in condition(found)["message"]
         await api.close()
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
 
 
@@ -139,6 +139,6 @@ async def test_what_cannot_work_is_refused_in_words(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "coordinator.main", "--config", str(path), cwd=ROOT, stderr=PIPE
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), 60)
     assert words in said.decode()
     assert process.returncode == code

@@ -11,7 +11,7 @@ import grpc
 from proto.csi.v1 import csi_pb2_grpc, identity_pb2, node_pb2
 from proto.pluginregistration.v1 import api_pb2, api_pb2_grpc
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @dataclass

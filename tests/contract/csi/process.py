@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[3]
 
 

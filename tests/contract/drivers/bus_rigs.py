@@ -92,7 +92,7 @@ class RealBusRig:
     async def hear(self, word: str) -> str:
         """The next sentence with this word."""
         while True:
-            sentence = await asyncio.wait_for(self.lost.get(), 10)
+            sentence = await asyncio.wait_for(self.lost.get(), 30)
             if word in sentence:
                 return sentence
 
@@ -210,7 +210,7 @@ class FuseBusRig:
         async def gone() -> bool:
             return not await self._monitor.execute("query-block-exports")
 
-        await self._monitor.wait_until(gone, event="BLOCK_EXPORT_DELETED", timeout_s=5, waited_for="the export's end")
+        await self._monitor.wait_until(gone, event="BLOCK_EXPORT_DELETED", timeout_s=30, waited_for="the export's end")
         await self._monitor.execute("block_resize", {"node-name": handle, "size": size_bytes})
         await self._monitor.execute(
             "block-export-add", {"type": "nbd", "id": handle, "node-name": handle, "name": handle, "writable": True}

@@ -31,7 +31,7 @@ WHERE = [
 
 async def until(done: Callable[[], Awaitable[bool]]) -> None:
     """Waits for what another process does in its own time; the longest is a reconnect."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await done():  # noqa: ASYNC110  (SPDK tells nobody)
             await asyncio.sleep(0.02)
 

@@ -85,7 +85,7 @@ async def test_a_plugged_nic_is_seen_with_its_representor(rig: BusRig) -> None:
     seen = (await rig.bus.look_nics())[0]
     assert (seen.port_id, seen.mac, seen.representor, seen.present) == ("port-1", NIC.mac, "pf0vf0", True)
     for _ in range(2):
-        await rig.bus.unplug_nic(0, "port-1", timeout_s=5, force=False)
+        await rig.bus.unplug_nic(0, "port-1", timeout_s=30, force=False)
     assert await rig.bus.look_nics() == {}
 
 
@@ -117,7 +117,7 @@ async def test_an_unplugged_disk_is_gone_and_may_be_unplugged_again(rig: BusRig,
     if on:
         await rig.power_on()
     for _ in range(2):
-        await rig.bus.unplug_disk(DISK.slot, DISK.handle, timeout_s=5, force=False)
+        await rig.bus.unplug_disk(DISK.slot, DISK.handle, timeout_s=30, force=False)
     assert await rig.bus.look_disks() == {}
 
 

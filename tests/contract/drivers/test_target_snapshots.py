@@ -14,7 +14,7 @@ from proto.reasons import Reason
 from tests.contract.drivers.images import MIB
 from tests.contract.drivers.target_rigs import TargetRig, rigs, snapshot_of, volume
 
-SETTLE_S = 20.0
+SETTLE_S = 60.0
 
 
 @pytest.fixture(params=rigs())

@@ -105,7 +105,7 @@ class History:
 
 async def _converged(dpu: DpuEngine, stage: SpdkStage) -> None:
     """Audits until SPDK is back and nothing is left to do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             dpu.core.audit.alarm("the faults are over")
             await dpu.core.audit.once()

@@ -50,7 +50,7 @@ async def _dead_or_done(site: DyingSite, wish: str) -> None:
         await site.answered("web", wish)
 
     waits = {asyncio.create_task(dead()), asyncio.create_task(done())}
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=30)
     for task in waits:
         task.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
