@@ -91,7 +91,7 @@ class ServicesFeed:
             self._told(services)
 
     def _on_service(self, key: str, service: Json, change: Change) -> None:
-        asked = frozenset() if change is Change.DELETED else vips_of(service)
+        asked = {} if change is Change.DELETED else vips_of(service)
         others = self._claims.claim(key, seen_text(service, "metadata", "creationTimestamp"), asked)
         self._told({key} | others)
 

@@ -32,6 +32,10 @@ HEADLESS = "None"
 CLUSTER_IPS, EXTERNAL_IPS, INGRESS = "spec.clusterIPs", "spec.externalIPs", "status.loadBalancer.ingress"
 """Fields that have addresses; what the API server itself gives out is in the first alone."""
 
+RANKS = {CLUSTER_IPS: 0, INGRESS: 1, EXTERNAL_IPS: 2}
+"""Whose address it is when several Services write it: what the API server gave, what a controller gave, what anybody
+wrote. Otherwise who writes an address down before the API server gives it away would have its traffic."""
+
 EXTERNAL_NAME = "ExternalName"
 ADDRESS_TYPES = {"IPv4": Family.V4, "IPv6": Family.V6}
 PROTOCOLS = frozenset({Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value})
@@ -94,15 +98,16 @@ def service_of(slice_: Json) -> str:
     return f"{seen_text(slice_, 'metadata', 'namespace')}/{name}" if name else ""
 
 
-def vips_of(service: Json) -> frozenset[Vip]:
-    """All that a Service asks for; nothing when it cannot be read."""
+def vips_of(service: Json) -> dict[Vip, int]:
+    """All that a Service asks for, with the rank of the field; nothing when it cannot be read."""
     try:
         spec = mapping(service, "spec", "")
         addresses = _addresses(service, spec)
         ports = _ports(spec) if addresses else []
+        _options(spec, [])
     except DpuError:
-        return frozenset()
-    return frozenset(Vip(address, port.number, port.protocol) for port in ports for address in addresses)
+        return {}
+    return {Vip(address, port.number, port.protocol): RANKS[at] for port in ports for address, at in addresses.items()}
 
 
 def service_rows(
@@ -206,8 +211,8 @@ def _addresses(service: Json, spec: Json) -> dict[str, str]:
     given = [one for one in items(status, "ingress", "status.loadBalancer") if one.get("ipMode") != "Proxy"]
     listed = {
         CLUSTER_IPS: own,
-        EXTERNAL_IPS: texts(spec, "externalIPs", "spec"),
         INGRESS: [text(one, "ip", INGRESS) for one in given],
+        EXTERNAL_IPS: texts(spec, "externalIPs", "spec"),
     }
     found: dict[str, str] = {}
     for where, addresses in listed.items():

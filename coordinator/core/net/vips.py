@@ -1,12 +1,13 @@
-"""Which Service has a virtual address: of several that ask for one, the oldest; pure."""
+"""Which Service has a virtual address: of several that ask for one in the same way, the oldest; pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proto.errors import DpuError
 from proto.reasons import Reason
 
-Age = tuple[str, str]
-"""When a Service was created, as the API writes it, and its key: of two of one second the first by name is older."""
+Age = tuple[int, str, str]
+"""The rank of how it asks, when the Service was created, as the API writes it, and its key: the least has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class VipClaims:
     """What Services ask for."""
 
     def __init__(self) -> None:
-        self._of: dict[str, frozenset[Vip]] = {}
+        self._of: dict[str, dict[Vip, Age]] = {}
         self._claims: dict[Vip, dict[str, Age]] = {}
         self._at: dict[str, set[str]] = {}
 
@@ -34,23 +35,28 @@ class VipClaims:
         """How many Services ask for something."""
         return len(self._of)
 
-    def claim(self, service: str, created: str, vips: frozenset[Vip]) -> set[str]:
-        """A Service asks for these and no others from now on; keys of the others for which that is of weight."""
-        before, ages = self._of.pop(service, frozenset()), set[Age]()
+    def claim(self, service: str, created: str, vips: Mapping[Vip, int]) -> set[str]:
+        """A Service asks for these and no others from now on; keys of the others for which that is of weight.
+
+        Args:
+            vips: with the rank of how it asks for each: a lower one goes before a higher one, whatever the age.
+        """
+        before = self._of.pop(service, {})
+        now = {vip: (rank, created, service) for vip, rank in vips.items()}
         for vip in before:
-            ages.add(self._claims[vip].pop(service))
+            del self._claims[vip][service]
             if not self._claims[vip]:
                 del self._claims[vip]
             self._at.get(vip.address, set()).discard(service)
             if not self._at.get(vip.address):
                 self._at.pop(vip.address, None)
-        for vip in vips:
-            self._claims.setdefault(vip, {})[service] = (created, service)
+        for vip, age in now.items():
+            self._claims.setdefault(vip, {})[service] = age
             self._at.setdefault(vip.address, set()).add(service)
-        if vips:
-            self._of[service] = vips
+        if now:
+            self._of[service] = now
         # One that was made anew between two looks is younger than it was: what it had may be another's now.
-        touched = before ^ vips if ages <= {(created, service)} else before | vips
+        touched = {vip for vip in {*before, *now} if before.get(vip) != now.get(vip)}
         return {other for vip in touched for other in self._claims.get(vip, ()) if other != service}
 
     def holder(self, vip: Vip) -> str:
@@ -67,7 +73,7 @@ def doubled(vip: Vip, field: str, elder: str) -> DpuError:
     """The refusal of what another Service has."""
     return DpuError(
         Reason.ALREADY_EXISTS,
-        f"{vip} is not served: Service {elder}, which is older, has it",
+        f"{vip} is not served: Service {elder} has it",
         field=field,
         remedy=f"take another address or port, or delete Service {elder}",
     )

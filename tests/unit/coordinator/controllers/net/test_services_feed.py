@@ -89,6 +89,18 @@ async def test_of_two_services_with_one_address_and_port_the_older_has_it_until_
     assert _vips(quiet) == {"ns/young.tcp": {"10.96.0.1:80", "10.96.0.1:443"}}
 
 
+async def test_a_cluster_ip_is_not_had_by_an_older_service_that_wrote_it_down_first(quiet: Feed) -> None:
+    _serve(quiet, "squatter", "01", "10.96.0.9", external="10.96.0.10")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/squatter.tcp": {"10.96.0.9:80", "10.96.0.10:80"}}
+    _serve(quiet, "dns", "02", "10.96.0.10")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/squatter.tcp": {"10.96.0.9:80"}, "ns/dns.tcp": {"10.96.0.10:80"}}
+    quiet.plant.drop(Foreign.SERVICE, "dns", "ns")
+    quiet.settle()
+    assert _vips(quiet) == {"ns/squatter.tcp": {"10.96.0.9:80", "10.96.0.10:80"}}
+
+
 def _isolated(feed: Feed, cidr: str, driver: str = "ovn") -> None:
     """A further network with one subnet."""
     feed.put(Kind.NETWORK, "side", {"driver": driver})
