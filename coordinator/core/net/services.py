@@ -5,7 +5,8 @@ is: there alone does a pod reach itself through a Service, and so need routers n
 uses them: the ready ones, and while there are none those that still serve while they end. Where the endpoints are does
 not matter, inside OVN or outside.
 
-Node ports are the nodes' own and not made here; a headless Service and an ExternalName are names only.
+Node ports are the nodes' own and not made here; a headless Service and an ExternalName are names only, and one that
+says so is another proxy's.
 """
 
 from collections import defaultdict
@@ -25,6 +26,9 @@ HAIRPIN: Mapping[Family, str] = {Family.V4: "169.254.254.1", Family.V6: "fd64:70
 """Who a pod sees that reaches itself through a Service: an address of nobody, which policies let through."""
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+"""On a Service: another proxy serves it, whose name is the value. Source: Kubernetes, well-known labels."""
+
 EVERYWHERE: frozenset[str] = frozenset()
 LONGEST_AFFINITY_S = 65535
 DEFAULT_AFFINITY_S = 10800
@@ -203,7 +207,9 @@ def _balancer(name: str, protocol: str, vips: dict[str, str], options: Mapping[s
 
 
 def _addresses(service: Json, spec: Json) -> dict[str, str]:
-    """All addresses that the Service has, with the field that has each; none for one that is a name only."""
+    """All addresses that the Service has, with the field that has each; none for a name only, or another proxy's."""
+    if PROXY_LABEL in seen_mapping(service, "metadata", "labels"):
+        return {}
     if text(spec, "type", "spec") == EXTERNAL_NAME or text(spec, "clusterIP", "spec") == HEADLESS:
         return {}
     own = texts(spec, "clusterIPs", "spec") or [text(spec, "clusterIP", "spec")]

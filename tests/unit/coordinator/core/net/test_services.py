@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from coordinator.core.net.rows import Row, Table, ref
-from coordinator.core.net.services import HAIRPIN, ServiceRows, service_of, service_rows
+from coordinator.core.net.services import HAIRPIN, ServiceRows, service_of, service_rows, vips_of
+from coordinator.core.net.vips import Vip
 from proto.reasons import Reason
 
 Json = dict[str, Any]
@@ -86,6 +87,18 @@ def test_addresses_from_outside_lead_to_the_same_endpoints_unless_a_proxy_has_th
 def test_a_service_that_is_a_name_only_has_no_rows(spec: Json) -> None:
     found = made(service(**spec), slice_of("10.0.0.1"))
     assert (found.rows, found.faults) == ([], [])
+
+
+def test_a_service_of_another_proxy_has_no_rows_and_asks_for_nothing() -> None:
+    found = service(externalIPs=["192.0.2.9"])
+    assert vips_of(found) == {Vip("10.96.0.1", 80, "TCP"): 0, Vip("192.0.2.9", 80, "TCP"): 2}
+    found["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": ""}
+    made_of = made(found, slice_of("10.0.0.1"))
+    assert (made_of.rows, made_of.faults, vips_of(found)) == ([], [], {})
+
+
+def test_a_service_that_cannot_be_read_keeps_no_address_from_others() -> None:
+    assert vips_of(service(sessionAffinity="ClientIP", sessionAffinityConfig="x")) == {}
 
 
 def test_endpoints_that_are_not_ready_are_left_out_and_absent_conditions_are_good() -> None:
