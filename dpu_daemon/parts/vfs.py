@@ -43,4 +43,4 @@ def device_plugin(section: VfsSection, pool: VfPool, metrics: Metrics) -> Device
 
     # kubelet shows no certificate: that it may connect is decided by who owns the socket.
     gate = Gate(metrics, trusted=True)
-    return DevicePluginServer(section.kubelet_dir, section.resource, register, (gate,))
+    return DevicePluginServer(section.kubelet_dir, section.resource, register, service.is_watched, (gate,))

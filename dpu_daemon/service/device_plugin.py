@@ -46,6 +46,11 @@ class DevicePluginService(api_pb2_grpc.DevicePluginServicer):
     def __init__(self, pool: VfPool, resource: str) -> None:
         self._pool = pool
         self._variable = variable_of(resource)
+        self._watchers = 0
+
+    def is_watched(self) -> bool:
+        """Whether somebody follows the list of devices."""
+        return self._watchers > 0
 
     async def GetDevicePluginOptions(self, request: api_pb2.Empty, context: Any) -> api_pb2.DevicePluginOptions:
         del request, context
@@ -53,8 +58,12 @@ class DevicePluginService(api_pb2_grpc.DevicePluginServicer):
 
     async def ListAndWatch(self, request: api_pb2.Empty, context: Any) -> AsyncIterator[api_pb2.ListAndWatchResponse]:
         del request, context
-        async for devices in self._pool.lists():
-            yield to_list(devices)
+        self._watchers += 1
+        try:
+            async for devices in self._pool.lists():
+                yield to_list(devices)
+        finally:
+            self._watchers -= 1
 
     async def GetPreferredAllocation(
         self, request: api_pb2.PreferredAllocationRequest, context: Any

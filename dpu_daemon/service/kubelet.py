@@ -1,4 +1,4 @@
-"""Keeps a device plug-in known to kubelet, whatever restarts, empties its directory, or is not there yet."""
+"""Keeps a device plug-in known to kubelet, whatever restarts, empties its directory, hangs up, or is not there yet."""
 
 import asyncio
 import os
@@ -20,6 +20,8 @@ KUBELET = "kubelet.sock"
 VERSION = "v1beta1"
 REGISTER_S = 5.0
 LOOK_S = 5.0
+UNHEARD_LOOKS = 3
+"""Without kubelet following the list, before it is told of us again; it has 10 s to call back."""
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
 _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
@@ -40,6 +42,7 @@ class DevicePluginServer:
         directory: kubelet's, of device plug-ins.
         resource: name under which kubelet counts the devices.
         register: adds the service to a server.
+        watched: whether kubelet follows the service's list of devices now.
         interceptors: of that server.
         look_s: between two looks at the directory when the kernel tells of no change in it.
     """
@@ -49,16 +52,18 @@ class DevicePluginServer:
         directory: Path,
         resource: str,
         register: Callable[[grpc.aio.Server], None],
+        watched: Callable[[], bool],
         interceptors: tuple[grpc.aio.ServerInterceptor, ...] = (),
         look_s: float = LOOK_S,
     ) -> None:
         self._look_s = look_s
         self._directory, self._resource, self._register = directory, resource, register
-        self._interceptors = interceptors
+        self._watched, self._interceptors = watched, interceptors
         self.path = directory / f"dpupool-{resource.replace('/', '_')}.sock"
         self._server: grpc.aio.Server | None = None
         self._served: _Identity | None = None
         self._known_to: _Identity | None = None
+        self._heard_at = 0.0
         self._retry_s = 0.0
         self._trouble = ""
         self._running: asyncio.Task[None] | None = None
@@ -147,7 +152,7 @@ class DevicePluginServer:
             self._known_to = None
             self._note("kubelet is not there")
             return
-        if kubelet == self._known_to:
+        if kubelet == self._known_to and self._is_followed():
             return
         request = api_pb2.RegisterRequest(
             version=VERSION, endpoint=self.path.name, resource_name=self._resource, options=options()
@@ -158,9 +163,20 @@ class DevicePluginServer:
         except grpc.aio.AioRpcError as error:
             message = f"kubelet does not take {self._resource}: {error.code().name}: {error.details()}"
             raise DpuError(Reason.UNAVAILABLE, message, remedy="see kubelet's log") from error
-        self._known_to = kubelet
+        self._known_to, self._heard_at = kubelet, asyncio.get_running_loop().time()
         self._trouble = ""
         _log.info("registered with kubelet", resource=self._resource, socket=str(self.path))
+
+    def _is_followed(self) -> bool:
+        """Whether kubelet follows the list of devices, or began to do something else a moment ago.
+
+        It takes a registration before it calls back, and never calls again when that fails or its stream breaks off:
+        all devices are unhealthy then, until somebody registers anew.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._watched():
+            self._heard_at = now
+        return now < self._heard_at + UNHEARD_LOOKS * self._look_s
 
     async def _end(self) -> None:
         self._served = self._known_to = None

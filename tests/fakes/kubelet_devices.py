@@ -60,7 +60,7 @@ class FakeKubelet(api_pb2_grpc.RegistrationServicer):
         await self._records.start()
 
     async def stop(self) -> None:
-        await self._forget()
+        await self.hang_up()
         for server in (self._server, self._records):
             if server is not None:
                 await server.stop(0)
@@ -73,7 +73,7 @@ class FakeKubelet(api_pb2_grpc.RegistrationServicer):
     async def Register(self, request: api_pb2.RegisterRequest, context: Any) -> api_pb2.Empty:  # noqa: N802
         if self.refuse:
             await context.abort(grpc.StatusCode.UNKNOWN, self.refuse)
-        await self._forget()
+        await self.hang_up()
         self.resource = request.resource_name
         self._channel = grpc.aio.insecure_channel(f"unix:{self.plugins / request.endpoint}", options=_OPTIONS)
         self.plugin = api_pb2_grpc.DevicePluginStub(self._channel)
@@ -83,7 +83,8 @@ class FakeKubelet(api_pb2_grpc.RegistrationServicer):
             self._news.notify_all()
         return api_pb2.Empty()
 
-    async def _forget(self) -> None:
+    async def hang_up(self) -> None:
+        """Follow no plug-in any more; kubelet never calls again by itself."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait({self._following})

@@ -62,9 +62,8 @@ class VfHost:
         def register(server: grpc.aio.Server) -> None:
             api_pb2_grpc.add_DevicePluginServicer_to_server(service, server)
 
-        self.server = DevicePluginServer(
-            self.kubelet.plugins, RESOURCE, register, (Gate(Metrics(), trusted=True),), LOOK_S
-        )
+        gate = Gate(Metrics(), trusted=True)
+        self.server = DevicePluginServer(self.kubelet.plugins, RESOURCE, register, service.is_watched, (gate,), LOOK_S)
         await self.pool.start(self.alarms.append)
         self.server.start(self.pool.known)
 

@@ -11,10 +11,11 @@ import grpc.aio
 import pytest
 
 from dpu_daemon.model.assignment import Holder
+from dpu_daemon.service.kubelet import UNHEARD_LOOKS
 from proto.deviceplugin.v1beta1 import api_pb2
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.fakes.vf_host import RESOURCE, VfHost, vf_host
+from tests.fakes.vf_host import LOOK_S, RESOURCE, VfHost, vf_host
 
 FIRST, SECOND, THIRD, FOURTH = (f"0000:03:00.{number}" for number in range(2, 6))
 ALL = {FIRST, SECOND, THIRD, FOURTH}
@@ -158,6 +159,17 @@ async def test_kubelets_restart_finds_the_plug_in_again_and_pods_keep_what_they_
     await host.kubelet.until_registered(2)
     await host.kubelet.until(ALL)
     assert FIRST not in host.kubelet.free()
+
+
+async def test_a_kubelet_that_hung_up_is_told_again(host: VfHost) -> None:
+    await host.kubelet.hang_up()
+    await host.kubelet.until_registered(2)
+    await host.kubelet.until(ALL)
+
+
+async def test_a_kubelet_that_follows_is_told_once(host: VfHost) -> None:
+    await asyncio.sleep((UNHEARD_LOOKS + 2) * LOOK_S)
+    assert len(host.kubelet.registered) == 1
 
 
 async def test_a_kubelet_that_comes_late_is_waited_for(short: Path) -> None:
