@@ -140,7 +140,11 @@ class KernelSandboxLinks:
         return await self._run(_all_links)
 
     async def announce(self, hold: NetnsHold, wanted: InsideWanted) -> None:
-        there = os.dup(_descriptor(hold))
+        try:
+            there = os.dup(_descriptor(hold))
+        except OSError as error:
+            _log.info(f"{wanted.interface} was not announced: {error}", mac=wanted.mac)
+            return
 
         def work() -> None:
             try:

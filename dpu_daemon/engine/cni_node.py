@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import TypeVar
 
 import structlog
@@ -12,7 +14,7 @@ from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.lanes import LaneName
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
-from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, given, unless
+from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, given, given_up, unless
 from dpu_daemon.engine.sandbox_leftovers import Leftovers
 from dpu_daemon.engine.sandbox_regain import SandboxRegainer
 from dpu_daemon.engine.sandboxes import AWAY, Sandboxes, told
@@ -51,8 +53,8 @@ class CniNode:
         self.leftovers = Leftovers(self.sandboxes, parts.links, parts.vfs)
         self._adder = SandboxAdder(ledger, parts, self.sandboxes)
         self.regainer = SandboxRegainer(ledger, parts.switch)
-        self._coming: dict[Holder, asyncio.Event] = {}
-        """ADDs under way, and what makes each give up."""
+        self._coming: dict[Holder, list[asyncio.Event]] = {}
+        """ADDs that came and have not ended, and ports that are asked for again: what makes each give up."""
         self._stopping = False
 
     async def add(self, ask: SandboxAsk, deadline: Deadline, gone: asyncio.Event) -> Added:
@@ -67,12 +69,25 @@ class CniNode:
             DpuError: ALREADY_EXISTS while the attachment, or an interface of its name, is there; otherwise what the
                 side of the switch or the kernel says. Nothing is left inside.
         """
-        try:
+        with self._given_up_by(ask.holder, gone):
+            try:
+                return await self._add(ask, deadline, gone)
+            except DpuError as error:
+                if not await self._make_room(ask, error, deadline):
+                    raise
             return await self._add(ask, deadline, gone)
-        except DpuError as error:
-            if not await self._make_room(ask, error, deadline):
-                raise
-        return await self._add(ask, deadline, gone)
+
+    @contextmanager
+    def _given_up_by(self, holder: Holder, gone: asyncio.Event) -> Iterator[None]:
+        """Until this ends a DEL of the holder, and the daemon's end, set the event."""
+        coming = self._coming.setdefault(holder, [])
+        coming.append(gone)
+        try:
+            yield
+        finally:
+            coming.remove(gone)
+            if not coming:
+                del self._coming[holder]
 
     async def _make_room(self, ask: SandboxAsk, error: DpuError, deadline: Deadline) -> bool:
         """After a refusal, end what is in the way and has lost its container without a DEL; whether there was any."""
@@ -106,13 +121,15 @@ class CniNode:
         async def work() -> Added:
             if self._stopping:
                 raise stopping()
+            if gone.is_set():
+                raise given_up()
             hold = self._parts.links.open(ask.netns)
-            self._coming[ask.holder] = gone
             try:
-                await self._make_way(ask, deadline)
-                return await self._adder.add(ask, hold, deadline, gone)
+                # Once more, as this goes on when the caller does not wait any longer.
+                with self._given_up_by(ask.holder, gone):
+                    await self._make_way(ask, deadline)
+                    return await self._adder.add(ask, hold, deadline, gone)
             finally:
-                del self._coming[ask.holder]
                 hold.close()
 
         try:
@@ -143,7 +160,11 @@ class CniNode:
 
     def is_ready(self, record: Sandbox) -> bool:
         """Whether its ADD was answered."""
-        return record.ready or record.sandbox_id in self._adder.answered
+        return record.ready or record.sandbox_id in self.sandboxes.answered
+
+    def is_noted(self, record: Sandbox) -> bool:
+        """Whether the journal says that its ADD was answered, or is just being told."""
+        return record.ready or record.sandbox_id in self._adder.notes
 
     async def delete(self, holder: Holder, deadline: Deadline) -> str:
         """Take a container's interface away; one that is unknown is no error, and one that comes gives up.
@@ -151,8 +172,8 @@ class CniNode:
         Raises:
             DpuError: the container's side cannot be undone now; the daemon goes on trying.
         """
-        if coming := self._coming.get(holder):
-            coming.set()
+        for gone in self._coming.get(holder, ()):
+            gone.set()
 
         async def work() -> str:
             record = self._ledger.sandboxes.get(str(holder))
@@ -179,11 +200,14 @@ class CniNode:
 
         async def work() -> bool:
             now = self._ledger.sandboxes.get(sandbox_id)
-            if now is None or (now.wanted and self.is_ready(now)):
+            if now is None or (now.wanted and self.is_noted(now)):
                 return False
-            if now.wanted and await self._is_whole(now, deadline):
-                said = told(now, "Finished", f"{now.interface} of {now.pod} is whole: its ADD was cut off at the end")
+            answered = self.is_ready(now)
+            if now.wanted and (answered or await self._is_whole(now, deadline)):
+                why = "its ADD was answered, and no journal said so" if answered else "its ADD was cut off at the end"
+                said = told(now, "Finished", f"{now.interface} of {now.pod} is whole: {why}")
                 await self._ledger.commit(Change(put=(replace(now, ready=True),), events=(said,)))
+                self.sandboxes.answered.discard(sandbox_id)
             else:
                 await self.sandboxes.end(now, deadline)
             return True
@@ -228,7 +252,9 @@ class CniNode:
                 return False
             if await self.regainer.is_held(now):
                 return False
-            await self.regainer.regain(now, now.assignment, deadline)
+            gone = asyncio.Event()
+            with self._given_up_by(now.holder, gone):
+                await unless(gone, self.regainer.regain(now, now.assignment, deadline))
             return True
 
         return await self._locked(record.holder, LaneName.REPAIR, work, deadline)
@@ -340,7 +366,7 @@ class CniNode:
         await self.settled()
 
     def _give_up(self) -> None:
-        for gone in self._coming.values():
+        for gone in chain.from_iterable(self._coming.values()):
             gone.set()
 
     def census(self) -> Iterator[str]:

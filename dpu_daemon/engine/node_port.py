@@ -143,7 +143,7 @@ class NodePort:
     async def _finish(self) -> None:
         """Finish what a restart has cut in two, or end it."""
         record = self._ledger.sandboxes.get(str(self._holder))
-        if record is None or (record.wanted and self._cni.is_ready(record)):
+        if record is None or (record.wanted and self._cni.is_noted(record)):
             return
         await self._cni.repair(record.sandbox_id, Deadline.after(self._settings.add_s))
         self._refuse_rest()

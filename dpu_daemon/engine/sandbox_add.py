@@ -11,6 +11,7 @@ import structlog
 from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.cni_protocols import DeviceFiles, NetnsHold, SandboxLinks, SwitchSide, VfGiver
 from dpu_daemon.engine.deadline import Deadline
+from dpu_daemon.engine.journal import Committed
 from dpu_daemon.engine.ledger import NOTE_S, Ledger
 from dpu_daemon.engine.sandboxes import Sandboxes, told
 from dpu_daemon.model.assignment import NO_VF, Assignment, GrantStage, PortAsk, PortGrant, Sandbox
@@ -57,9 +58,8 @@ class SandboxAdder:
         self._ledger = ledger
         self._parts = parts
         self._sandboxes = sandboxes
-        self.answered: set[str] = set()
-        """Sandboxes whose ADD was answered, and whose row does not say so yet."""
-        self._notes: set[asyncio.Task[None]] = set()
+        self.notes: dict[str, asyncio.Task[None]] = {}
+        """By sandbox: the journal is just being told that its ADD was answered."""
 
     async def add(self, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline, gone: asyncio.Event) -> Added:
         """Give a container its interface; the caller holds the attachment's lock.
@@ -106,7 +106,7 @@ class SandboxAdder:
             record = replace(
                 record, vf=function.vf, device=function.netdev, device_mac=function.mac, device_mtu=function.mtu
             )
-            await self._ledger.commit(Change(put=(record,)))
+            await self._journal(record)
         return await self._by_function(record, function, ask, hold, deadline)
 
     async def _by_veth(self, record: Sandbox, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline) -> Added:
@@ -177,8 +177,17 @@ class SandboxAdder:
             mtu=mtu_of(grant.assignment, ask.mtu),
             pod_uid=ask.pod_uid or grant.assignment.pod_uid,
         )
-        await self._ledger.commit(Change(put=(record,)))
+        await self._journal(record)
         return record
+
+    async def _journal(self, record: Sandbox) -> None:
+        """Who is cancelled meanwhile still waits for the disk: an undo must find the row that it is to undo."""
+        written = self._ledger.queue(Change(put=(record,)))
+        try:
+            await asyncio.shield(written)
+        except asyncio.CancelledError:
+            await asyncio.wait({written})
+            raise
 
     async def _answer(self, record: Sandbox, function: VfSeen | None, ask: SandboxAsk, hold: NetnsHold) -> Added:
         """Say what the container has.
@@ -193,7 +202,7 @@ class SandboxAdder:
         events = [told(record, "Added", f"{record.interface} of {ask.pod} is port {assignment.port_id}")]
         if differing := unlimited(ask, assignment):
             events.append(told(record, "BandwidthDiffers", f"{differing}; the assigned limit holds", warning=True))
-        self._note(Change(put=(replace(record, ready=True),), events=tuple(events)), record.sandbox_id)
+        self._note(record, Change(put=(replace(record, ready=True),), events=tuple(events)))
         if not function or record.device:
             await self._parts.links.announce(hold, _wanted(record))
         return Added(
@@ -207,22 +216,23 @@ class SandboxAdder:
 
     async def settled(self) -> None:
         """Wait until the journal says of every ADD that it was answered."""
-        if self._notes:
-            await asyncio.wait(self._notes)
+        if self.notes:
+            await asyncio.wait(self.notes.values())
 
-    def _note(self, change: Change, sandbox_id: str) -> None:
-        async def note() -> None:
-            try:
-                await self._ledger.commit(change, patience_s=NOTE_S)
-            except DpuError as error:
-                _log.error(f"the audit will journal it: {error}", id=sandbox_id)
-            finally:
-                self.answered.discard(sandbox_id)
+    def _note(self, record: Sandbox, change: Change) -> None:
+        """Has its place in the journal when this returns; what cannot be written stays known here."""
+        written, key = self._ledger.queue(change, patience_s=NOTE_S), record.sandbox_id
+        self._sandboxes.answered.add(key)
+        self.notes[key] = asyncio.get_running_loop().create_task(self._noted(written, key))
 
-        self.answered.add(sandbox_id)
-        task = asyncio.get_running_loop().create_task(note())
-        self._notes.add(task)
-        task.add_done_callback(self._notes.discard)
+    async def _noted(self, written: "asyncio.Future[Committed]", key: str) -> None:
+        try:
+            await asyncio.shield(written)
+            self._sandboxes.answered.discard(key)
+        except DpuError as error:
+            _log.error(f"the audit will journal it: {error}", id=key)
+        finally:
+            del self.notes[key]
 
     async def _undo(self, ask: SandboxAsk, error: BaseException) -> None:
         """Take back what was begun; a failure of that is the audit's to repair."""
@@ -305,8 +315,13 @@ async def unless(gone: asyncio.Event, work: Awaitable[T]) -> T:
         for task in (working, watching):
             task.cancel()
         await asyncio.wait({working, watching})
+    raise given_up()
+
+
+def given_up() -> DpuError:
+    """Nobody wants the container's interface any more."""
     message = "the runtime gave up waiting, or called DEL meanwhile"
-    raise DpuError(Reason.DEADLINE, message, remedy="see why the call took so long")
+    return DpuError(Reason.DEADLINE, message, remedy="see why the call took so long")
 
 
 def _there_already(ask: SandboxAsk) -> DpuError:

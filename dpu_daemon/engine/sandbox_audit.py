@@ -57,8 +57,10 @@ class SandboxAuditor:
                 continue
             if not record.wanted:
                 repairs.append(self._repair(record, "is still to be released", self._finish(record.sandbox_id)))
-            elif not self._node.is_ready(record):
-                repairs.append(self._repair(record, "its ADD was never answered", self._finish(record.sandbox_id)))
+            elif not self._node.is_noted(record):
+                answered = self._node.is_ready(record)
+                why = "was answered, and no journal says so" if answered else "its ADD was never answered"
+                repairs.append(self._repair(record, why, self._finish(record.sandbox_id)))
         abandoned = await self._abandoned(records)
         gone = [self._repair(box, f"{box.netns} is gone without a DEL", self._collect(box)) for box in abandoned]
         lost = await self._node.regainer.lost([box for box in records if self._runs(box) and box not in abandoned])

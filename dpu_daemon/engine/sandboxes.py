@@ -44,6 +44,8 @@ class Sandboxes:
         self._links = links
         self._vfs = vfs
         self._files = files
+        self.answered: set[str] = set()
+        """Those whose ADD was answered, and whose row does not say so yet, or could not be made to."""
         self._released_later: set[str] = set()
         """What was told of already: the audit tries again and again."""
 
@@ -57,6 +59,7 @@ class Sandboxes:
             record = replace(record, wanted=False)
             said = told(record, "Removing", f"{record.interface} of {record.pod or record.container_id} goes")
             await self._ledger.commit(Change(put=(record,), events=(said,)))
+            self.answered.discard(record.sandbox_id)
         return await self.finish(record, deadline)
 
     async def finish(self, record: Sandbox, deadline: Deadline) -> str:
