@@ -11,7 +11,7 @@ from coordinator.core.ipam.book import port_holding
 from coordinator.core.ipam.choice import namespaces_of
 from coordinator.core.ipam.plan import overlap, plans_of
 from coordinator.core.net.rows import router_key, switch_key
-from coordinator.core.net.standing import network_problem, subnet_problem
+from coordinator.core.net.standing import network_problem, subnet_problem, trespass
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import Metadata
 from coordinator.core.objects.network import Allocation, Network, NetworkDriver, Subnet, SubnetStatus
@@ -138,9 +138,10 @@ class SubnetController:
         problem: DpuError | None = None
         total, probe = 0, ""
         try:
-            plan, *_ = plans_of(subnet.spec)
-            total, probe = min(plan.total, MOST_TOLD), str(plan.probe)
+            plans = plans_of(subnet.spec)
+            total, probe = min(plans[0].total, MOST_TOLD), str(plans[0].probe)
             self._check(subnet)
+            problem = trespass(subnet.metadata.name, plans, self._context.caches.addresses.book)
         except DpuError as error:
             problem = error
         ports = self._context.caches.ports.by("subnet", subnet.metadata.name)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
+from coordinator.core.ipam.book import AddressBook
+from coordinator.core.ipam.plan import AddressPlan
 from coordinator.core.net.segment import exit_of, segment_of
 from coordinator.core.objects.network import Network, NetworkDriver, Subnet
 from proto.errors import DpuError
@@ -47,6 +49,24 @@ def subnet_problem(subnet: Subnet, network: Network, *, ovn: bool) -> DpuError |
         segment_of(subnet, network)
     except DpuError as error:
         return error
+    return None
+
+
+def trespass(subnet: str, plans: Iterable[AddressPlan], book: AddressBook) -> DpuError | None:
+    """Who has the address of a subnet's gateway or probe; None for nobody.
+
+    Nobody gets such an address: who has it was there before the subnet was edited.
+
+    Args:
+        plans: of the subnet, that of `cidr` first.
+    """
+    for plan, gateway in zip(plans, ("gateway", "gatewayV6"), strict=False):
+        for address, field in ((plan.gateway, gateway), (plan.probe, "probeAddress")):
+            holding = book.of_address(subnet, address) if address is not None else None
+            if holding is not None:
+                message = f"{address} belongs to {holding.words}, which would lose its traffic"
+                remedy = f"write another address, or delete {holding.words}"
+                return DpuError(Reason.ALREADY_EXISTS, message, field=f"spec.{field}", remedy=remedy)
     return None
 
 

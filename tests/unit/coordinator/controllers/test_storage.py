@@ -157,6 +157,26 @@ async def test_a_subnet_whose_selector_cannot_be_read_names_the_field() -> None:
     assert "spec.namespaceSelector.matchExpressions[0].values" in condition(found)["message"]
 
 
+async def test_a_subnet_that_takes_the_address_of_somebody_for_its_gateway_says_whose_it_is() -> None:
+    plant = Plant()
+    await plant.furnish()
+    port = {
+        "podRef": {"name": "web", "uid": "u"},
+        "node": "n",
+        "networkRef": {"name": "lan"},
+        "subnetRef": {"name": "late"},
+        "mac": "0a:d9:00:00:00:01",
+        "addresses": [{"cidr": "10.0.0.9/24"}],
+    }
+    async with coordinator(plant.api, plant):
+        await plant.make(Kind.SUBNET, "late", {"networkRef": {"name": "lan"}, "cidr": "10.0.0.0/24"})
+        await plant.make(Kind.PORT, "web", port)
+        await plant.until(Kind.SUBNET, "late", lambda one: one.get("status", {}).get("used") == 1)
+        await plant.api.patch(Kind.SUBNET, "late", {"spec": {"gateway": "10.0.0.9"}})
+        found = await plant.until(Kind.SUBNET, "late", lambda one: condition(one).get("status") == "False")
+    assert "spec.gateway: 10.0.0.9 belongs to pod default/web" in condition(found)["message"]
+
+
 async def test_a_ledger_line_of_a_machine_that_is_no_more_is_taken_off() -> None:
     plant = Plant()
     await plant.furnish()

@@ -1,10 +1,13 @@
 """What is wrong with networks and subnets, in one sentence."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from coordinator.core.net.standing import network_problem, subnet_problem
+from coordinator.core.ipam.book import AddressBook, Holding, port_holder
+from coordinator.core.ipam.plan import plans_of
+from coordinator.core.net.standing import network_problem, subnet_problem, trespass
 from coordinator.core.objects.network import Network
 from proto.reasons import Reason
 from tests.unit.coordinator.core.net.test_topology import GATEWAY, network, subnet
@@ -58,3 +61,31 @@ def test_a_subnet_says_what_ovn_cannot_do() -> None:
     assert wrong.field == "spec.cidrV6"
     assert subnet_problem(subnet(), network(), ovn=True) is None
     assert subnet_problem(subnet(), network(driver="bridge"), ovn=False) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"gateway": "10.1.0.9"}, "spec.gateway"),
+        ({"probeAddress": "10.1.0.9"}, "spec.probeAddress"),
+        ({"cidrV6": "fd00::/64", "gatewayV6": "fd00::9"}, "spec.gatewayV6"),
+        ({"cidr": "fd00::/64", "gateway": "fd00::9"}, "spec.gateway"),
+        ({}, ""),
+    ],
+)
+def test_a_subnet_whose_gateway_or_probe_somebody_has_names_the_field_and_who(spec: Any, field: str) -> None:
+    held = Holding(
+        holder=port_holder("shop/web"),
+        words="pod shop/web",
+        network="net",
+        mac="0a:00:00:00:00:01",
+        subnet="sub",
+        addresses=(ip_address("10.1.0.9"), ip_address("fd00::9")),
+    )
+    book = AddressBook()
+    book.hold(held)
+    plans = plans_of(subnet(**spec).spec)
+    problem = trespass("sub", plans, book)
+    assert (problem.field if problem else "") == field
+    assert problem is None or "pod shop/web" in problem.message
+    assert trespass("other", plans, book) is None
