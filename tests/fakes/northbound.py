@@ -6,13 +6,28 @@ rows that vanish are taken out; names are unique where the schema says so; forei
 
 import copy
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
+from coordinator.core.net.diff import Difference, WantedRows, diff_in_steps
+from coordinator.core.net.rows import Ref
 from coordinator.core.net.schema import COPIED, SHAPES, STRONG
+from coordinator.core.net.seen import Seen
 from proto.ovsdb.replica import RowChange
 from proto.ovsdb.values import Shape, decode, empty
 
 Rows = dict[str, dict[str, dict[str, Any]]]
+
+
+def difference(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, **how: Any) -> Difference:
+    """What the differ finds, whose steps are taken one right after the other."""
+    steps = diff_in_steps(dirty, wanted, seen, **how)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Difference = end.value
+            return found
 
 
 class RefusedError(Exception):

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from coordinator.core.net.diff import diff
 from coordinator.core.net.rows import Ref, Row
 from coordinator.core.net.schema import COPIED, DATABASE
 from coordinator.core.net.seen import Seen
@@ -12,6 +11,7 @@ from coordinator.core.net.store import Owner, RowStore
 from proto.ovsdb.client import OvsdbClient
 from proto.ovsdb.remotes import parse_remotes
 from proto.ovsdb.replica import Replica, RowChange
+from tests.fakes.northbound import difference
 
 
 class OvnWriter:
@@ -41,7 +41,7 @@ class OvnWriter:
         dirty: set[Ref] = set()
         for owner, rows in wanted.items():
             dirty |= self.store.replace(owner, rows)
-        found = diff(dirty, self.store, self._seen)
+        found = difference(dirty, self.store, self._seen)
         assert not found.refused, found.refused
         if found.operations:
             await self._client.transact(found.operations)

@@ -112,7 +112,8 @@ class Northbound:
         """Commits all or nothing; the index shows it when this returns.
 
         Raises:
-            DpuError: CONFLICT when the database refused; UNAVAILABLE or DEADLINE when it did not answer.
+            DpuError: CONFLICT when the database refused; FORBIDDEN when it takes nothing from us; UNAVAILABLE or
+                DEADLINE when it did not answer.
         """
         await self._client.transact(operations, timeout_s=TRANSACTION_TIMEOUT_S)
 

@@ -37,6 +37,9 @@ AWAY_S = 5.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 15.0
 
+REFUSALS = frozenset({Reason.CONFLICT, Reason.FORBIDDEN})
+"""What the database says of a row, and of all that we write."""
+
 Compile = Callable[[str], Iterable[Row]]
 """Rows of the owner with a key; raises DpuError when it can want none, which its own condition tells."""
 
@@ -239,29 +242,31 @@ class OvnController:
             await asyncio.sleep(0)
         return True
 
-    async def _put_right(self, rows: list[Ref], *, restoring: bool) -> bool:
+    async def _put_right(self, rows: list[Ref], *, restoring: bool, alone: bool = False) -> bool:
         copies = self._northbound.seen.copies
-        found = await self._difference(rows)
+        found = await self._difference(rows, alone=alone)
         if copies != self._northbound.seen.copies:
             self._full = True
             return False
+        if found.operations:
+            try:
+                await self._northbound.transact(found.operations)
+            except DpuError as error:
+                refused = rows if alone else sorted(found.looked_at)
+                return await self._failed(refused, error, restoring=restoring)
+            self._metrics.transactions.labels("committed").inc()
+            self._metrics.batch.observe(len(found.operations))
         self._note(found)
-        if not found.operations:
-            return True
-        try:
-            await self._northbound.transact(found.operations)
-        except DpuError as error:
-            return await self._failed(rows, error, restoring=restoring)
-        self._metrics.transactions.labels("committed").inc()
-        self._metrics.batch.observe(len(found.operations))
-        if restoring:
+        if found.operations and restoring:
             self._metrics.restored.inc(len(found.operations))
             log.warning("rows put right that somebody else had changed", operations=len(found.operations))
         return True
 
-    async def _difference(self, rows: list[Ref]) -> Difference:
+    async def _difference(self, rows: list[Ref], *, alone: bool) -> Difference:
         """The difference for some rows; others of this process have their turn meanwhile."""
-        steps = diff_in_steps(rows, self.store, self._northbound.seen, keep_unwanted=bool(self._broken))
+        known, seen = self.refused.keys() - set(rows), self._northbound.seen
+        keep = bool(self._broken)
+        steps = diff_in_steps(rows, self.store, seen, keep_unwanted=keep, without=known, alone=alone)
         while True:
             try:
                 next(steps)
@@ -272,30 +277,36 @@ class OvnController:
 
     async def _failed(self, rows: list[Ref], error: DpuError, *, restoring: bool) -> bool:
         """Finds the row that a refused transaction is refused for; the others go on without it."""
-        self._metrics.transactions.labels("refused" if error.reason is Reason.CONFLICT else "lost").inc()
-        if error.reason is not Reason.CONFLICT:
+        self._metrics.transactions.labels("refused" if error.reason in REFUSALS else "lost").inc()
+        if error.reason not in REFUSALS:
             log.warning("transaction lost; everything will be compared", why=str(error))
             self._full = True
             self._later()
             if error.reason is Reason.DEADLINE:
                 await self._northbound.restart()
             return False
+        if error.reason is Reason.FORBIDDEN:
+            log.warning("rows refused, as all would be", rows=len(rows), why=str(error))
+            self._refuse(dict.fromkeys(rows, str(error)))
+            return True
         if len(rows) == 1:
             log.warning("row refused", table=rows[0].table, key=rows[0].key, why=str(error))
-            self.refused[rows[0]] = str(error)
-            self._later()
+            self._refuse({rows[0]: str(error)})
             return True
         middle = len(rows) // 2
-        first = await self._put_right(rows[:middle], restoring=restoring)
-        return await self._put_right(rows[middle:], restoring=restoring) and first
+        first = await self._put_right(rows[:middle], restoring=restoring, alone=True)
+        return await self._put_right(rows[middle:], restoring=restoring, alone=True) and first
 
     def _note(self, found: Difference) -> None:
-        for row in found.looked_at & self.refused.keys():
+        for row in found.looked_at & self.refused.keys() - found.refused.keys():
             del self.refused[row]
         for row, sentence in found.refused.items():
             log.warning("row refused", table=row.table, key=row.key, why=sentence)
-            self.refused[row] = sentence
-        if found.refused:
+        self._refuse(found.refused)
+
+    def _refuse(self, rows: Mapping[Ref, str]) -> None:
+        self.refused |= rows
+        if rows:
             self._later()
 
     def _later(self) -> None:

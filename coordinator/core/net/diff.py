@@ -6,6 +6,7 @@ the transaction that has its parent refer to it, since a row to which nothing re
 """
 
 from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ from proto.ovsdb.values import NamedUuid, Shape, Uuid
 
 STEP = 250
 """Rows that are looked at in one go, each some 50 microseconds long; then others may have their turn."""
+
+
+NOTHING: frozenset[Ref] = frozenset()
 
 
 class WantedRows(Protocol):
@@ -50,32 +54,30 @@ class Difference:
     looked_at: frozenset[Ref] = frozenset()
 
 
-def diff(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, *, keep_unwanted: bool = False) -> Difference:
+Steps = Generator[None, None, Difference]
+
+
+def diff_in_steps(
+    dirty: Iterable[Ref],
+    wanted: WantedRows,
+    seen: Seen,
+    *,
+    keep_unwanted: bool = False,
+    without: AbstractSet[Ref] = NOTHING,
+    alone: bool = False,
+) -> Steps:
     """The difference between what is wanted and what is seen, for some rows and what belongs to them.
+
+    The work stops after each few rows until it is asked for the next. What is wanted must be the same all the time.
+    What is seen may change as a database does between a look and a transaction, but it must not be a new copy.
 
     Args:
         dirty: rows to look at.
         keep_unwanted: take nothing away: who wants it may not have spoken yet.
+        without: rows that are not looked at for the sake of others: the database is known to refuse them.
+        alone: insert nothing for the sake of these rows but what keeps them alive.
     """
-    steps = diff_in_steps(dirty, wanted, seen, keep_unwanted=keep_unwanted)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Difference = end.value
-            return found
-
-
-Steps = Generator[None, None, Difference]
-
-
-def diff_in_steps(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, *, keep_unwanted: bool = False) -> Steps:
-    """See `diff`; the work stops after each few rows until it is asked for the next.
-
-    What is wanted must be the same all the time. What is seen may change as a database does between a look and a
-    transaction, but it must not be a new copy.
-    """
-    rows = yield from _closed(dirty, wanted, seen)
+    rows = yield from _closed(dirty, wanted, seen, without, alone=alone)
     differ = _Differ(rows, wanted, seen, keep=keep_unwanted)
     yield from differ.decide()
     operations = yield from differ.operations()
@@ -87,7 +89,9 @@ def _in_steps(rows: Iterable[Ref]) -> Iterable[tuple[Ref, bool]]:
     return ((row, number % STEP == 0) for number, row in enumerate(rows, 1))
 
 
-def _closed(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen) -> Generator[None, None, list[Ref]]:
+def _closed(
+    dirty: Iterable[Ref], wanted: WantedRows, seen: Seen, without: AbstractSet[Ref], *, alone: bool
+) -> Generator[None, None, list[Ref]]:
     """With those that refer to rows which will be inserted, and the rows that are referred to and not there yet."""
     found: set[Ref] = set()
     todo = list(dirty)
@@ -102,9 +106,16 @@ def _closed(dirty: Iterable[Ref], wanted: WantedRows, seen: Seen) -> Generator[N
         if want is None:
             continue
         if not seen.has(row):
-            todo += wanted.mentioned_by(row)
-        todo += (target for target in edits.targets(want) if not seen.has(target))
+            holders = wanted.mentioned_by(row) - without
+            todo += (one for one in holders if not alone or seen.has(one) or _keeps(wanted.get(one), row))
+        if not alone:
+            todo += (one for one in edits.targets(want) if not seen.has(one) and one not in without)
     return sorted(found, key=lambda row: (row.table, row.key))
+
+
+def _keeps(parent: Row | None, row: Ref) -> bool:
+    """Whether a row keeps another one alive."""
+    return parent is not None and any(edits.mentions(parent, name, row) for name in STRONG[parent.table.value])
 
 
 class _Differ:
@@ -193,15 +204,12 @@ class _Differ:
         """Whether a row will be there: it is, or it is in a root table, or a row that lives keeps it alive."""
         if row in self._stays or (row not in self._wants and self._seen.has(row)):
             return True
-        if row in self.refused or self._wanted.get(row) is None:
+        if row in self.refused or self._wants.get(row) is None:
             return False
         if SHAPES[row.table].root:
             return True
-        return any(self._keeps(parent, row) and self._lives(parent) for parent in self._wanted.mentioned_by(row))
-
-    def _keeps(self, parent: Ref, row: Ref) -> bool:
-        want = self._wanted.get(parent)
-        return want is not None and any(edits.mentions(want, name, row) for name in STRONG[parent.table])
+        parents = self._wanted.mentioned_by(row)
+        return any(_keeps(self._wanted.get(parent), row) and self._lives(parent) for parent in parents)
 
     def _choose_cuts(self) -> None:
         """Where rows that go are referred to by rows that do not."""

@@ -144,6 +144,8 @@ async def test_waiting_ends_at_its_deadline_or_with_the_news(server: Server, cli
     [
         ([{}, {"error": "constraint violation", "details": "duplicate name"}], Reason.CONFLICT),
         ([{}, None, {"error": "I/O error"}], Reason.CONFLICT),
+        ([{"error": "not allowed", "details": "insert operation not allowed in read only mode"}], Reason.FORBIDDEN),
+        ([{"error": "permission error", "details": "RBAC rules prohibit it"}], Reason.FORBIDDEN),
         ("not allowed", Reason.INTERNAL),
     ],
 )

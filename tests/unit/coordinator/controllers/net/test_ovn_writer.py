@@ -114,12 +114,17 @@ def _bug() -> Iterable[Row]:
     raise KeyError("a bug")
 
 
-@pytest.fixture
-def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rigged(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A writer on a model, impatient."""
     monkeypatch.setattr(ovn_module, "Northbound", ModelNorthbound)
     monkeypatch.setattr(ovn_module, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(ovn_module, "LONGEST_PAUSE_S", 0.05)
     return Rig()
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return rigged(monkeypatch)
 
 
 async def test_what_comes_together_goes_into_one_transaction(rig: Rig) -> None:
@@ -166,17 +171,6 @@ async def test_an_owner_that_may_want_nothing_is_no_bug(rig: Rig) -> None:
     rig.dirty("wrong")
     async with rig.running():
         await rig.settled(lambda: rig.northbound.names() == set())
-
-
-async def test_one_row_that_the_database_refuses_stops_no_other_and_is_tried_again(rig: Rig) -> None:
-    rig.northbound.poisoned = "n13"
-    rig.want(*(f"n{number}" for number in range(10, 26)))
-    async with rig.running():
-        await rig.settled(lambda: len(rig.northbound.names()) == 15)
-        assert "constraint violation" in rig.writer.refusal("n13")
-        rig.northbound.poisoned = ""
-        await rig.settled(lambda: "n13" in rig.northbound.names())
-        await rig.settled(lambda: rig.writer.refusal("n13") == "")
 
 
 @pytest.mark.parametrize("reason", [Reason.DEADLINE, Reason.UNAVAILABLE])
