@@ -287,22 +287,22 @@ class CniNode:
         found: list[str] = []
         if lacking := unclaimed(assignment, claim.addresses):
             found.append(f"prevResult lacks {', '.join(lacking)}")
-        found += await unless(gone, self._compare(record, claim.netns, deadline))
+        found += await unless(gone, self._compare(record, claim, deadline))
         if found:
             remedy = "let the runtime make the container's network anew"
             raise DpuError(Reason.WRONG_STATE, f"{assignment.port_id}: {'; '.join(found)}", remedy=remedy)
 
-    async def _compare(self, record: Sandbox, netns: str, deadline: Deadline) -> tuple[str, ...]:
+    async def _compare(self, record: Sandbox, claim: SandboxClaim, deadline: Deadline) -> tuple[str, ...]:
         """What differs inside, after a look at both sides.
 
         Raises:
             DpuError: what differs at the switch.
         """
-        looking = self._look(record, netns)
+        looking = self._look(record, claim.netns)
         seen, _ = await asyncio.gather(looking, self._parts.switch.check(record.holder, deadline))
         if not (record.device or record.representor):
             return ()
-        return differences(_inside(record), seen)
+        return differences(_inside(record), seen, claim)
 
     async def _look(self, record: Sandbox, netns: str) -> InsideSeen | None:
         hold = self._parts.links.open(netns)

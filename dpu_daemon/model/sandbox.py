@@ -45,11 +45,18 @@ class SandboxAsk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxClaim:
-    """What a CHECK says there is: where, and addresses that the runtime remembers from the ADD."""
+    """What a CHECK says there is: where, and what the runtime remembers of the interface from the whole chain's ADD.
+
+    Attributes:
+        addresses: with prefix lengths; empty when it remembers none.
+        mac, mtu: likewise; a plug-in after us may have made the MTU smaller.
+    """
 
     holder: Holder
     netns: str
     addresses: tuple[str, ...] = ()
+    mac: str = ""
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """What a container gets for an assignment, and what is not as it was given; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from dpu_daemon.model.assignment import Assignment, PodRoute, Sandbox
-from dpu_daemon.model.sandbox import InsideSeen, InsideWanted, SandboxAsk
+from dpu_daemon.model.sandbox import InsideSeen, InsideWanted, SandboxAsk, SandboxClaim
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -75,8 +75,14 @@ def mtu_of(assignment: Assignment, asked: int) -> int:
     return asked or most
 
 
-def differences(wanted: InsideWanted, seen: InsideSeen | None) -> tuple[str, ...]:
-    """What is not as given, a sentence each; what others added later is their business."""
+def differences(wanted: InsideWanted, seen: InsideSeen | None, claim: SandboxClaim | None = None) -> tuple[str, ...]:
+    """What is not as given, a sentence each; what others added later is their business, and what is claimed is there.
+
+    Args:
+        wanted: as it was given.
+        seen: as it is; None when it is gone.
+        claim: what the runtime remembers; None for nothing.
+    """
     if seen is None:
         return (f"{wanted.interface} is gone",)
     found: list[str] = []
@@ -84,11 +90,21 @@ def differences(wanted: InsideWanted, seen: InsideSeen | None) -> tuple[str, ...
         found.append(f"{wanted.interface} is down")
     if seen.mac != wanted.mac:
         found.append(f"{wanted.interface} has MAC {seen.mac}, not {wanted.mac}")
-    if seen.mtu != wanted.mtu:
-        found.append(f"{wanted.interface} has MTU {seen.mtu}, not {wanted.mtu}")
+    mtu = claim.mtu if claim is not None and 0 < claim.mtu < wanted.mtu else wanted.mtu
+    if seen.mtu != mtu:
+        found.append(f"{wanted.interface} has MTU {seen.mtu}, not {mtu}")
     found += [f"address {each} is missing" for each in wanted.addresses if each not in seen.addresses]
     found += [f"route {told_route(each)} is missing" for each in wanted.routes if each not in seen.routes]
-    return tuple(found)
+    return (*found, *(_disowned(claim, wanted, seen) if claim is not None else ()))
+
+
+def _disowned(claim: SandboxClaim, wanted: InsideWanted, seen: InsideSeen) -> Iterator[str]:
+    """What the runtime remembers, and neither was given nor is there."""
+    if claim.mac and claim.mac not in {wanted.mac, seen.mac}:
+        yield f"{wanted.interface} has MAC {seen.mac}, and prevResult says {claim.mac}"
+    for each in claim.addresses:
+        if str(ip_interface(each)) not in {*wanted.addresses, *seen.addresses}:
+            yield f"address {each} of prevResult is missing"
 
 
 def told_route(route: PodRoute) -> str:

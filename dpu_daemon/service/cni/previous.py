@@ -28,6 +28,9 @@ def check_previous(previous: Mapping[str, Any]) -> None:
         for key in ("name", "mac", "sandbox"):
             if not isinstance(each.get(key) or "", str):
                 raise invalid(f"{path}.{key}", f"{show(each[key])} is no text", REMEDY)
+        mtu = each.get("mtu") or 0
+        if isinstance(mtu, bool) or not isinstance(mtu, int) or mtu < 0:
+            raise invalid(f"{path}.mtu", f"{show(mtu)} is no MTU", REMEDY)
     for path, each in _objects(previous, "ips").items():
         _check(path, each, "address", ip_interface, needed=True)
         _check(path, each, "gateway", ip_address)

@@ -3,6 +3,7 @@
 Of the same wish in several places, runtimeConfig goes before args.cni, and that before CNI_ARGS (CONVENTIONS.md).
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_interface
@@ -65,20 +66,33 @@ def to_claim(environment: Environment, conf: NetConf) -> SandboxClaim:
     interfaces = list(previous.get("interfaces") or ())
     if not interfaces:
         return SandboxClaim(holder=environment.holder, netns=environment.netns)
-    mine = [
-        number
-        for number, each in enumerate(interfaces)
-        if isinstance(each, dict) and each.get("name") == environment.interface and each.get("sandbox")
-    ]
+    mine = [number for number, each in enumerate(interfaces) if _is_of(environment, each)]
     if not mine:
-        what = f"has no interface {environment.interface} in a sandbox"
+        what = f"has no interface {environment.interface} in {environment.netns}"
         raise invalid("prevResult.interfaces", what, "hand over the result of the ADD")
     addresses = [
         _cidr("prevResult.ips", each.get("address"))
         for each in previous.get("ips") or ()
-        if isinstance(each, dict) and each.get("interface") in mine
+        if each.get("interface") in mine
     ]
-    return SandboxClaim(holder=environment.holder, netns=environment.netns, addresses=tuple(addresses))
+    own = interfaces[mine[0]]
+    return SandboxClaim(
+        holder=environment.holder,
+        netns=environment.netns,
+        addresses=tuple(addresses),
+        mac=(own.get("mac") or "").lower(),
+        mtu=own.get("mtu") or 0,
+    )
+
+
+def _is_of(environment: Environment, interface: Mapping[str, Any]) -> bool:
+    """Whether an interface of a checked result is the one that a call is about."""
+    sandbox = interface.get("sandbox") or ""
+    return (
+        interface.get("name") == environment.interface
+        and sandbox != ""
+        and os.path.realpath(sandbox) == os.path.realpath(environment.netns)
+    )
 
 
 def to_valid(conf: NetConf) -> frozenset[Holder] | None:

@@ -64,6 +64,9 @@ BAD: dict[str, Bad] = {
     "a result whose interface has a number for a name": Bad(
         7, "prevResult.interfaces[0].name", conf(prevResult={"interfaces": [{"name": 1}]})
     ),
+    "a result whose interface has a text for an MTU": Bad(
+        7, "prevResult.interfaces[0].mtu", conf(prevResult={"interfaces": [{"name": "x", "mtu": "1400"}]})
+    ),
     "a result whose address is text": Bad(7, "prevResult.ips[0]", conf(prevResult={"ips": ["192.0.2.1/24"]})),
     "a result without its address": Bad(7, "prevResult.ips[0].address", conf(prevResult={"ips": [{}]})),
     "a result with an address that is none": Bad(
@@ -151,6 +154,12 @@ BAD: dict[str, Bad] = {
     "CHECK of what was never added": Bad(101, "call ADD", conf(), verb="CHECK"),
     "CHECK with a result of others": Bad(
         7, "prevResult.interfaces", conf(prevResult={"interfaces": [{"name": "x"}]}), verb="CHECK"
+    ),
+    "CHECK with a result of another container": Bad(
+        7,
+        "prevResult.interfaces",
+        conf(prevResult={"interfaces": [{"name": "eth0", "sandbox": "/run/netns/another"}]}),
+        verb="CHECK",
     ),
     "DEL without a container": Bad(4, "CNI_CONTAINERID", None, {"CNI_CONTAINERID": None}, verb="DEL"),
     "DEL without JSON": Bad(6, "no JSON", b"{", verb="DEL"),

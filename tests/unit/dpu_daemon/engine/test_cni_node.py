@@ -245,6 +245,7 @@ async def test_check_compares_what_the_runtime_remembers(host: CniHost) -> None:
     await host.node.check(SandboxClaim(holder=ETH0, netns="/run/netns/c1", addresses=both), soon(), patient())
     error = await _unsound(host, SandboxClaim(holder=ETH0, netns="/run/netns/c1", addresses=("10.16.0.9/16",)))
     assert "prevResult lacks 10.16.0.5/16" in error.message
+    assert "address 10.16.0.9/16 of prevResult is missing" in error.message
 
 
 async def _unsound(host: CniHost, claim: SandboxClaim | None = None) -> DpuError:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dpu_daemon.model.assignment import Bandwidth, PodAddress, PodRoute, Sandbox
-from dpu_daemon.model.sandbox import InsideSeen
+from dpu_daemon.model.assignment import Bandwidth, Holder, PodAddress, PodRoute, Sandbox
+from dpu_daemon.model.sandbox import InsideSeen, SandboxClaim
 from dpu_daemon.plan.sandboxes import claims_device, differences, inside_marks, inside_of, mtu_of, unclaimed, unlimited
 from proto.errors import DpuError
 from tests.fakes.cni import ask, assignment
@@ -64,6 +64,45 @@ def test_what_others_added_is_no_difference() -> None:
     assert differences(wanted, seen) == ()
     assert differences(wanted, replace(seen, up=False, mtu=1500)) == ("eth0 is down", "eth0 has MTU 1500, not 1400")
     assert differences(wanted, None) == ("eth0 is gone",)
+
+
+def test_what_the_runtime_remembers_is_compared_with_what_is_there() -> None:
+    wanted = inside_of(assignment(), "eth0", 1400)
+    seen = InsideSeen(
+        interface="eth0",
+        mac=wanted.mac,
+        mtu=1400,
+        up=True,
+        addresses=frozenset({*wanted.addresses, "192.0.2.1/24"}),
+        routes=frozenset(wanted.routes),
+    )
+    nothing = SandboxClaim(holder=Holder("c1", "eth0"), netns="/n")
+    all_of_it = replace(nothing, mac=wanted.mac, mtu=1400, addresses=(*wanted.addresses, "192.0.2.1/24"))
+    assert differences(wanted, seen, nothing) == differences(wanted, seen, all_of_it) == ()
+    assert differences(wanted, seen, replace(all_of_it, addresses=("192.0.2.2/24",))) == (
+        "address 192.0.2.2/24 of prevResult is missing",
+    )
+    assert differences(wanted, seen, replace(all_of_it, mac="02:00:00:00:00:01")) == (
+        f"eth0 has MAC {wanted.mac}, and prevResult says 02:00:00:00:00:01",
+    )
+
+
+def test_a_plug_in_after_us_may_have_made_the_mtu_smaller_but_not_larger() -> None:
+    wanted = inside_of(assignment(), "eth0", 1400)
+    seen = InsideSeen(
+        interface="eth0",
+        mac=wanted.mac,
+        mtu=1300,
+        up=True,
+        addresses=frozenset(wanted.addresses),
+        routes=frozenset(wanted.routes),
+    )
+    tuned = SandboxClaim(holder=Holder("c1", "eth0"), netns="/n", mtu=1300)
+    assert differences(wanted, seen, tuned) == ()
+    assert differences(wanted, seen) == ("eth0 has MTU 1300, not 1400",)
+    assert differences(wanted, replace(seen, mtu=1400), tuned) == ("eth0 has MTU 1400, not 1300",)
+    large = replace(tuned, mtu=9000)
+    assert differences(wanted, replace(seen, mtu=9000), large) == ("eth0 has MTU 9000, not 1400",)
 
 
 def test_a_runtime_may_remember_more_addresses_but_not_fewer() -> None:
