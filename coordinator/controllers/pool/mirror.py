@@ -38,6 +38,7 @@ class Mirror:
         self._api = api
         self._listener = listener
         self._objects: dict[str, Json] = {}
+        self._unsure: dict[str, Json] = {}
         self._gone: dict[str, None] = {}
 
     def all(self) -> list[Json]:
@@ -80,8 +81,10 @@ class Mirror:
     async def _relist(self) -> str:
         listed, version = await self._api.list(self.kind)
         there = {key_of(found) for found in listed}
-        for key in [key for key in self._objects if key not in there]:
-            self._drop(self._objects[key])
+        known, self._unsure = self._unsure | self._objects, {}
+        for key, found in known.items():
+            if key not in there:
+                self._drop(found)
         for found in listed:
             self.absorb(found)
         self.served = True
@@ -97,7 +100,7 @@ class Mirror:
             self._drop(before)
 
     def _drop(self, found: Json) -> None:
-        del self._objects[key_of(found)]
+        self._objects.pop(key_of(found), None)
         self._gone[found["metadata"]["uid"]] = None
         while len(self._gone) > GONE_KEPT:
             del self._gone[next(iter(self._gone))]
@@ -109,6 +112,8 @@ class Mirror:
         self._listener(found, Change.MODIFIED)
 
     def _nothing(self) -> None:
+        """The server has none of the kind: what was there may be again, or is told to be gone, when it has."""
+        self._unsure |= self._objects
         self._objects.clear()
         self.served = False
         self.synced.set()
