@@ -30,8 +30,8 @@ class Server:
     async def watch(self, _kind: Any, _version: str) -> AsyncIterator[tuple[Change, Json]]:
         await self.end.wait()
         self.end.clear()
-        for never in ():
-            yield never
+        if self.end.is_set():
+            yield Change.MODIFIED, {}
         raise DpuError(Reason.UNAVAILABLE, "the watch ended")
 
 
