@@ -1,7 +1,7 @@
 """Which groups there are and which pods are in the same ones, kept up to date."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from coordinator.core.net.groups import Group, absent, peer_views, read_group, scope_of, set_rows
 from coordinator.core.net.members import Member, MemberKind
@@ -33,7 +33,7 @@ class GroupSets:
         self._members, self._views = members, views
         self._objects: defaultdict[str, dict[str, SecurityGroup]] = defaultdict(dict)
         self._groups: defaultdict[str, dict[str, Group]] = defaultdict(dict)
-        self._naming: Counter[tuple[str, str]] = Counter()
+        self._naming: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._faults: dict[Owner, list[DpuError]] = {}
         self._set_of: dict[str, SetKey] = {}
         self._ports: defaultdict[SetKey, set[str]] = defaultdict(set)
@@ -60,14 +60,16 @@ class GroupSets:
         names = _names(before), _names(after)
         for change, (namespace, named) in zip((-1, 1), names, strict=True):
             for name in named:
-                self._naming[namespace, name] += change
+                self._naming[namespace][name] += change
+                if not self._naming[namespace][name]:
+                    del self._naming[namespace][name]
         touched: set[Owner] = set()
         if names[0] != names[1]:
             for namespace in {namespace for namespace, named in names if named}:
                 if self._lacking(namespace):
                     touched |= self._resolve(namespace)
         port_id = before.port_id if before else after.port_id if after else ""
-        return touched | self._place(port_id, after)
+        return touched | self._place(port_id, self._set(after))
 
     def policy(self, owner: Owner) -> Policy | None:
         """What a group says of machines; None when there is none."""
@@ -98,16 +100,13 @@ class GroupSets:
 
     def _lacking(self, namespace: str) -> bool:
         """Whether a group is named that we do not have an answer for, or one is kept that nobody names."""
-        named = {name for (where, name), count in self._naming.items() if where == namespace and count > 0}
-        return named | set(self._objects[namespace]) != set(self._groups[namespace])
+        return self._naming[namespace].keys() | self._objects[namespace].keys() != self._groups[namespace].keys()
 
     def _resolve(self, namespace: str) -> set[Owner]:
         """Read all groups of a namespace again: each may speak of every other."""
         objects = self._objects[namespace]
-        self._naming = +self._naming
-        named = {name for where, name in self._naming if where == namespace}
         before = self._groups[namespace]
-        now = {name: absent(namespace, name) for name in sorted(named - set(objects))}
+        now = {name: absent(namespace, name) for name in sorted(self._naming[namespace].keys() - objects.keys())}
         faulty = {name: self._faults.pop((OwnerKind.GROUP.value, f"{namespace}/{name}"), []) for name in before}
         for name in now:
             self._faults[OwnerKind.GROUP.value, f"{namespace}/{name}"] = [_missing(name)]
@@ -124,11 +123,11 @@ class GroupSets:
         for key in [key for key in self._ports if key[0] == namespace and key[1] & changed]:
             touched |= self._watch(key)
         for member in self._members.of(namespace):
-            touched |= self._place(member.port_id, member)
+            touched |= self._place(member.port_id, self._set(member, changed))
         return touched
 
-    def _place(self, port_id: str, member: Member | None) -> set[Owner]:
-        before, now = self._set_of.get(port_id), self._set(member)
+    def _place(self, port_id: str, now: SetKey | None) -> set[Owner]:
+        before = self._set_of.get(port_id)
         if before == now:
             return set()
         touched: set[Owner] = set()
@@ -142,11 +141,19 @@ class GroupSets:
             touched |= self._watch(now)
         return touched
 
-    def _set(self, member: Member | None) -> SetKey | None:
+    def _set(self, member: Member | None, changed: Collection[str] | None = None) -> SetKey | None:
+        """The set that a member is in.
+
+        Args:
+            changed: groups that are not as they were when the member was last looked at; None for all.
+        """
         if member is None or member.kind is not MemberKind.POD or not member.switched:
             return None
-        found = (name for name, group in self._groups[member.namespace].items() if group.scope.takes(member))
-        names = frozenset(found)
+        groups = self._groups[member.namespace]
+        before = self._set_of.get(member.port_id)
+        kept = before[1].difference(changed) if before is not None and changed is not None else frozenset[str]()
+        looked = (name for name in (groups if changed is None else changed) if name in groups)
+        names = kept.union(name for name in looked if groups[name].scope.takes(member))
         return (member.namespace, names) if names else None
 
     def _watch(self, key: SetKey) -> set[Owner]:

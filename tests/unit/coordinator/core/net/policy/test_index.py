@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.core.net.members import Member, MemberKind
 from coordinator.core.net.policy.index import PolicyIndex
-from coordinator.core.net.policy.model import Owner
+from coordinator.core.net.policy.model import GroupScope, Owner
 from coordinator.core.net.policy.views import View
 from coordinator.core.net.rows import Row, Table, ref
 from coordinator.core.objects.net import SecurityGroup
@@ -236,3 +236,29 @@ def test_a_pod_that_comes_is_looked_at_by_views_of_its_namespace_alone(calls: Co
     calls.clear()
     touched = built.set_member(Member("ns-1.web", "ns-1", "web", addresses=("10.0.0.1",)))
     assert calls["put"] == len(touched & {*built.owners()} - {("policy-node", "?")}) == 2
+
+
+def test_a_group_that_changes_is_asked_about_each_member_once_and_no_other_group_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def group(name: str, **spec: Any) -> SecurityGroup:
+        meta = {"name": name, "namespace": "shop"}
+        return SecurityGroup.parse({"metadata": meta, "spec": {"podSelector": {"matchLabels": {"app": name}}} | spec})
+
+    built = index()
+    for number in range(MANY):
+        built.set_member(Member(f"shop.{number}", "shop", f"{number}", {"app": f"g-{number}"}))
+        built.set_group(group(f"g-{number}"))
+    asked: list[str] = []
+    takes = GroupScope.takes
+
+    def counting(self: GroupScope, member: Member) -> bool:
+        asked.append(self.name)
+        return takes(self, member)
+
+    monkeypatch.setattr(GroupScope, "takes", counting)
+    built.set_group(group("g-1", ingress=[]))
+    assert asked == ["g-1"] * MANY
+    monkeypatch.undo()
+    built.set_group(group("g-1", podSelector={"matchLabels": {"app": "g-2"}}))
+    assert (built.group_members("shop/g-1"), built.group_members("shop/g-2")) == ({"shop.2"}, {"shop.2"})
