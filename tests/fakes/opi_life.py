@@ -52,7 +52,7 @@ def create(kind: OpiKind, name: str, spec: OpiSpec, secret: bytes = b"") -> Call
 def update(kind: OpiKind, name: str, spec: OpiSpec) -> Call:
     """An update call."""
     asked = AskedObject(name=name, kind=kind, spec=spec)
-    return lambda objects: objects.update(asked, soon())
+    return lambda objects: objects.update(asked.name, lambda _: asked, soon())
 
 
 def delete(name: str) -> Call:

@@ -64,7 +64,8 @@ def create(kind: NetKind, name: str, spec: NetSpec) -> Call:
 
 def update(kind: NetKind, name: str, spec: NetSpec) -> Call:
     """An update call."""
-    return lambda objects: objects.update(AskedNet(name=name, kind=kind, spec=spec), Deadline.after(30))
+    asked = AskedNet(name=name, kind=kind, spec=spec)
+    return lambda objects: objects.update(name, lambda _: asked, Deadline.after(30))
 
 
 def delete(name: str) -> Call:

@@ -106,6 +106,10 @@ class OpiIntents:
                 await ledger.commit(Change(put=(newer,), events=(said(newer, "Updating", "is being changed"),)))
         return record
 
+    def refuse_again(self, record: OpiObject) -> None:
+        """Raise where an object cannot be as it was before."""
+        refuse_conflicts(record, self._ledger.opi, self._functions())
+
     def _named(self, record: OpiObject, asked: AskedObject, *, missing_is_same: bool) -> OpiSpec:
         """The asked spec with its secret's name: the record's when the secret is the same, another one otherwise."""
         if not asked.secret:

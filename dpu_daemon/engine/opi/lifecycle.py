@@ -57,6 +57,10 @@ class Intents(Protocol[R, _A_contra]):
         """Journal an update; returns the record as it was."""
         ...
 
+    def refuse_again(self, record: R) -> None:
+        """Raise DpuError when an object cannot be as it was: meanwhile another has what it had, or it is gone."""
+        ...
+
     async def renounce(self, name: str) -> R | None:
         """Journal that an object is wanted no more; None when it is not there."""
         ...
@@ -135,24 +139,31 @@ class Lifecycle(ABC, Generic[R, A, S, V]):
                 raise
             return self.view(await self._establish(asked.name), seen)
 
-    async def update(self, asked: A, deadline: Deadline) -> V:
+    async def update(self, name: str, asking: Callable[[R], A], deadline: Deadline) -> V:
         """Change an object that is there.
 
-        Raises:
-            DpuError: NOT_FOUND, INVALID, WRONG_STATE; the driver's error, and the old spec is wanted again.
-        """
-        return await self._run(asked.name, LaneName.PUT_UP, lambda: self._update(asked), deadline)
+        Args:
+            name: of the object.
+            asking: from the object as it is to what is asked for. Called first to refuse what is wrong at once, and
+                again when it is this update's turn: another may have changed other fields meanwhile.
+            deadline: of the caller.
 
-    async def _update(self, asked: A) -> V:
-        async with self._locks.lent(asked.name) as lock, lock:
-            self.existing(asked.name)
-            before = await self._written.follow(asked)
+        Raises:
+            DpuError: NOT_FOUND, INVALID, WRONG_STATE; the driver's error, and the old spec is wanted again unless it
+                cannot be any more.
+        """
+        asking(self.existing(name))
+        return await self._run(name, LaneName.PUT_UP, lambda: self._update(name, asking), deadline)
+
+    async def _update(self, name: str, asking: Callable[[R], A]) -> V:
+        async with self._locks.lent(name) as lock, lock:
+            before = await self._written.follow(asking(self.existing(name)))
             try:
-                seen = await self._converge(asked.name)
+                seen = await self._converge(name)
             except DpuError as error:
                 await self._take_back(before, error)
                 raise
-            return self.view(await self._establish(asked.name), seen)
+            return self.view(await self._establish(name), seen)
 
     async def delete(self, name: str, deadline: Deadline, *, allow_missing: bool) -> None:
         """Take an object away.
@@ -268,13 +279,18 @@ class Lifecycle(ABC, Generic[R, A, S, V]):
             _log.warning(f"undo goes on later: {second}", id=name)
 
     async def _take_back(self, before: R, error: DpuError) -> None:
-        now = self.records[before.name]
-        record = replace(now, spec=before.spec, generation=now.generation + 1)
-        event = said(record, "UpdateFailed", f"stays as it was: {error}", warning=True)
-        try:
-            await self.ledger.commit(Change(put=(record,), events=(event,)))
-        except DpuError as second:
-            _log.error(str(second), reason=second.reason.value)
+        async with self.ledger.allocation:
+            now = self.records[before.name]
+            record, story = replace(now, spec=before.spec, generation=now.generation + 1), "stays as it was"
+            try:
+                self._written.refuse_again(record)
+            except DpuError as conflict:
+                record, story = now, f"is still being changed, since it cannot be as it was ({conflict})"
+            event = said(record, "UpdateFailed", f"{story}: {error}", warning=True)
+            try:
+                await self.ledger.commit(Change(put=(record,), events=(event,)))
+            except DpuError as second:
+                _log.error(str(second), reason=second.reason.value)
 
     async def _run(self, name: str, lane: LaneName, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
         return await self._operations.run(("opi", name), lane, work, deadline, what=name)

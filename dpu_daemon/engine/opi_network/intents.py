@@ -83,6 +83,10 @@ class NetIntents:
                 await ledger.commit(Change(put=(newer,), events=(said(newer, "Updating", "is being changed"),)))
         return record
 
+    def refuse_again(self, record: NetObject) -> None:
+        """Raise where an object cannot be as it was before."""
+        refuse_net_conflicts(record, self._wanted(), self._taken())
+
     async def renounce(self, name: str) -> NetObject | None:
         """Journal that an object is wanted no more; None when it is not there.
 

@@ -64,12 +64,15 @@ class Collection(ABC):
         """Changes what the mask names; makes the object where it is missing and the caller allows that."""
         message = self._sent(request)
         name = check_name(f"{self._called.field}.name", message.name, self._called.kind)
-        if name not in self._things.records and request.allow_missing:
+        record = self._things.record(name)
+        if request.allow_missing and (record is None or not record.wanted):
             return await self._make(name, message, context)
-        record = self._things.existing(name)
-        present = self._written(self._things.view(record, None))
-        asked = self._asks(name, merged(present, message, request.update_mask.paths), new=False)
-        return self._written(await self._things.update(asked, deadline_of(context)))
+
+        def asking(present: Any) -> Any:
+            whole = merged(self._written(self._things.view(present, None)), message, request.update_mask.paths)
+            return self._asks(name, whole, new=False)
+
+        return self._written(await self._things.update(name, asking, deadline_of(context)))
 
     async def get(self, request: Any, _context: Any) -> Any:
         """One object, with its status as one look shows it."""

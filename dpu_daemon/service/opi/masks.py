@@ -65,7 +65,11 @@ def _forget_unset(result: Any, asked: Any, parts: Sequence[str]) -> None:
 
 def _check(path: str, descriptor: Descriptor | None) -> None:
     at = descriptor
+    field = None
     for part in path.split("."):
+        if field is not None and field.is_repeated:
+            message = f"{path[:80]!r} names something within a list"
+            raise invalid("update_mask", message, "name the list, which is replaced whole")
         field = at.fields_by_name.get(part) if at is not None else None
         if field is None:
             known = ", ".join(sorted(at.fields_by_name)) if at is not None else "nothing below it"
