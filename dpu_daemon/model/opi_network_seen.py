@@ -63,7 +63,7 @@ def _own(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSeen:
-    """A routing domain: its devices by name, and whether it routes between them."""
+    """A routing domain: its devices by name, and whether it routes between them as it shall."""
 
     ends: Mapping[str, EndSeen] = field(default_factory=dict)
     routes: bool = False
@@ -86,6 +86,22 @@ class NetSeen:
     ends: Mapping[str, EndSeen] = field(default_factory=dict)
     domains: Mapping[str, DomainSeen] = field(default_factory=dict)
     functions: Mapping[str, str] = field(default_factory=dict)
+    _owned: Mapping[str, tuple[PlugSeen, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        owned: dict[str, list[PlugSeen]] = {}
+        for _, port in sorted(self.ports.items()):
+            owned.setdefault(port.plug.owner, []).append(port)
+        object.__setattr__(self, "_owned", {owner: tuple(ports) for owner, ports in owned.items()})
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """For whom there are ports."""
+        return frozenset(self._owned)
+
+    def owned(self, owner: str) -> tuple[PlugSeen, ...]:
+        """Ports that were made for an object, by name."""
+        return self._owned.get(owner, ())
 
     def has_address(self, address: str) -> bool:
         """Whether this system has an address, whatever the length of its network."""

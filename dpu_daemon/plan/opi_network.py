@@ -9,12 +9,12 @@ from dpu_daemon.plan.opi_network_wanted import (
     SHARED,
     Gateway,
     NetWanted,
+    alike,
+    carries_all,
     domain_of,
-    full_trunks,
     gateway_of,
     port_of,
     tunnels_of,
-    uplink_of,
 )
 from dpu_daemon.plan.plan import Plan
 from proto.errors import DpuError
@@ -43,16 +43,24 @@ def plan_stray(owner: str, wanted: NetWanted, seen: NetSeen) -> Plan:
 
 def stray_owners(wanted: NetWanted, seen: NetSeen) -> frozenset[str]:
     """Names of objects that have ports on the bridge and are in no journal."""
-    owners = {each.plug.owner for each in seen.ports.values()}
-    return frozenset(owners - wanted.objects.keys() - {"", SHARED})
+    return seen.owners - wanted.objects.keys() - {"", SHARED}
 
 
-def plugged(plug: Plug, wanted: NetWanted, seen: NetSeen) -> bool:
-    """Whether a port is as wanted and the switch forwards to it."""
+def plugged(plug: Plug, wanted: NetWanted, seen: NetSeen, *, beside: str = "") -> bool:
+    """Whether a port is as wanted and the switch forwards to it.
+
+    Args:
+        plug: as wanted.
+        wanted: all that is wanted.
+        seen: of one look.
+        beside: for a port that carries every bridge there is, the object for which this is asked: what others that are
+            being made or taken away have not come to yet is theirs.
+    """
     there = seen.ports.get(plug.name)
     return (
         there is not None
-        and (there.plug, there.bridge) == (plug, wanted.fabric.bridge)
+        and (there.plug == plug or (bool(beside) and alike(there.plug, plug, wanted.objects, beside=beside)))
+        and there.bridge == wanted.fabric.bridge
         and there.ofport > 0
         and not there.error
     )
@@ -82,7 +90,7 @@ def _port(want: NetObject, port: BridgePort, wanted: NetWanted, seen: NetSeen) -
     yield from _unplug(want.name, seen, keep=frozenset({plug.name}) if plug else frozenset())
     yield from _raised(want, port.netdev, seen)
     if plug is not None:
-        yield from _plug(want, plug, wanted, seen)
+        yield from _plug(want, plug, wanted, seen, full=carries_all(port))
 
 
 def _base(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
@@ -90,9 +98,9 @@ def _base(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep
         yield NetStep(verb=NetVerb.MAKE_BRIDGE, subject=want.name, name=wanted.fabric.bridge)
 
 
-def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen, *, full: bool = False) -> Iterator[NetStep]:
     there = seen.ports.get(plug.name)
-    if plugged(plug, wanted, seen):
+    if plugged(plug, wanted, seen, beside=want.name if full else ""):
         return
     if there is not None and there.plug.owner != plug.owner:
         whose = there.plug.owner or "somebody else"
@@ -105,8 +113,8 @@ def _plug(want: NetObject, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Iter
 
 
 def _unplug(owner: str, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetStep]:
-    for _, there in sorted(seen.ports.items()):
-        if there.plug.owner == owner and there.plug.name not in keep:
+    for there in seen.owned(owner):
+        if there.plug.name not in keep:
             yield _unplugged(owner, there)
 
 
@@ -116,23 +124,26 @@ def _unplugged(subject: str, there: PlugSeen) -> NetStep:
 
 def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     """Ports that carry all bridges follow each of them; a trunk that is not plugged yet is its own object's to plug."""
-    fabric = wanted.fabric
-    uplink = uplink_of(wanted.objects, fabric)
-    there = seen.ports.get(fabric.uplink)
+    uplink = wanted.uplink
+    for there in seen.owned(SHARED):
+        if uplink is None or there.plug.name != uplink.name:
+            # The last bridge that it carried goes, or the settings name another device than they did.
+            yield _unplugged(want.name, there)
     if uplink is not None and uplink.name in seen.ends:
         yield from _raised(want, uplink.name, seen)
-        yield from _plug(want, uplink, wanted, seen)
-    elif uplink is None and there is not None and there.plug.owner == SHARED:
-        yield _unplugged(want.name, there)
-    for thing, port in full_trunks(wanted.objects):
-        plug = port_of(thing, port, wanted.objects)
+        yield from _plug(want, uplink, wanted, seen, full=True)
+    for thing, port, plug in wanted.full_trunks:
         trunk = seen.ports.get(port.netdev)
         mine = trunk is not None and trunk.plug.owner == thing.name
         absent = trunk is None and thing.established and port.netdev in seen.ends
         if plug is None and trunk is not None and mine:
             yield _unplugged(want.name, trunk)
-        elif plug is not None and (absent or (mine and trunk is not None and trunk.plug != plug)):
+        elif plug is not None and (absent or (mine and trunk is not None and not _carries(trunk, plug, want, wanted))):
             yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=plug.name, plug=plug)
+
+
+def _carries(trunk: PlugSeen, plug: Plug, want: NetObject, wanted: NetWanted) -> bool:
+    return alike(trunk.plug, plug, wanted.objects, beside=want.name)
 
 
 def _raised(want: NetObject, netdev: str, seen: NetSeen) -> Iterator[NetStep]:

@@ -1,7 +1,7 @@
 """What is told of an OPI network object: the parts that it stands on, each as one look shows it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetObject, Svi, Vrf
@@ -9,11 +9,11 @@ from dpu_daemon.model.opi_network_seen import LOOPBACK, EndSeen, NetSeen, Plug
 from dpu_daemon.plan.opi_network import plugged
 from dpu_daemon.plan.opi_network_wanted import (
     NetWanted,
+    carries_all,
     domain_of,
     gateway_of,
     port_of,
     tunnels_of,
-    uplink_of,
     vtep_of,
 )
 
@@ -65,7 +65,7 @@ def parts_of(record: NetObject, wanted: NetWanted, seen: NetSeen | None) -> tupl
             if plug is None:
                 switch = Part("switch", Health.PENDING, "there is no logical bridge yet that the trunk could carry")
             else:
-                switch = _port("switch", plug, wanted, seen)
+                switch = _port("switch", plug, wanted, seen, beside=record.name if carries_all(port) else "")
             return switch, _link("link", port.netdev, seen.ends.get(port.netdev))
         case Vrf() as vrf:
             return tuple(_vrf(record, vrf, wanted, seen))
@@ -79,11 +79,13 @@ def _bridge(record: NetObject, bridge: LogicalBridge, wanted: NetWanted, seen: N
     says = f"VLAN {bridge.vlan_id} of {fabric.bridge}" if there else f"the bridge {fabric.bridge} is missing"
     yield Part("bridge", Health.SUCCESS if there else Health.ERROR, says)
     if bridge.vni is None:
-        uplink = uplink_of(wanted.objects, fabric)
-        if uplink is not None:
-            yield _port("uplink", uplink, wanted, seen)
+        if wanted.uplink is not None:
+            yield _uplink(wanted.uplink, bridge, wanted, seen)
         return
     here = vtep_of(bridge, fabric)
+    if not here:
+        yield Part("vtep", Health.ERROR, "opi_network.vtep of the daemon names no address, and the bridge has none")
+        return
     if not seen.has_address(here):
         yield Part("vtep", Health.ERROR, f"this DPU does not have the address {here}")
     else:
@@ -95,15 +97,23 @@ def _bridge(record: NetObject, bridge: LogicalBridge, wanted: NetWanted, seen: N
         yield _port(f"vxlan {plug.options['remote_ip']}", plug, wanted, seen)
 
 
-def _port(name: str, plug: Plug, wanted: NetWanted, seen: NetSeen) -> Part:
+def _port(name: str, plug: Plug, wanted: NetWanted, seen: NetSeen, *, beside: str = "") -> Part:
     there = seen.ports.get(plug.name)
-    if plugged(plug, wanted, seen):
+    if plugged(plug, wanted, seen, beside=beside):
         number = there.ofport if there is not None else 0
         return Part(name, Health.SUCCESS, f"{plug.name} forwards as port {number} of {wanted.fabric.bridge}")
     if there is None or there.plug.owner != plug.owner:
         return Part(name, Health.ERROR, f"{plug.name} is not plugged")
     says = there.error or "it is not as wanted, and about to be put right"
     return Part(name, Health.ERROR, f"{plug.name}: {says}")
+
+
+def _uplink(uplink: Plug, bridge: LogicalBridge, wanted: NetWanted, seen: NetSeen) -> Part:
+    """The uplink as far as one bridge goes: others come and go beside it."""
+    there = seen.ports.get(uplink.name)
+    carried = there is not None and bridge.vlan_id in there.plug.trunks
+    own = replace(uplink, trunks=there.plug.trunks) if there is not None and carried else uplink
+    return _port("uplink", own, wanted, seen)
 
 
 def _link(name: str, netdev: str, end: EndSeen | None) -> Part:

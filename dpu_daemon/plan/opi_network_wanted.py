@@ -3,7 +3,8 @@
 import hashlib
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dpu_daemon.model.opi_network import BridgePort, LogicalBridge, NetKind, NetObject, PortType, Svi
 from dpu_daemon.model.opi_network_seen import Plug
@@ -36,12 +37,22 @@ class Fabric:
     domains: str = "opi-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NetWanted:
-    """All that is wanted: the objects, and what they stand on."""
+    """All that is wanted: the objects, and what they stand on; for one decision, or for those of one look."""
 
     objects: NetObjects
     fabric: Fabric
+
+    @cached_property
+    def uplink(self) -> Plug | None:
+        """The uplink's port."""
+        return uplink_of(self.objects, self.fabric)
+
+    @cached_property
+    def full_trunks(self) -> tuple[tuple[NetObject, BridgePort, Plug | None], ...]:
+        """Ports that carry every bridge there is, as each is wanted."""
+        return tuple((thing, port, port_of(thing, port, self.objects)) for thing, port in full_trunks(self.objects))
 
 
 def bridges_of(objects: NetObjects) -> Iterator[tuple[NetObject, LogicalBridge]]:
@@ -63,10 +74,15 @@ def vtep_of(bridge: LogicalBridge, fabric: Fabric) -> str:
 
 
 def tunnels_of(thing: NetObject, bridge: LogicalBridge, fabric: Fabric) -> Iterator[Plug]:
-    """A tunnel to each remote end. Frames never go from tunnel to tunnel: every end has one to every other."""
+    """A tunnel to each remote end, none without an end here.
+
+    Frames never go from tunnel to tunnel: every end has one to every other.
+    """
     if bridge.vni is None:
         return
     here = vtep_of(bridge, fabric)
+    if not here:
+        return  # the settings named one when the bridge was made
     family = ipaddress.ip_address(here).version
     for remote in fabric.remotes:
         # A tunnel has both ends in one family; a DPU may have an address in each.
@@ -75,6 +91,33 @@ def tunnels_of(thing: NetObject, bridge: LogicalBridge, fabric: Fabric) -> Itera
         options = {"remote_ip": remote, "local_ip": here, "key": str(bridge.vni)}
         name = f"vx{hashlib.sha256(f'{thing.handle}/{remote}'.encode()).hexdigest()[:12]}"
         yield Plug(name=name, owner=thing.name, kind=VXLAN, tag=bridge.vlan_id, isolated=True, options=options)
+
+
+def moving_vlans(objects: NetObjects, *, beside: str) -> frozenset[int]:
+    """VLANs of bridges, but for one, that are being made or taken away: who does that sees to them himself."""
+    return frozenset(
+        thing.spec.vlan_id
+        for thing in objects.values()
+        if isinstance(thing.spec, LogicalBridge) and thing.name != beside and not (thing.wanted and thing.established)
+    )
+
+
+def alike(there: Plug, plug: Plug, objects: NetObjects, *, beside: str) -> bool:
+    """Whether a port that carries all bridges is right as far as one object goes, which works beside others."""
+    if there == plug:
+        return True
+    same = replace(there, trunks=plug.trunks) == plug
+    return same and there.trunks ^ plug.trunks <= moving_vlans(objects, beside=beside)
+
+
+def plug_now(plug: Plug, wanted: NetWanted) -> Plug | None:
+    """A port that an object plugs for others, as it is wanted by now; None when it is not any more."""
+    if plug.owner == SHARED:
+        return wanted.uplink if wanted.uplink is not None and wanted.uplink.name == plug.name else None
+    thing = wanted.objects.get(plug.owner)
+    if thing is None or not thing.wanted or not isinstance(thing.spec, BridgePort) or thing.spec.netdev != plug.name:
+        return None
+    return port_of(thing, thing.spec, wanted.objects)
 
 
 def uplink_of(objects: NetObjects, fabric: Fabric) -> Plug | None:
@@ -95,14 +138,16 @@ def port_of(thing: NetObject, port: BridgePort, objects: NetObjects) -> Plug | N
     return Plug(name=port.netdev, owner=thing.name, trunks=frozenset(vlans)) if vlans else None
 
 
+def carries_all(port: BridgePort) -> bool:
+    """Whether a port carries every bridge there is."""
+    return port.ptype is PortType.TRUNK and not port.logical_bridges
+
+
 def full_trunks(objects: NetObjects) -> Iterator[tuple[NetObject, BridgePort]]:
     """Ports that carry every bridge there is: each new bridge changes them."""
     for thing in objects.values():
-        match thing.spec:
-            case BridgePort(ptype=PortType.TRUNK, logical_bridges=()) as port if thing.wanted:
-                yield thing, port
-            case _:
-                continue
+        if thing.wanted and isinstance(thing.spec, BridgePort) and carries_all(thing.spec):
+            yield thing, thing.spec
 
 
 def domain_of(name: str, fabric: Fabric) -> str:

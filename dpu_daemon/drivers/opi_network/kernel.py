@@ -14,7 +14,6 @@ from dpu_daemon.model.opi_network_seen import LOOPBACK, DomainSeen, EndSeen
 from proto.errors import DpuError
 
 SYSCTL = Path("/proc/sys/net")
-FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 SETTINGS = {
     "ipv4/ip_forward": "1",
     "ipv6/conf/all/forwarding": "1",
@@ -130,9 +129,9 @@ def _ends() -> dict[str, EndSeen]:
 
 
 def _routes() -> bool:
-    """Whether this namespace passes packets on, in every family that it has."""
-    paths = [SYSCTL / key for key in FORWARDING]
-    return all(path.read_text().strip() == "1" for path in paths if path.exists())
+    """Whether this namespace passes packets on as a domain shall, in every family that it has."""
+    paths = {SYSCTL / key: value for key, value in SETTINGS.items()}
+    return all(path.read_text().strip() == value for path, value in paths.items() if path.exists())
 
 
 def _index(route: RouteSocket, name: str) -> int:

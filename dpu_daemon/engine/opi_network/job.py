@@ -7,10 +7,10 @@ from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.opi.sight import Sight
 from dpu_daemon.engine.opi_network.protocols import NetDriver
 from dpu_daemon.engine.rows import Record
-from dpu_daemon.model.opi_network_seen import NetSeen
+from dpu_daemon.model.opi_network_seen import NetSeen, Plug
 from dpu_daemon.plan.opi_network import plan_net, plan_stray
 from dpu_daemon.plan.opi_network_steps import NetStep, NetVerb
-from dpu_daemon.plan.opi_network_wanted import Fabric, NetWanted
+from dpu_daemon.plan.opi_network_wanted import Fabric, NetWanted, plug_now
 from dpu_daemon.plan.plan import Plan
 from dpu_daemon.plan.steps import Step
 from proto.errors import DpuError
@@ -37,7 +37,20 @@ class NetJob:
         return plan_net(want, NetWanted(self.ledger.opi_network, self.fabric), seen)
 
     async def apply(self, step: Step) -> tuple[Record, ...]:
+        if isinstance(step, NetStep) and step.plug is not None and step.plug.owner != step.subject:
+            await self._plug_for_another(step.plug)
+            return ()
         return await apply_net(self.driver, self.fabric, step)
+
+    async def _plug_for_another(self, decided: Plug) -> None:
+        """Plug a port that others stand on, too, as it is wanted by now: nobody else waits for this object."""
+        plug = plug_now(decided, NetWanted(self.ledger.opi_network, self.fabric))
+        if plug is None:
+            return
+        await self.driver.plug(self.fabric.bridge, plug)
+        if plug_now(plug, NetWanted(self.ledger.opi_network, self.fabric)) is None:
+            # Its own object was deleted meanwhile, and may have looked before it was plugged.
+            await self.driver.unplug(self.fabric.bridge, plug.name)
 
 
 @dataclass(frozen=True, slots=True)

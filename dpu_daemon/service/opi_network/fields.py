@@ -39,6 +39,8 @@ def mac_of(field: str, value: bytes) -> str:
 def prefix_of(field: str, message: Any) -> str:
     """An address that a device can have, with the length of its network."""
     address = _address_of(field, message.addr)
+    if not message.len:
+        raise invalid(f"{field}.len", "is missing", _PREFIX_REMEDY)
     try:
         found = ipaddress.ip_interface((address, message.len))
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Decisions about OPI's network: what a look and the wanted objects come to."""
 
-from collections.abc import Mapping
+from collections import UserDict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,57 @@ def test_tunnels_that_the_settings_no_longer_name_go() -> None:
     assert plan_net(want, wanted, seen).settled
     fewer = wanting(want, fabric=replace(FABRIC, remotes=()))
     assert verbs(want, fewer, seen) == [f"unplug {plug.name}"]
+
+
+@pytest.mark.parametrize("newer", ["p1", ""])
+def test_another_uplink_in_the_settings_leaves_the_old_one_unplugged(newer: str) -> None:
+    want = thing(BRIDGE)
+    seen = seeing(wanting(want), ends=up("p0", "p1"))
+    wanted = wanting(want, fabric=replace(FABRIC, uplink=newer))
+    assert verbs(want, wanted, seen) == ["unplug p0", *(["plug p1"] if newer else [])]
+
+
+def test_a_bridge_whose_vtep_the_settings_no_longer_name_loses_its_tunnels_and_says_so() -> None:
+    want = thing(BRIDGE, LogicalBridge(vlan_id=10, vni=100))
+    (plug,) = tunnels_of(want, LogicalBridge(vlan_id=10, vni=100), FABRIC)
+    wanted = wanting(want, fabric=replace(FABRIC, vtep=""))
+    seen = seeing(wanted, ports={plug.name: PlugSeen(plug=plug, bridge="br-opi", ofport=3)})
+    assert verbs(want, wanted, seen) == [f"unplug {plug.name}"]
+    parts = {part.name: part for part in parts_of(want, wanted, seen)}
+    assert parts["vtep"].health is Health.ERROR
+    assert "opi_network.vtep" in parts["vtep"].says
+
+
+def test_vlans_of_bridges_that_are_being_made_beside_it_are_not_a_bridges_business() -> None:
+    mine, other = thing(BRIDGE), thing("logicalBridges/b2", LogicalBridge(vlan_id=20))
+    seen = seeing(wanting(mine))
+    assert plan_net(mine, wanting(mine, other), seen).settled
+    assert verbs(other, wanting(mine, other), seen) == ["plug p0"]
+    assert verbs(mine, wanting(mine, replace(other, established=True)), seen) == ["plug p0"]
+    both = seeing(wanting(mine, other))
+    assert plan_net(mine, wanting(mine, replace(other, wanted=False)), both).settled
+    assert verbs(mine, wanting(mine), both) == ["plug p0"]
+
+
+class Counted(UserDict[str, PlugSeen]):
+    """Ports that count how often all of them are gone through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_a_look_is_gone_through_once_for_all_objects() -> None:
+    bridges = [thing(f"logicalBridges/b{vlan}", LogicalBridge(vlan_id=vlan, vni=vlan)) for vlan in range(1, 51)]
+    wanted = wanting(*bridges)
+    plugs = [plug for each in bridges for plug in tunnels_of(each, each.spec, FABRIC)]  # type: ignore[arg-type]
+    ports = Counted({plug.name: PlugSeen(plug=plug, bridge="br-opi", ofport=1) for plug in plugs})
+    seen = seeing(wanted, ports=ports)
+    assert all(plan_net(each, wanted, seen).settled for each in bridges)
+    assert stray_owners(wanted, seen) == frozenset()
+    assert ports.walks == 1
 
 
 def test_another_bridge_in_the_settings_moves_ports() -> None:

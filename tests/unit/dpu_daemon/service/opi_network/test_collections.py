@@ -62,6 +62,22 @@ async def test_a_mask_names_what_changes_and_an_unset_field_is_cleared(opi: NetC
         await opi.update("logicalBridges/b1", l2.LogicalBridge(spec=bridge_spec(11)), "spec.colour")
 
 
+async def test_a_mask_cannot_reach_into_a_list(opi: NetClient) -> None:
+    await opi.make_bridge()
+    await opi.make_vrf()
+    svi = await opi.make_svi()
+    with refused_at(Code.INVALID_ARGUMENT, "update_mask"):
+        await opi.update("svis/s1", l3.Svi(spec=svi.spec), "spec.gw_ip_prefix.len")
+
+
+async def test_a_prefix_without_its_length_is_not_the_whole_internet(opi: NetClient) -> None:
+    loopback = prefix("192.0.2.1/32")
+    loopback.len = 0
+    message = l3.Vrf(spec=l3.VrfSpec(loopback_ip_prefix=loopback))
+    with refused_at(Code.INVALID_ARGUMENT, "vrf.spec.loopback_ip_prefix.len"):
+        await opi.vrfs.CreateVrf(l3.CreateVrfRequest(vrf=message, vrf_id="blue"))
+
+
 async def test_a_star_replaces_the_whole_object(opi: NetClient) -> None:
     await opi.make_bridge()
     await opi.make_vrf()
