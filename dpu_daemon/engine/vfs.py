@@ -68,6 +68,8 @@ class VfPool:
         self.counts = VfCounts(sources.records, sources.notes, clock)
         self._seen: dict[int, VfSeen] = {}
         """Every function ever seen; one that is gone stays, with a fault, so that kubelet does not recount."""
+        self._boxes_then: tuple[Sandbox, ...] = ()
+        """Sandboxes at the last look: what one of them had is not missing because its row is gone by now."""
         self._asked = self._answered = 0
         self._looking = asyncio.Lock()
         self._told: tuple[VfDevice, ...] | None = None
@@ -112,6 +114,7 @@ class VfPool:
         except DpuError as error:
             self._seen = {vf: replace(function, fault=error.message) for vf, function in self._seen.items()}
         else:
+            self._boxes_then = self._boxes()
             self._seen = {vf: _gone(function) for vf, function in self._seen.items() if vf not in fresh} | dict(fresh)
 
     def choose(self, asked: str, holder: Holder) -> VfSeen:
@@ -138,7 +141,8 @@ class VfPool:
 
     def devices(self) -> tuple[VfDevice, ...]:
         """As kubelet is to count them, by what was last looked at."""
-        return countable(self._judged(), self._boxes())
+        boxes = self._boxes()
+        return countable(judge(self._seen, (*self._boxes_then, *boxes)), boxes)
 
     async def known(self) -> None:
         """Return once they were looked at."""
@@ -156,8 +160,10 @@ class VfPool:
                 yield told
 
     def prefer(self, available: Sequence[str], must: Sequence[str], size: int) -> tuple[str, ...]:
-        """See `plan.vfs.prefer`."""
-        return prefer(self.devices(), available, must, size)
+        """See `plan.vfs.prefer`; of equal ones, those that a container still has go last, as its end takes a while."""
+        leaving = {self._seen[vf].device_id for vf in held(self._boxes()) if vf in self._seen}
+        devices = sorted(self.devices(), key=lambda device: device.device_id in leaving)
+        return prefer(devices, available, must, size)
 
     async def give(self, device_ids: Sequence[str]) -> tuple[VfSeen, ...]:
         """Note that kubelet gives these to a pod; from now on nobody gets one of them without naming it.

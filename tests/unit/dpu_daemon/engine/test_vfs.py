@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.protocols import Lost
+from dpu_daemon.engine.rows import RecordKind
 from dpu_daemon.engine.vfs import VfPool, VfSources
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.vf import VfSeen
@@ -25,6 +27,7 @@ class Kernel:
         self.go = asyncio.Event()
         self.go.set()
         self.gone = False
+        self.inside: set[int] = set()
         self.macs: dict[int, str] = {}
 
     async def start(self, lost: Lost) -> None:
@@ -40,7 +43,7 @@ class Kernel:
         await self.go.wait()
         if self.gone:
             raise DpuError(Reason.NOT_FOUND, "there is no physical function")
-        return {vf: VfSeen(vf=vf, netdev=f"v{vf}") for vf in range(2)}
+        return {vf: VfSeen(vf=vf, netdev="" if vf in self.inside else f"v{vf}") for vf in range(2)}
 
     async def set_mac(self, vf: int, mac: str) -> None:
         self.macs[vf] = mac
@@ -103,13 +106,42 @@ async def test_a_function_whose_file_cannot_be_written_is_not_given(ledger: Ledg
     assert pool.census() == {"held": 0, "fault": 0, "counted": 0, "free": 2}
 
 
+def a_box(**more: Any) -> Sandbox:
+    """A row of a container's."""
+    return Sandbox(container_id="c1", interface="eth0", netns="/n", network="n", pod="shop/web", **more)
+
+
+async def test_a_function_that_comes_home_meanwhile_is_given_to_the_next_pod(
+    pool: VfPool, ledger: Ledger, kernel: Kernel
+) -> None:
+    old = a_box(vf=0, device_id="vf0")
+    await ledger.commit(Change(put=(old,)))
+    kernel.inside.add(0)
+    async with ledger.allocation:
+        giving = asyncio.create_task(pool.give(["vf0"]))
+        await asyncio.wait({giving}, timeout=0.05)
+        await ledger.commit(Change(drop=((RecordKind.SANDBOX, old.sandbox_id),)))
+    assert [function.vf for function in await giving] == [0]
+    kernel.inside.clear()
+    await pool.look()
+    assert not any(device.fault for device in pool.devices())
+
+
+async def test_a_function_that_a_container_still_has_is_preferred_last(pool: VfPool, ledger: Ledger) -> None:
+    await pool.look()
+    assert pool.prefer(["vf0", "vf1"], [], 1) == ("vf0",)
+    await ledger.commit(Change(put=(a_box(vf=0, device_id="vf0"),)))
+    assert pool.prefer(["vf0", "vf1"], [], 1) == ("vf1",)
+    assert pool.prefer(["vf0", "vf1"], [], 2) == ("vf1", "vf0")
+
+
 async def test_what_is_being_journalled_for_a_container_is_not_given_to_kubelet(pool: VfPool, ledger: Ledger) -> None:
     await pool.look()
     async with ledger.allocation:
         chosen = pool.choose("", Holder("c1", "eth0"))
         giving = asyncio.create_task(pool.give([chosen.device_id]))
         await asyncio.wait({giving}, timeout=0.05)
-        row = Sandbox(container_id="c1", interface="eth0", netns="/n", network="n", pod="shop/web", vf=chosen.vf)
+        row = a_box(vf=chosen.vf)
         await ledger.commit(Change(put=(row,)))
     with pytest.raises(DpuError, match="held by shop/web"):
         await giving
