@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
+import msgspec
+
 from dpu_daemon.service.cni.faults import invalid, show
 
 WHERE = "prevResult"
 REMEDY = "hand over the result of the ADD before"
+MOST_BYTES = 1 << 20
+"""It is told on, with our own in it: what a runtime could not read then must be refused before the ADD."""
 DNS_LISTS = ("nameservers", "search", "options")
 _NONE: tuple[None, str] = (None, "")
 
@@ -21,6 +25,8 @@ def check_previous(previous: Mapping[str, Any]) -> None:
     Raises:
         CniError: INVALID_CONFIG naming the entry.
     """
+    if len(msgspec.json.encode(previous)) > MOST_BYTES:
+        raise invalid(WHERE, f"is longer than {MOST_BYTES} bytes", REMEDY)
     if not isinstance(previous.get("cniVersion", ""), str):
         raise invalid(f"{WHERE}.cniVersion", f"{show(previous['cniVersion'])} is no version", REMEDY)
     interfaces = _objects(previous, "interfaces")

@@ -58,6 +58,7 @@ BAD: dict[str, Bad] = {
     "arguments that are a list": Bad(7, "args", conf(args=[])),
     "arguments of CNI that are text": Bad(7, "args.cni", conf(args={"cni": "x"})),
     "a result that is a list": Bad(7, "prevResult", conf(prevResult=[])),
+    "a result that could not be told on": Bad(7, "prevResult: is longer", conf(prevResult={"x": "y" * (2 << 20)})),
     "a result whose interfaces are an object": Bad(7, "prevResult.interfaces", conf(prevResult={"interfaces": {}})),
     "a result with a version that is a number": Bad(7, "prevResult.cniVersion", conf(prevResult={"cniVersion": 1})),
     "a result whose interface is a number": Bad(7, "prevResult.interfaces[0]", conf(prevResult={"interfaces": [1]})),
