@@ -24,6 +24,7 @@ from dpu_daemon.main import log_to_stderr
 from dpu_daemon.parts.host import host_drivers
 from proto.errors import DpuError
 from tests.fakes.groups import FakeGroups, FakeSampler
+from tests.fakes.orders import take
 
 
 class MortalJournal(Journal):
@@ -33,9 +34,8 @@ class MortalJournal(Journal):
     _left = 0
 
     def commit_all(self, changes: Sequence[Change]) -> "list[Committed | DpuError]":
-        if self.order.exists():
-            self._left = int(self.order.read_text())
-            self.order.unlink()
+        if order := take(self.order):
+            self._left = int(order)
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -3,7 +3,7 @@
 python -m tests.fakes.net_daemon CONFIG
 
 The file `kill-at` beside the settings holds two numbers: before which commit of the journal, counted from there, and
-which process dies by SIGKILL; 0 is this one.
+which process dies by SIGKILL; 0 is this one. `kill-at.fired` says that it was killed.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from dpu_daemon.engine.journal import Committed, Journal
 from dpu_daemon.parts.dpu import dpu_drivers
 from proto.errors import DpuError
 from tests.fakes.drivers import FakeBlock, FakeBus
+from tests.fakes.orders import alone, take
 from tests.fakes.world import World
 
 
@@ -34,12 +35,13 @@ class MortalJournal(Journal):
     _victim = 0
 
     def commit_all(self, changes: Sequence[Change]) -> "list[Committed | DpuError]":
-        if self.order.exists():
-            self._left, self._victim = map(int, self.order.read_text().split())
-            self.order.unlink()
-        self._left -= 1
-        if self._left == 0:
-            os.kill(self._victim or os.getpid(), signal.SIGKILL)
+        with alone(self.order):
+            if order := take(self.order):
+                self._left, self._victim = map(int, order.split())
+            self._left -= 1
+            if self._left == 0:
+                self.order.with_suffix(".fired").touch()
+                os.kill(self._victim or os.getpid(), signal.SIGKILL)
         return super().commit_all(changes)
 
 

@@ -1,5 +1,8 @@
 """Orders for a process under test, in a file: given whole, and carried out by one who has taken them away."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,3 +21,11 @@ def take(order: Path) -> str:
     except FileNotFoundError:
         return ""
     return taken.read_text()
+
+
+@contextmanager
+def alone(order: Path) -> Iterator[None]:
+    """Nobody else stands here: an order is not being carried out now, or it is by us. A death lets go."""
+    with order.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

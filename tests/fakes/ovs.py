@@ -50,7 +50,9 @@ class OvsStack:
 
     def start_vswitchd(self) -> None:
         self._start("ovs-vswitchd", ["ovs-vswitchd", f"unix:{self.socket}", *self._options])
-        _wait_for((self.directory / "ovs-vswitchd.pid").exists)
+        pid = f"{self._running['ovs-vswitchd'].pid}\n"
+        pidfile = self.directory / "ovs-vswitchd.pid"  # one that was killed has left its own
+        _wait_for(lambda: pidfile.exists() and pidfile.read_text() == pid)
 
     def kill(self, name: str) -> None:
         """kill -9; leaves socket and pidfile behind, as a crash does."""

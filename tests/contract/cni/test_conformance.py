@@ -13,6 +13,7 @@ from tests.contract.cni.daemon import Said
 from tests.contract.cni.node import CniNodeRig, assigned, cni_node, conf, link_in, pod_args
 from tests.contract.cni.test_bad_input import error_of, valid
 from tests.fakes.netns import ip
+from tests.fakes.orders import give
 
 SHAPES: dict[str, set[str]] = {
     "0.4.0": {"name", "mac", "sandbox"},
@@ -358,7 +359,7 @@ async def test_nothing_is_left_wherever_the_journal_is_cut(node: CniNodeRig) -> 
             point += 1
             if verb == "DEL":
                 await added(node, web)
-            (node.folder / "kill-at").write_text(str(point))
+            give(node.folder / "kill-at", str(point))
             said = await node.call(verb, web)
             if said.status == 0:
                 break
