@@ -37,6 +37,7 @@ class ServicesFeed:
         self._caches, self._mirrors = context.caches, context.mirrors
         self._segments, self._complaints, self._told = segments, complaints, told
         self._slices: dict[str, set[str]] = {}
+        self._service_of: dict[str, str] = {}
         self._claims = VipClaims()
         self._caches.addresses.listen(self._on_given_back)
         self._mirrors.listen(Foreign.SERVICE, self._on_service)
@@ -96,13 +97,13 @@ class ServicesFeed:
         self._told({key} | others)
 
     def _on_slice(self, key: str, found: Json, change: Change) -> None:
-        service = service_of(found)
-        slices = self._slices.setdefault(service, set())
-        if change is Change.DELETED:
-            slices.discard(key)
-        else:
-            slices.add(key)
-        if not slices:
-            del self._slices[service]
-        if service:
-            self._told({service})
+        before = self._service_of.pop(key, "")
+        now = "" if change is Change.DELETED else service_of(found)
+        if before:
+            self._slices[before].discard(key)
+            if not self._slices[before]:
+                del self._slices[before]
+        if now:
+            self._service_of[key] = now
+            self._slices.setdefault(now, set()).add(key)
+        self._told({before, now} - {""})

@@ -101,6 +101,36 @@ async def test_a_cluster_ip_is_not_had_by_an_older_service_that_wrote_it_down_fi
     assert _vips(quiet) == {"ns/squatter.tcp": {"10.96.0.9:80", "10.96.0.10:80"}}
 
 
+async def test_a_slice_that_becomes_another_services_leaves_the_one_that_it_was_of(quiet: Feed) -> None:
+    _serve(quiet, "a", "01", "10.96.0.1")
+    _serve(quiet, "b", "02", "10.96.0.2")
+
+    def sliced(service: str) -> None:
+        there = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.0.5"]}], "ports": [{"port": 8080}]}
+        labels = {"labels": {"kubernetes.io/service-name": service}} if service else {}
+        quiet.put(Foreign.ENDPOINT_SLICE, "s", {}, namespace="ns", metadata=labels, **there)
+        quiet.settle()
+
+    def leads_to() -> list[str]:
+        store = quiet.plant.writer.store
+        return [
+            vip
+            for name in "ab"
+            for vip in store.get(ref(Table.LOAD_BALANCER, f"ns/{name}.tcp")).columns["vips"].values()
+        ]
+
+    sliced("a")
+    assert leads_to() == ["10.1.0.5:8080", ""]
+    sliced("b")
+    assert leads_to() == ["", "10.1.0.5:8080"]
+    sliced("")
+    assert leads_to() == ["", ""]
+    sliced("b")
+    quiet.plant.drop(Foreign.ENDPOINT_SLICE, "s", "ns")
+    quiet.settle()
+    assert leads_to() == ["", ""]
+
+
 def _isolated(feed: Feed, cidr: str, driver: str = "ovn") -> None:
     """A further network with one subnet."""
     feed.put(Kind.NETWORK, "side", {"driver": driver})
