@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -21,6 +21,7 @@ from dpu_daemon.sections import TlsSection
 from dpu_daemon.service.host import About
 from dpu_daemon.service.metrics import Metrics
 from dpu_daemon.service.server import DaemonServer, Identity
+from proto.errors import DpuError
 from proto.supervision import notify, watchdog_pause_s
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
         parts: makes other drivers than the real ones.
 
     Raises:
-        DpuError: the journal or an address cannot be used.
+        DpuError: the journal or an address cannot be used, or a driver that came late cannot be started.
     """
     _raise_open_files()
     stop = asyncio.Event()
@@ -124,7 +125,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     notify("READY=1", "STATUS=answering, not converged yet")
     _log.info("serving", name=config.name, mode=config.mode.value, listen=config.listen)
     beating = asyncio.create_task(_beat(engine))
-    await stop.wait()
+    fault = await _until(stop, engine.core.fault)
     notify("STOPPING=1", "STATUS=finishing what is running")
     beating.cancel()
     await server.drain()
@@ -137,6 +138,17 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     await engine.core.stop(0.0)
     stop_metrics()
     _log.info("stopped", name=config.name)
+    if fault is not None:
+        raise fault
+
+
+async def _until(stop: asyncio.Event, fault: "asyncio.Future[DpuError]") -> DpuError | None:
+    """Until somebody ends this daemon, or it has to end by itself: then why."""
+    stopping = asyncio.ensure_future(stop.wait())
+    ends: set[asyncio.Future[Any]] = {stopping, fault}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    return fault.result() if fault.done() else None
 
 
 def _raise_open_files() -> None:

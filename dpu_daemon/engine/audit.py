@@ -71,6 +71,8 @@ class Audit:
         self._troubles: dict[Hashable, _Trouble] = {}
         self._silent: dict[int, str] = {}
         self._told: set[str] = set()
+        self._broken = ""
+        """What ended the last pass that should not have."""
         self._alarmed = True
         self._whole_at = float("-inf")
         self.converged = asyncio.Event()
@@ -92,7 +94,11 @@ class Audit:
 
     def message(self) -> str:
         """What is wrong now, in a sentence; empty when nothing is."""
-        sentences = [*self._silent.values(), *(trouble.sentence for trouble in self._troubles.values())]
+        sentences = [
+            *filter(None, (self._broken,)),
+            *self._silent.values(),
+            *(trouble.sentence for trouble in self._troubles.values()),
+        ]
         return "; ".join(sentences[:3]) + (f"; and {len(sentences) - 3} more" if len(sentences) > 3 else "")
 
     async def run(self) -> None:
@@ -102,6 +108,11 @@ class Audit:
                 await self.once(only_silent=self._only_silent())
             except DpuError as error:
                 _log.error(f"the audit stopped half-way: {error}", reason=error.reason.value)
+            except Exception as error:  # noqa: BLE001 - the outermost loop of a task: else nothing is repaired any more
+                _log.exception("the audit failed")
+                self._broken = f"the audit failed: {error!r}"
+            else:
+                self._broken = ""
             await self._pause()
 
     async def _pause(self) -> None:

@@ -15,9 +15,12 @@ from dpu_daemon.engine.protocols import Driver
 from dpu_daemon.engine.repair import Auditor
 from dpu_daemon.model.event import EventKind
 from proto.errors import DpuError
+from proto.reasons import Reason
 
 START_S = 2.0
 """For the first contact of a driver; one that is late goes on trying, and says so to who needs it meanwhile."""
+AGAIN_S = 5.0
+"""Between two starts of a driver that says why it cannot be started."""
 STOP_S = 5.0
 
 _log = structlog.get_logger("dpu_daemon.core")
@@ -64,6 +67,8 @@ class Core:
         self._workers = workers or {}
         self._late: set[asyncio.Task[None]] = set()
         """Drivers that still wait for their first contact."""
+        self.fault: asyncio.Future[DpuError] = asyncio.get_running_loop().create_future()
+        """Done when this daemon cannot do its work any more, and has to be started again."""
         self._auditing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -85,18 +90,40 @@ class Core:
         for role, task in starts.items():
             if not task.done():
                 _log.warning(f"the {role} driver has no contact yet; it goes on trying")
-                self._late.add(task)
-                task.add_done_callback(lambda task, role=role: self._came_late(role, task))  # type: ignore[misc]
+                self._expect(role, drivers[role], task)
         for role, task in starts.items():
             if task.done() and (error := task.exception()) is not None:
                 if not isinstance(error, DpuError):
                     raise error
-                _log.warning(f"the {role} driver has no contact yet: {error}")
+                self._expect(role, drivers[role], task)
 
-    def _came_late(self, role: str, task: asyncio.Task[None]) -> None:
-        self._late.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error(f"the {role} driver cannot start: {error!r}")
+    def _expect(self, role: str, driver: Driver, starting: asyncio.Task[None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._come(role, driver, starting), name=f"start {role}")
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _come(self, role: str, driver: Driver, starting: Awaitable[None]) -> None:
+        """Wait for a driver, and start one again that says why it cannot be started.
+
+        A fault of the daemon itself ends it whenever it comes: without this driver it would serve for ever and never
+        converge. Restarted, it finds everything in its journal.
+        """
+        said = ""
+        while True:
+            try:
+                return await starting
+            except DpuError as error:
+                if str(error) != said:
+                    _log.warning(f"the {role} driver has no contact yet: {error}")
+                said = str(error)
+            except Exception as error:  # noqa: BLE001 - the outermost frame of this task
+                _log.error(f"the {role} driver cannot start", exc_info=error)
+                if not self.fault.done():
+                    message = f"the {role} driver cannot start: {error!r}"
+                    self.fault.set_result(DpuError(Reason.INTERNAL, message, remedy="report it with this log"))
+                return None
+            await asyncio.sleep(AGAIN_S)
+            starting = driver.start(self.audit.alarm)
 
     def driver_versions(self) -> dict[str, str]:
         """What stands behind each role; empty before the first contact."""

@@ -1,7 +1,7 @@
 """The start and stop of drivers: at once, but for those that work on others."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.protocols import Driver, Lost
+from dpu_daemon.engine.repair import Repair
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -136,3 +137,73 @@ async def test_workers_start_after_what_they_work_on_and_stop_before(ledger: Led
     said.clear()
     await running.stop(0.1)
     assert said[0] == "own port stopped"
+
+
+async def test_a_fault_of_a_driver_that_is_late_ends_the_daemon_as_one_at_its_start_does(
+    ledger: Ledger, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_core, "START_S", 0.05)
+    thawed = asyncio.Event()
+    broken = Side("broken", said, thawed)
+
+    async def start(_: Lost) -> None:
+        await thawed.wait()
+        raise KeyError("a release that nobody knows")
+
+    monkeypatch.setattr(broken, "start", start)
+    running = core(ledger, {"broken": broken})
+    await running.start()
+    assert not running.fault.done()
+    thawed.set()
+    fault = await running.fault
+    assert fault.reason is Reason.INTERNAL
+    assert "the broken driver cannot start" in fault.message
+    await running.stop(0.1)
+
+
+async def test_a_driver_that_says_why_it_cannot_start_is_started_again(
+    ledger: Ledger, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_core, "AGAIN_S", 0.01)
+    side = Side("full", said)
+    start, refusals = side.start, [DpuError(Reason.STORAGE_FULL, "no room for its directory") for _ in range(2)]
+
+    async def refused(lost: Lost) -> None:
+        if refusals:
+            raise refusals.pop()
+        await start(lost)
+
+    monkeypatch.setattr(side, "start", refused)
+    running = core(ledger, {"full": side})
+    await running.start()
+    await side.started.wait()
+    assert said == ["full started"]
+    assert not running.fault.done()
+    await running.stop(0.1)
+
+
+class Breaking:
+    """An auditor that a fault of ours ends at its first look."""
+
+    def __init__(self) -> None:
+        self.says: Callable[[], str] = str
+        self.heard: list[str] = []
+
+    async def audit(self) -> tuple[Repair, ...]:
+        self.heard.append(self.says())
+        if len(self.heard) == 1:
+            raise OSError("too many open files")
+        return ()
+
+
+async def test_an_audit_that_failed_is_said_and_comes_again(ledger: Ledger, said: list[str]) -> None:
+    async def nothing() -> None: ...
+
+    breaking = Breaking()
+    times = AuditTimes(period_s=0.1, first_retry_s=0.1, debounce_s=0.0)
+    running = Core(ledger, Operations(), {"well": Side("well", said)}, (breaking,), nothing, times)
+    breaking.says = running.audit.message
+    await running.start()
+    await running.audit.converged.wait()
+    assert breaking.heard[:2] == ["", "the audit failed: OSError('too many open files')"]
+    await running.stop(0.1)
