@@ -12,7 +12,7 @@ from dpu_daemon.config_net import CniSection
 from dpu_daemon.engine.cni_node import CniNode
 from dpu_daemon.engine.deadline import Deadline, within
 from dpu_daemon.service.cni.environment import Environment, Verb, read_environment
-from dpu_daemon.service.cni.faults import NETNS, CniCode, CniError, from_error, to_output
+from dpu_daemon.service.cni.faults import NETNS, CniCode, CniError, from_error, to_output, unready
 from dpu_daemon.service.cni.frame import Call
 from dpu_daemon.service.cni.metrics import CniMetrics
 from dpu_daemon.service.cni.netconf import NetConf, asked_version, read_netconf
@@ -103,7 +103,7 @@ class CniCalls:
                 case Verb.STATUS:
                     await within(left_s, self._node.ready(Deadline.after(left_s)), "STATUS")
         except DpuError as error:
-            raise from_error(error) from error
+            raise (unready(error) if environment.verb is Verb.STATUS else from_error(error)) from error
         return NO_OUTPUT
 
     async def _add(self, environment: Environment, conf: NetConf, caller: Caller, left_s: float) -> bytes:

@@ -5,9 +5,10 @@ from enum import IntEnum
 import msgspec
 
 from proto.errors import DpuError
-from proto.reasons import Reason
+from proto.reasons import WIRE, Reason
 
 NETNS = "CNI_NETNS"
+NO_REMEDY = "see the log of dpu-daemon on this node (journalctl -u dpu-daemon)"
 
 
 class CniCode(IntEnum):
@@ -44,7 +45,13 @@ def from_error(error: DpuError) -> CniError:
     if error.field == NETNS and error.reason in {Reason.INVALID, Reason.NOT_FOUND}:
         code = CniCode.INVALID_NETNS
     message = f"{error.field}: {error.message}" if error.field else error.message
-    return CniError(code, message, error.remedy)
+    return CniError(code, message, error.remedy or NO_REMEDY)
+
+
+def unready(error: DpuError) -> CniError:
+    """An error of STATUS: whatever keeps it from an answer in time keeps an ADD from being served."""
+    told, unavailable = from_error(error), WIRE[Reason.UNAVAILABLE].cni
+    return CniError(unavailable, told.message, told.remedy) if told.code == WIRE[Reason.DEADLINE].cni else told
 
 
 def to_output(error: CniError, version: str) -> bytes:

@@ -137,7 +137,19 @@ async def test_the_end_of_a_connection_undoes_its_add(path: Path, host: CniHost)
 async def test_the_announced_time_is_kept(path: Path, host: CniHost) -> None:
     host.world.faults.hung.add("switch.look")
     status, error = await answer(path, frame("STATUS", left_ms=300))
-    assert (status, error["code"]) in {(1, 11), (1, 50)}
+    assert (status, error["code"]) == (1, 50)
+
+
+async def test_an_error_that_knows_no_remedy_says_where_to_look(
+    path: Path, host: CniHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> None:
+        raise DpuError(Reason.FORBIDDEN, "no")
+
+    monkeypatch.setattr(host.node, "delete", refused)
+    _, error = await answer(path, frame("DEL"))
+    assert (error["code"], error["msg"]) == (106, "no")
+    assert "journalctl" in error["details"]
 
 
 async def test_a_fault_of_ours_is_told_as_one(path: Path, host: CniHost, monkeypatch: pytest.MonkeyPatch) -> None:
