@@ -115,6 +115,21 @@ async def test_a_representor_that_was_made_anew_is_plugged_anew(story: Story) ->
         assert await story.routes()
 
 
+async def test_a_dpu_that_was_rebooted_forwards_again(story: Story) -> None:
+    async with _built(story):
+        pass
+    story.stage.ovs.kill("ovs-vswitchd")
+    namespaces.remove(story.stage.domain("blue"))
+    for name in ("pf0vf0", "pf0vf1"):
+        ip("link", "del", name)
+    story.stage.ovs.start_vswitchd()  # before any of the devices that its database names
+    story.a = story.stage.add_host("pf0vf0", A, "10.1.0.10/24", via="10.1.0.1")
+    story.b = story.stage.add_host("pf0vf1", B, "10.2.0.10/24", via="10.2.0.1")
+    async with story.stage.daemon() as dpu:
+        await dpu.settle()
+        assert await story.routes()
+
+
 async def test_a_restart_of_the_daemon_touches_nothing(story: Story) -> None:
     async with _built(story):
         pass

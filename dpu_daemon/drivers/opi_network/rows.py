@@ -44,13 +44,23 @@ COLUMNS: Columns = {
 
 @dataclass(frozen=True, slots=True)
 class PortRow:
-    """A port with its first interface; `stale` when its device is another one now."""
+    """A port with its first interface.
+
+    Attributes:
+        plugged: number of the device that was plugged; empty for none.
+        stale: the switch says that its device is another one now.
+    """
 
     port: str
     interface: str
     bridge: str
+    plugged: str
     stale: bool
     seen: PlugSeen
+
+    def is_of_another(self, ifindex: int) -> bool:
+        """Whether the device of that name is none that was plugged; the switch tells only of one that it could open."""
+        return self.stale or bool(ifindex and self.plugged and self.plugged != str(ifindex))
 
 
 def bridges(replica: Replica) -> dict[str, str]:
@@ -68,7 +78,8 @@ def ports(replica: Replica) -> dict[str, PortRow]:
             interface = replica.rows("Interface").get(interface_uuid)
             if port is not None and interface is not None:
                 seen, stale = _seen(bridge["name"], port, interface)
-                found[port["name"]] = PortRow(port_uuid, interface_uuid, bridge_uuid, stale, seen)
+                plugged = interface["external_ids"].get(IFINDEX_KEY, "")
+                found[port["name"]] = PortRow(port_uuid, interface_uuid, bridge_uuid, plugged, stale, seen)
     return found
 
 

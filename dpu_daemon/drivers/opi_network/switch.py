@@ -93,7 +93,7 @@ class OpiBridge:
             raise DpuError(Reason.NOT_FOUND, message, field="bridge", remedy="it is made by itself", retry=True)
         if row is not None and (row.seen.bridge != bridge or not row.seen.plug.owner):
             raise _foreign(plug.name, row.seen.bridge)
-        if row is not None and (row.stale or row.seen.plug.kind != plug.kind):
+        if row is not None and (row.is_of_another(ifindex) or row.seen.plug.kind != plug.kind):
             await self._obeyed(rows.remove_ports(row.bridge, [row.port]))
             row = None
         if row is None:

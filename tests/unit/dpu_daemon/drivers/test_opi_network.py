@@ -1,8 +1,9 @@
 """OPI's network as its driver sees it: what cannot be asked is told once."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,8 +11,11 @@ from structlog.testing import capture_logs
 from dpu_daemon.drivers.opi_network import kernel, namespaces
 from dpu_daemon.drivers.opi_network.driver import OvsNetwork
 from dpu_daemon.drivers.opi_network.kernel import Domains
+from dpu_daemon.drivers.opi_network.rows import IFINDEX_KEY, OWNER_KEY
 from dpu_daemon.drivers.opi_network.switch import OpiBridge
+from dpu_daemon.model.opi_network_seen import Plug
 from proto.errors import DpuError
+from proto.ovsdb.client import Operation
 from proto.reasons import Reason
 
 KNOWN = {"02:00:00:00:00:01": "pf0vf1"}
@@ -33,6 +37,61 @@ def test_a_domain_whose_making_was_cut_short_does_not_count_as_made(
     for key, value in kernel.SETTINGS.items():
         (tmp_path / key).write_text(f"{value}\n")
     assert domains.look()[1]["t-blue"].routes
+
+
+class Database:
+    """The switch's database with one port of ours, whose device was not there when the switch started."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        ours = {OWNER_KEY: "svis/s1"}
+        marks = {IFINDEX_KEY: "7"}
+        self.tables: dict[str, dict[str, dict[str, Any]]] = {
+            "Open_vSwitch": {},
+            "Bridge": {"u-bridge": {"name": "br-opi", "ports": frozenset({"u-port"})}},
+            "Port": {
+                "u-port": {
+                    "name": "n1sw", "interfaces": frozenset({"u-if"}), "tag": 10, "trunks": frozenset(),
+                    "vlan_mode": "access", "protected": False, "external_ids": ours,
+                }
+            },
+            "Interface": {
+                "u-if": {
+                    "name": "n1sw", "type": "", "options": {}, "ofport": -1, "error": "No such device",
+                    "ifindex": None, "external_ids": marks,
+                }
+            },
+        }  # fmt: skip
+
+    @property
+    def replica(self) -> "Database":
+        return self
+
+    def rows(self, table: str) -> dict[str, dict[str, Any]]:
+        return self.tables[table]
+
+    async def transact(self, operations: list[Operation]) -> list[dict[str, Any]]:
+        self.asked.append([f"{each['op']} {each['table']}" for each in operations[:-2]])
+        if len(self.asked) == 1:
+            # What the switch does about either: it opens the device that is there now.
+            new = operations[0]["op"] == "mutate"
+            marks = {} if new else {IFINDEX_KEY: "7"}
+            self.tables["Interface"]["u-if"] |= {"ofport": 3, "error": None, "ifindex": 9, "external_ids": marks}
+        return [{}]
+
+    async def wait_until(self, _true: object, *, timeout_s: float) -> bool:
+        return timeout_s > 0
+
+
+@pytest.mark.parametrize(("ifindex", "first"), [(9, "mutate Bridge"), (7, "update Port")])
+async def test_a_port_whose_device_was_made_anew_while_the_switch_had_none_is_plugged_anew_at_once(
+    ifindex: int, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge, database = OpiBridge(socket="/nowhere", datapath="netdev"), Database()
+    monkeypatch.setattr(bridge, "_client", database)
+    with suppress(DpuError):
+        await bridge.plug("br-opi", Plug(name="n1sw", owner="svis/s1", tag=10), ifindex)
+    assert database.asked[0][0] == first
 
 
 async def test_a_bus_that_does_not_answer_is_told_once_and_its_return_too(monkeypatch: pytest.MonkeyPatch) -> None:
