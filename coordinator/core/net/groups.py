@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from coordinator.core.net.members import MemberKind
+from coordinator.core.net.members import LAST_PORT, MemberKind
 from coordinator.core.net.policy.model import (
     EVERYTHING,
-    LAST_PORT,
     NUMBERS,
     BlockScope,
     Direction,

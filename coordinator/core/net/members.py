@@ -14,6 +14,7 @@ from coordinator.core.objects.net import Port
 from coordinator.core.pool.fields import seen_items, seen_mapping, seen_text
 
 DEFAULT_PROTOCOL = "TCP"
+LAST_PORT = 65535
 FINISHED = frozenset({"Succeeded", "Failed"})
 
 NamedPorts = Mapping[str, tuple[tuple[str, int], ...]]
@@ -129,7 +130,7 @@ def _named_ports(pod: Json) -> NamedPorts:
     for container in [*seen_items(pod, "spec", "containers"), *sidecars]:
         for port in seen_items(container, "ports"):
             name, number = seen_text(port, "name"), port.get("containerPort")
-            if name and isinstance(number, int):
+            if name and isinstance(number, int) and 1 <= number <= LAST_PORT:
                 said = (seen_text(port, "protocol") or DEFAULT_PROTOCOL, number)
                 found[name] = tuple(dict.fromkeys((*found.get(name, ()), said)))
     return found

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from coordinator.core.net.policy.model import LAST_PORT, Protocol
+from coordinator.core.net.members import LAST_PORT
+from coordinator.core.net.policy.model import Protocol
 from coordinator.core.net.policy.spans import Family, family_of
 from coordinator.core.net.rows import Ref, Row, Table, Value, switch_key
 from coordinator.core.net.vips import Vip

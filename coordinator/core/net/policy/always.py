@@ -8,6 +8,7 @@ would drop replies as well: these ACLs being allow-related, every switch with su
 
 from collections.abc import Iterable
 
+from coordinator.core.ipam.plan import zoneless
 from coordinator.core.net.members import Member, MemberKind
 from coordinator.core.net.policy.model import Direction, Owner, OwnerKind, digest
 from coordinator.core.net.policy.rules import (
@@ -50,8 +51,11 @@ class Always:
         return {owner_of(place[0]) for place in (old, new) if place}
 
     def set_node(self, node: str, addresses: Iterable[str]) -> set[Owner]:
-        """Take in a node's addresses, none when it is gone; returns owners whose rows changed."""
-        now = frozenset(addresses)
+        """Take in a node's addresses, none when it is gone; returns owners whose rows changed.
+
+        Its status is written by the host: what else than an address is in it, a prefix above all, passes nothing.
+        """
+        now = frozenset(filter(None, map(_canonical, addresses)))
         if now == self._addresses.get(node, frozenset()):
             return set()
         if now:
@@ -88,6 +92,14 @@ def _place(member: Member | None) -> tuple[str, str] | None:
     if member is None or not member.switched:
         return None
     return (MACHINES if member.kind is MemberKind.MACHINE else member.node or "?", member.port_id)
+
+
+def _canonical(address: str) -> str:
+    """An address as OVN writes it; empty for what is none."""
+    try:
+        return str(zoneless(address))
+    except ValueError:
+        return ""
 
 
 def _machines() -> list[tuple[Direction, str]]:

@@ -5,14 +5,13 @@ from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
 
-from coordinator.core.net.members import Member, MemberKind
+from coordinator.core.net.members import LAST_PORT, Member, MemberKind
 from coordinator.core.net.policy.spans import Networks
 from coordinator.core.pool.selectors import NOTHING, Selector
 
 Owner = tuple[str, str]
 """Who contributes rows: a word and a key."""
 
-LAST_PORT = 65535
 DIGEST_LENGTH = 20
 EVERYTHING = Selector()
 

@@ -9,9 +9,9 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from coordinator.core.net.members import LAST_PORT
 from coordinator.core.net.policy.model import (
     EVERYTHING,
-    LAST_PORT,
     BlockScope,
     NamedPort,
     OwnerKind,

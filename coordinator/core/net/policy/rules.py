@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from coordinator.core.net.members import LAST_PORT
 from coordinator.core.net.policy.model import (
     ALL_PODS,
-    LAST_PORT,
     NUMBERS,
     BlockScope,
     Direction,

@@ -78,7 +78,17 @@ def test_the_pods_own_network_is_that_without_an_attachment_or_the_one_said_to_b
 def test_named_ports_are_of_containers_and_of_init_containers_that_stay() -> None:
     http, dns = {"name": "http", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}
     spec = {
-        "containers": [{"ports": [http, dns, {"containerPort": 1}, {"name": "bad", "containerPort": "x"}]}, {}],
+        "containers": [
+            {
+                "ports": [
+                    http,
+                    dns,
+                    {"containerPort": 1},
+                    *({"name": "bad", "containerPort": n} for n in ("x", 0, 65536)),
+                ]
+            },
+            {},
+        ],
         "initContainers": [
             {"ports": [{"name": "early", "containerPort": 1}]},
             {"restartPolicy": "Always", "ports": [http | {"containerPort": 9090}]},

@@ -187,6 +187,16 @@ def test_a_nodes_addresses_pass_both_ways_for_its_own_pods() -> None:
 MANY = 40
 
 
+def test_of_what_a_nodes_status_says_only_addresses_pass() -> None:
+    built = index(WEB)
+    built.set_policy(policy())
+    built.set_node("n1", ["192.168.0.1", "0.0.0.0/0", "host.example", "fe80::1%eth0", "FD00::7", ""])
+    held = {
+        str(row.columns["addresses"]) for row in built.rows(("policy-node", "n1")) if row.table is Table.ADDRESS_SET
+    }
+    assert held == {"frozenset({'192.168.0.1'})", "frozenset({'fd00::7'})"}
+
+
 def neighbours(labelled: bool) -> PolicyIndex:
     """Many namespaces, each of which lets in one other by its own policy."""
     built = PolicyIndex()
