@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cni_plugin.local import SUPPORTED
 from cni_plugin.main import DEFAULT_SOCKET
 from coordinator.controllers.net.mirrors import KINDS
 from coordinator.core.objects.foreign import Foreign
@@ -90,7 +91,9 @@ def _files() -> dict[str, str]:
 
 def test_the_configuration_is_one_that_a_runtime_reads() -> None:
     found = json.loads(_files()["10-dpupool.conflist"])
-    assert found["cniVersion"] in {"0.4.0", "1.0.0", "1.1.0"}
+    assert found["cniVersion"] == "1.0.0", "containerd 1.6 reads nothing newer"
+    assert "1.1.0" in found["cniVersions"], "STATUS and GC are of 1.1.0"
+    assert set(found["cniVersions"]) <= set(SUPPORTED)
     assert [plugin["type"] for plugin in found["plugins"]] == ["dpu-cni"]
 
 
