@@ -79,7 +79,7 @@ def _assignment(where: str, wire: pods_pb2.Assignment) -> Assignment:
         addresses=tuple(_address(f"{where}.addresses[{n}]", each) for n, each in enumerate(wire.addresses)),
         routes=tuple(_route(f"{where}.routes[{n}]", each) for n, each in enumerate(wire.routes)),
         mtu=check_mtu(f"{where}.mtu", wire.mtu),
-        dns=tuple(check_address(f"{where}.dns[{n}]", each) for n, each in enumerate(wire.dns)),
+        dns=tuple(_plain_address(f"{where}.dns[{n}]", each) for n, each in enumerate(wire.dns)),
         bandwidth=_bandwidth(f"{where}.bandwidth", wire.bandwidth),
         attachment=_attachment(f"{where}.attachment", wire.attachment),
         bridge=check_netdev(f"{where}.bridge", wire.bridge),
@@ -125,10 +125,10 @@ def _generation(field: str, value: int) -> int:
 
 
 def _address(field: str, wire: pods_pb2.PodAddress) -> PodAddress:
-    cidr = check_interface(f"{field}.cidr", wire.cidr)
+    cidr = check_interface(f"{field}.cidr", _zoneless(f"{field}.cidr", wire.cidr))
     if not wire.gateway:
         return PodAddress(cidr=cidr)
-    gateway = check_address(f"{field}.gateway", wire.gateway)
+    gateway = _plain_address(f"{field}.gateway", wire.gateway)
     if ipaddress.ip_address(gateway).version != ipaddress.ip_interface(cidr).version:
         raise invalid(f"{field}.gateway", f"{gateway} is of another family than {cidr}", "send a gateway of the family")
     return PodAddress(cidr=cidr, gateway=gateway)
@@ -139,7 +139,23 @@ def _route(field: str, wire: pods_pb2.PodRoute) -> PodRoute:
         dst = str(ipaddress.ip_network(wire.dst))
     except ValueError as error:
         raise invalid(f"{field}.dst", f"{wire.dst[:60]!r} is not a prefix", "use one such as 10.0.0.0/8") from error
-    return PodRoute(dst=dst, via=check_address(f"{field}.via", wire.via) if wire.via else "")
+    if not wire.via:
+        return PodRoute(dst=dst)
+    via = _plain_address(f"{field}.via", wire.via)
+    if ipaddress.ip_address(via).version != ipaddress.ip_network(dst).version:
+        raise invalid(f"{field}.via", f"{via} is of another family than {dst}", "send an address of the family")
+    return PodRoute(dst=dst, via=via)
+
+
+def _plain_address(field: str, value: str) -> str:
+    return check_address(field, _zoneless(field, value))
+
+
+def _zoneless(field: str, value: str) -> str:
+    """A zone names an interface of one system: what a kernel shows of such an address is never what was sent."""
+    if "%" in value:
+        raise invalid(field, f"{value[:60]!r} has a zone", "leave out the '%' and what follows")
+    return value
 
 
 def _bandwidth(field: str, wire: pods_pb2.Bandwidth) -> Bandwidth:
