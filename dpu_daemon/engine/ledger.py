@@ -69,11 +69,8 @@ class Ledger:
         self._fences = {(fence.scope, fence.subject): fence for fence in contents.fences}
         self.last_event = contents.last_event
         await self._off_loop(self._journal.prune_fences)
-        for number, subject, says in contents.interrupted:
-            ended = StepEnded(number=number, state=StepState.FAILED, sentence="interrupted by a restart")
-            message = f"{says}: interrupted by a restart of the daemon"
-            said = Said(kind=EventKind.DAEMON, subject=subject, reason="StepInterrupted", message=message, warning=True)
-            await self.commit(Change(ended=ended, events=(said,)))
+        # At once: hundreds of pods may have been coming, and each sync of the disk is a wait before the first call.
+        await asyncio.gather(*(self.commit(_interruption(*step)) for step in contents.interrupted))
         return contents
 
     @property
@@ -269,6 +266,13 @@ class Ledger:
             await asyncio.wait({self._writing})
         await self._off_loop(self._journal.close)
         self._writer.shutdown(wait=False)
+
+
+def _interruption(number: int, subject: str, says: str) -> Change:
+    ended = StepEnded(number=number, state=StepState.FAILED, sentence="interrupted by a restart")
+    message = f"{says}: interrupted by a restart of the daemon"
+    said = Said(kind=EventKind.DAEMON, subject=subject, reason="StepInterrupted", message=message, warning=True)
+    return Change(ended=ended, events=(said,))
 
 
 def _seen(waiter: "asyncio.Future[Committed]") -> None:

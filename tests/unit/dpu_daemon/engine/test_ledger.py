@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dpu_daemon.engine.change import Change
+from dpu_daemon.engine.change import Change, StepBegun
 from dpu_daemon.engine.journal import Journal
 from dpu_daemon.engine.ledger import Ledger
 from tests.unit.dpu_daemon.things import DISK
@@ -68,3 +68,17 @@ async def test_closing_writes_what_still_waits(path: Path) -> None:
     again = Ledger(Journal(path))
     assert DISK in (await again.load()).records
     await again.close()
+
+
+async def test_steps_that_a_restart_cut_off_are_told_with_one_sync_of_the_disk(path: Path, writes: list[int]) -> None:
+    before = Journal(path)
+    for number in range(30):
+        before.commit(Change(begun=StepBegun(subject=f"port-{number}", says="plug it")))
+    before.close()
+    ledger = Ledger(Journal(path))
+    assert len((await ledger.load()).interrupted) == 30
+    assert writes == [30]
+    told = ledger._journal.events_since(0, 100)
+    assert [event.subject for event in told] == [f"port-{number}" for number in range(30)]
+    assert ledger._journal.read().interrupted == ()
+    await ledger.close()
