@@ -21,6 +21,8 @@ from proto.reasons import Reason
 
 WORD = "offload"
 USUAL_FLOWS = 20
+PASSING = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE})
+"""What is told while a switch or its daemon is restarted."""
 MOST_FLOWS = 2000
 PORTS = ["Port", "Of", "Where", "In hardware", "Packets", "Why"]
 FLOWS = ["Enters at", "Where", "Layer", "Packets", "Match", "Actions", "Why"]
@@ -81,7 +83,7 @@ def offload(
         shown = _show(api, switches, Wanted(query, output))
         for _ in range(1, (looks or 1 << 62) if watch else 1):
             time.sleep(interval_s)
-            _show(api, switches, Wanted(query, output))
+            _show(api, switches, Wanted(query, output), again=True)
     if not shown:
         raise click.exceptions.Exit(1)
 
@@ -106,14 +108,14 @@ def all_switches(api: Api) -> list[Switch]:
     return [Switch(DPU, name_of(one)) for one in dpus] + [Switch(NETWORK_NODE, name_of(one)) for one in nodes]
 
 
-def _show(api: Api, switches: list[Switch], wanted: Wanted) -> bool:
-    """Look at all once; whether any answered."""
+def _show(api: Api, switches: list[Switch], wanted: Wanted, *, again: bool = False) -> bool:
+    """Look at all once; whether any answered. One that did before and is away for a while ends no watch."""
     replies: list[Object] = []
     for position, switch in enumerate(switches):
         try:
             reply = api.ask_about(switch.kind, switch.name, WORD, wanted.query)
         except DpuError as error:
-            if len(switches) == 1:
+            if len(switches) == 1 and not (again and error.reason in PASSING):
                 raise
             screen.err().print(f"{switch.kind.word}/{switch.name}: {error}", style="red")
             continue
@@ -121,7 +123,7 @@ def _show(api: Api, switches: list[Switch], wanted: Wanted) -> bool:
         if wanted.output == "table":
             for line in ([Text()] if position else []) + list(lines_of(switch, reply)):
                 screen.out().print(line)
-    if wanted.output != "table":
+    if wanted.output != "table" and (replies or not again):
         whole: Object = replies[0] if len(switches) == 1 else {"kind": "List", "apiVersion": "v1", "items": replies}
         screen.out().print(json.dumps(whole, indent=2) if wanted.output == "json" else to_yaml(whole).rstrip("\n"))
     if not switches:

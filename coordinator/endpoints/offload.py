@@ -76,7 +76,7 @@ def flows_asked(query: Mapping[str, str]) -> FlowsAsked | None:
     count = query.get("flows", "")
     if not count:
         return None
-    if not count.isdecimal() or not 0 < int(count) <= MOST_FLOWS:
-        message = f"{count!r} is no number of flows"
+    if not count.isdecimal() or len(count) > len(str(MOST_FLOWS)) or not 0 < int(count) <= MOST_FLOWS:
+        message = f"{count[:40]!r} is no number of flows"
         raise DpuError(Reason.INVALID, message, field="flows", remedy=f"give 1 to {MOST_FLOWS}")
     return FlowsAsked(limit=int(count), software_only=query.get("software") in YES, netdev=query.get("port", ""))

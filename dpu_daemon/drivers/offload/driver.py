@@ -53,7 +53,7 @@ class OvsOffload:
         Raises:
             DpuError: UNAVAILABLE, CONFLICT; the database does not answer or refuses.
         """
-        if _configuration(self._switch.database.replica).get("hw-offload") == "true":
+        if _asked_for(self._switch.database.replica):
             return False
         mutations = [
             ["other_config", "delete", ["set", ["hw-offload"]]],
@@ -88,7 +88,7 @@ class OvsOffload:
             DpuError: UNAVAILABLE or DEADLINE; the switch does not answer.
         """
         replica = self._switch.database.replica
-        enabled = _configuration(replica).get("hw-offload") == "true"
+        enabled = _asked_for(replica)
         name = await self._datapath_name()
         if not name:
             return OffloadSeen(enabled=enabled, in_effect=None, datapath="", skb_ext=skb_ext())
@@ -152,11 +152,10 @@ def in_effect(*, told: bool, statistics: str) -> bool | None:
     return None if statistics else False
 
 
-def _configuration(replica: Replica) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for row in replica.rows("Open_vSwitch").values():
-        found.update(row["other_config"])
-    return found
+def _asked_for(replica: Replica) -> bool:
+    """Whether hw-offload is set; in any case of letters, as ovs-vswitchd reads it."""
+    rows = replica.rows("Open_vSwitch").values()
+    return any(row["other_config"].get("hw-offload", "").lower() == "true" for row in rows)
 
 
 def _ports(replica: Replica) -> list[PortSeen]:

@@ -1,10 +1,15 @@
 """bmctl offload, on the embedded API whose daemons answer as one with a card does."""
 
 import json
+import time
+from typing import Any
 
 import pytest
 import yaml
 
+from bmctl.api import Api
+from proto.errors import DpuError
+from proto.reasons import Reason
 from tests.unit.bmctl.stage import Stage
 
 ROOT = "/apis/dpupool.io/v1alpha1"
@@ -70,6 +75,26 @@ def test_programs_get_it_as_json_and_yaml(cards: Stage) -> None:
 def test_watching_looks_again(cards: Stage) -> None:
     told = cards.ok("offload", "card-1", "--watch", "--interval", "1", "--count", "2")
     assert told.count("dpu/card-1") == 2
+
+
+@pytest.mark.parametrize(("reason", "status"), [(Reason.UNAVAILABLE, 0), (Reason.NOT_FOUND, 3)])
+def test_a_watch_outlives_a_restart_of_the_switch_and_not_its_end(
+    cards: Stage, monkeypatch: pytest.MonkeyPatch, reason: Reason, status: int
+) -> None:
+    ask, answers = Api.ask_about, [None, DpuError(reason, "ovs-vswitchd is not reachable"), None]
+
+    def asked(api: Api, *words: Any) -> Any:
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        return ask(api, *words)
+
+    monkeypatch.setattr(Api, "ask_about", asked)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    result = cards.run("offload", "card-1", "--watch", "-o", "json", "--count", "3")
+    assert result.exit_code == status
+    assert result.stdout.count('"SwitchOffload"') == (2 if status == 0 else 1)
+    assert "ovs-vswitchd is not reachable" in result.stderr
 
 
 def test_a_name_that_is_nobodys_is_not_found(cards: Stage) -> None:
