@@ -4,6 +4,7 @@ Source: Kubernetes Network Custom Resource Definition De-facto Standard, version
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
@@ -16,7 +17,11 @@ from proto.reasons import Reason
 
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 OUR_TYPE = "dpu-cni"
-LONGEST_INTERFACE = 15
+INTERFACE = re.compile(r"(?!(?:\.|\.\.|lo)$)[!-~]{1,15}")
+"""What a link in a pod can be called, as far as it has none of the signs below."""
+
+NO_LINK = frozenset("/:%")
+"""With the last of them the kernel would choose a name of its own."""
 REMEDY = 'write "[NAMESPACE/]NAME[@INTERFACE], ..." or a JSON list of {"name": ..., "namespace": ..., "interface": ...}'
 
 
@@ -66,7 +71,7 @@ def selections(annotation: str, namespace: str) -> list[Selection]:
         return []
     found = _structured(stripped, namespace) if stripped[0] in "[{" else _short(stripped, namespace)
     for one in found:
-        if len(one.interface) > LONGEST_INTERFACE or any(sign in one.interface for sign in "/: \t"):
+        if one.interface and (not INTERFACE.fullmatch(one.interface) or NO_LINK & set(one.interface)):
             raise _invalid(f"{one.interface!r} is no name of an interface", f"{one.where}.interface")
     return found
 
