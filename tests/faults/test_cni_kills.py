@@ -14,7 +14,7 @@ from dpu_daemon.model.assignment import Holder
 from tests.fakes.cni import CniHost, CniWorld, ask, assignment, cni_host
 from tests.fakes.world import Killed
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 ETH0 = Holder("c1", "eth0")
 
 

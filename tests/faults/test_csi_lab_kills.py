@@ -20,7 +20,7 @@ from lab.settings import HostLink
 from tests.real.csi_lab import GROWN, SIZE, CsiLab, checksum, together, write
 from tests.real.running_lab import RunningLab, running_lab
 
-pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 VICTIMS = ["coordinator", "daemon-dpu-1", "daemon-storage", "qsd-storage", "csi-node-1"]
 MOMENTS_S = (0.0, 0.02, 0.05, 0.1)
 EVERY = 1 if os.environ.get("DPUPOOL_FAULTS") == "full" else 8

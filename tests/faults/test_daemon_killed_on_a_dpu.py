@@ -22,7 +22,7 @@ from tests.fakes.crash import MortalJournal
 from tests.fakes.daemon import FAST, NETWORK, fake_drivers
 from tests.fakes.world import Killed, World
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 GIB = 1 << 30
 SEED = {"user-data": "#!/bin/sh\n", "meta-data": "instance-id: bm-01\n"}

@@ -15,7 +15,7 @@ from tests.fakes.daemon import FAST
 from tests.fakes.target import FakeTarget
 from tests.fakes.world import Killed, World
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 GIB = 1 << 30
 Call = Callable[[StorageEngine], Awaitable[object]]

@@ -23,7 +23,7 @@ from tests.fakes.daemon import FAST
 from tests.fakes.spdk import Fabric, FakeSpdk
 from tests.fakes.world import Killed, World
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 MIB = 1 << 20
 Call = Callable[[StorageEngine], Awaitable[object]]

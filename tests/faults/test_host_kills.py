@@ -18,7 +18,7 @@ from tests.real.host_rig import MIB, PARENTS, Groups, HostDaemon, wait_for
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for control groups"),
 ]
 DB = f"{PARENTS[QosClass.BURSTABLE]}/poddb/main"

@@ -15,7 +15,7 @@ import pytest
 from proto.errors import DpuError
 from tests.real.running_lab import LOOK_S, RunningLab, running_lab
 
-pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 VICTIMS = ["daemon-dpu-1", "coordinator", "qsd-dpu-1", "vswitchd-dpu-1", "ovsdb-dpu-1", "daemon-storage", "qsd-storage"]
 WAYS = ["Allocating", "Cloning", "Attaching", "Plugging", "PoweringOn", "Booting"]
 FULL = os.environ.get("DPUPOOL_FAULTS") == "full"

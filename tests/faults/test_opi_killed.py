@@ -19,7 +19,7 @@ from tests.fakes.opi_daemon import OpiWorld, open_engine
 from tests.fakes.opi_life import check_nothing_leaked, check_references, check_settled, is_empty, life
 from tests.fakes.world import Killed
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def _around() -> OpiWorld:

@@ -19,7 +19,7 @@ from tests.fakes.opi_net_daemon import (
 )
 from tests.fakes.world import Killed
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 WHOLE = 6
 """Calls after which everything is there."""
 

@@ -87,7 +87,7 @@ async def survive(fleet: Fleet, dice: random.Random, goal: "asyncio.Task[None]",
     return deaths
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_a_thousand_machines_are_made_and_join_and_go_though_servers_fail_and_the_loop_is_killed() -> None:
     async def life(loop: VirtualLoop) -> None:
         fleet, dice = Fleet(loop=loop, seed=3), random.Random(3)

@@ -20,7 +20,7 @@ from dpu_daemon.model.disk import AttachmentState, DiskProtocol, Qos, TargetAddr
 from proto.errors import DpuError
 from tests.fakes.spdk_dpu import MIB, SpdkStage, asked
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 READS = ("bdev_get", "bdev_nvme_get", "nvmf_get", "nvmf_subsystem_get", "vhost_get", "rpc_", "spdk_", "framework_")
 Call = Callable[[DpuEngine], Awaitable[object]]

@@ -18,7 +18,7 @@ from csi_plugin import config
 from csi_plugin.program import Plugin
 from proto.csi.v1 import csi_pb2_grpc, node_pb2, volume_pb2
 
-LIMIT_S = 100.0
+LIMIT_S = 200.0
 MIB = 1 << 20
 NVME = {"dpupool.io/serial": "wanted", "dpupool.io/nguid": "0123456789abcdef0123456789abcdef"}
 VIRTIO = {"dpupool.io/serial": "d0123456789ab", "dpupool.io/slot": "1", "dpupool.io/pci-address": "0000:01:00.0"}

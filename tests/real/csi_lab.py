@@ -20,8 +20,8 @@ from tests.real.running_lab import RunningLab
 MIB = 1 << 20
 SIZE, GROWN = 320 * MIB, 352 * MIB
 """As small as mkfs.xfs allows; xfs grows without CAP_SYS_RESOURCE, which containers often lack."""
-CALL_S = 30.0
-GIVE_UP_S = 120.0
+CALL_S = 60.0
+GIVE_UP_S = 300.0
 AGAIN_S = 0.1
 GOES_ON = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 """What docs/csi.md says may be repeated; any other error is final."""

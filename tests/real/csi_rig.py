@@ -8,7 +8,7 @@ import os
 import struct
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,11 +141,11 @@ class CsiRig:
 
 def _release_all_below(directory: Path) -> None:
     """Mounts and loop devices; the devices are listed first, for they forget their file when it is unmounted."""
-    loops = [
-        Path("/dev", backing.parts[3])
-        for backing in Path("/sys/block").glob("loop*/loop/backing_file")
-        if backing.read_text(encoding="utf-8").startswith(f"{directory}/")
-    ]
+    loops = []
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # somebody else's that ends now
+            if backing.read_text(encoding="utf-8").startswith(f"{directory}/"):
+                loops.append(Path("/dev", backing.parts[3]))
     libc = ctypes.CDLL(None, use_errno=True)
     for line in reversed(Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()):
         point = line.split()[4]

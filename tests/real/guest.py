@@ -10,8 +10,8 @@ from typing import Self
 
 import aiohttp
 
-PROMPT_S = 60.0
-COMMAND_S = 60.0
+PROMPT_S = 180.0
+COMMAND_S = 180.0
 NUMBERS = count(1)
 
 

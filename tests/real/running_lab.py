@@ -27,8 +27,8 @@ from tests.fakes.ports import free_port
 from tests.real.guest import Guest
 
 NAMESPACE = "default"
-RUNNING_S = 120.0
-GONE_S = 60.0
+RUNNING_S = 300.0
+GONE_S = 180.0
 LOOK_S = 0.05
 Found = TypeVar("Found")
 
@@ -149,7 +149,7 @@ class RunningLab:
     def functions(self, number: int) -> list[Object]:
         """Disks and NICs on the PCIe link of a host."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(10)
+            link.settimeout(60)
             link.connect(str(programs.pcie_socket(self.layout, number)))
             link.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "bus.get", "params": {}}).encode() + b"\n")
             answer = json.loads(link.makefile("rb").readline())["result"]

@@ -35,7 +35,7 @@ from tests.real.host_rig import MIB, ROOT, Container, Groups, Runc
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("runc"), reason="needs root and runc (make deps)"),
 ]
 NODE, KEY = "node-1", "default/node-1"
@@ -94,7 +94,7 @@ class Rig:
             finally:
                 process.kill()
 
-    async def until(self, true: Callable[["Seen"], bool], what: str, within_s: float = 30.0) -> "Seen":
+    async def until(self, true: Callable[["Seen"], bool], what: str, within_s: float = 90.0) -> "Seen":
         """Wait until what is seen is so; the failure shows what was seen instead."""
         seen = await self.seen()
         try:

@@ -13,14 +13,14 @@ from tests.real.guest_machine import VIRTIOFSD, GuestMachine
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(200),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or not VIRTIOFSD.exists(), reason="needs QEMU >= 10 and virtiofsd (make deps)"),
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
-LIMIT_S = 150.0
+LIMIT_S = 450.0
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from tests.real.running_lab import RunningLab, running_lab
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or which("ovs-vswitchd") is None, reason="needs QEMU >= 10 and OVS (make deps)"),
     pytest.mark.skipif(sanity.find() is None, reason="needs csi-sanity, and Go to build it (make deps)"),
 ]
 
-SUITE_S = 300.0
+SUITE_S = 800.0
 CASES_AT_LEAST = 94
 
 LEFT_OUT = {

@@ -18,7 +18,7 @@ from tests.real.host_story import DEADLINE_S, OWN, SHARED
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         os.geteuid() != 0 or not shutil.which("containerd"), reason="needs root, containerd (make deps)"
     ),

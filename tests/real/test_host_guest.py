@@ -14,14 +14,14 @@ from tests.real.guest_machine import VIRTIOFSD, GuestMachine
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or not VIRTIOFSD.exists(), reason="needs QEMU >= 10 and virtiofsd (make deps)"),
     pytest.mark.skipif(not shutil.which("runc"), reason="needs runc (make deps)"),
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 200.0
+LIMIT_S = 600.0
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.real.host_rig import Groups, HostDaemon, Runc
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("runc"), reason="needs root and runc (make deps)"),
 ]
 CHANGES = 1000

@@ -18,11 +18,11 @@ from lab.apt import which
 from lab.image import tiny
 from lab.qemu import Qemu, find, require
 
-BOOT_S = 120.0
+BOOT_S = 300.0
 OVMF = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(find() is None or which("syslinux") is None, reason="needs QEMU >= 10 and syslinux (make deps)"),
 ]
 USER_DATA = """\
@@ -111,7 +111,7 @@ class Machine:
 
 
 def connect(path: Path) -> socket.socket:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         client = socket.socket(socket.AF_UNIX)
         try:

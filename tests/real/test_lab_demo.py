@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 OWN_PART_S = 2.0
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or which("ovs-vswitchd") is None, reason="needs QEMU >= 10 and OVS (make deps)"),
 ]
@@ -29,7 +29,7 @@ def test_the_story_is_told_to_its_end_and_nothing_is_left() -> None:
     lifecycle.down(NAME)
     command = [sys.executable, "-m", "lab.demo", "--name", NAME, "--port", str(free_port())]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=800)
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
         lifecycle.down(NAME)

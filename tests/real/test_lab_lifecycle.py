@@ -20,7 +20,7 @@ from proto.reasons import Reason
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or which("ovs-vswitchd") is None, reason="needs QEMU >= 10 and OVS (make deps)"),
 ]
@@ -108,11 +108,11 @@ def test_a_killed_process_is_back_before_long(layout: Layout, unit: str) -> None
     client = SupervisorClient(layout.control_socket)
     before = pids(layout)
     assert client.send(unit, signal.SIGKILL).error == ""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while pids(layout)[unit] in (0, before[unit]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert client.wait_ready(30).error == ""
+    assert client.wait_ready(90).error == ""
     assert {name: pid for name, pid in pids(layout).items() if name != unit} == {
         name: pid for name, pid in before.items() if name != unit
     }

@@ -18,7 +18,7 @@ from tests.real.running_lab import RunningLab, running_lab
 LAB = "tlp"
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         os.geteuid() != 0 or not shutil.which("ovn-northd"), reason="needs root and OVN's packages (make deps)"
     ),

@@ -15,7 +15,7 @@ from tests.contract.cni.node import pod_args
 from tests.fakes.sysfs_vfs import FakeSysfs
 from tests.real.multus_rig import SECONDARY, MultusRig, multus_rig
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 
 async def status_of(rig: MultusRig, pod: str) -> dict[str, dict[str, object]]:

@@ -10,7 +10,7 @@ from tests.real.net_rig import NetRig, Pod, furnish, net_rig
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         os.geteuid() != 0 or not shutil.which("containerd") or not shutil.which("ovn-northd"),
         reason="needs root, containerd and OVN (make deps)",

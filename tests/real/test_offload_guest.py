@@ -15,7 +15,7 @@ from tests.real.netdevsim import ensure_module
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(find() is None or not VIRTIOFSD.exists(), reason="needs QEMU >= 10 and virtiofsd (make deps)"),
     pytest.mark.skipif(
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 MODULES = (
     "openvswitch", "sch_ingress", "cls_flower", "cls_matchall", "act_mirred", "act_gact", "act_skbedit", "act_vlan",
     "act_tunnel_key", "act_pedit", "act_csum", "act_ct", "act_police", "nfnetlink", "veth", "psample",

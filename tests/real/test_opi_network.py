@@ -21,7 +21,7 @@ from tests.fakes.opi_net_client import bridge_spec, port_spec, prefix
 from tests.fakes.opi_switch import DATAPATH, OpiSwitch, opi_switch, reaches, underlay
 from tests.fakes.world import World
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 

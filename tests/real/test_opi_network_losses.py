@@ -12,7 +12,7 @@ from dpu_daemon.drivers.opi_network import namespaces
 from tests.fakes.netns import ip
 from tests.fakes.opi_switch import NetDaemon, OpiSwitch, opi_switch, reaches
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 

@@ -18,7 +18,7 @@ from tests.fakes.netns import ip, netns
 from tests.fakes.ovn import UNDERLAY_BRIDGE, OvnCentral, OvnChassis, join_underlay
 from tests.fakes.ovn_plant import OvnPlant, until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 MAC = "02:00:00:00:00:{:02x}"
 MACHINE = "7c1c3c5e-0f1f-4a58-9d7b-0f8a4d2a9f01"

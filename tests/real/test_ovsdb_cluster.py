@@ -19,7 +19,7 @@ from tests.fakes.ovn import SCHEMAS, wait_until
 from tests.fakes.ports import free_port
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 COLUMNS: Columns = {"Logical_Switch": {"name": Shape.ONE}}
 NB = "OVN_Northbound"

@@ -14,8 +14,8 @@ from proto.errors import DpuError
 from tests.real.joining import JOINER, UNSCHEDULABLE, pending_pod, user_data, way_to_the_api
 from tests.real.running_lab import NAMESPACE, RunningLab
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
-JOINED_S = 120.0
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+JOINED_S = 300.0
 BMCTL = Path(sys.executable).parent / "bmctl"
 
 

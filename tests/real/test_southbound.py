@@ -21,7 +21,7 @@ from tests.fakes.ovn import OvnCentral, OvnChassis
 
 
 async def _until(switch: OvnSwitch, holds: Callable[[str], bool]) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             if holds(said := (await switch.trouble()).message):
                 return said

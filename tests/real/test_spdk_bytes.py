@@ -31,7 +31,7 @@ from tests.fakes.spdk_process import MEMORY_MB, PROGRAM
 MIB = 1 << 20
 NQN = f"{VOLUME_NQN}bytes"
 DD = Path(PROGRAM or "spdk_tgt").with_name("spdk_dd")
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 
 class Stage:

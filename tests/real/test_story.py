@@ -12,7 +12,7 @@ from lab.inventory import API_VERSION
 from tests.real.guest import Guest
 from tests.real.running_lab import NAMESPACE, RunningLab
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 WRITTEN_BYTES = 4 << 20
 USER_DATA = "#cloud-config\nhostname: told-by-seed\nruncmd:\n  - [sh, -c, 'echo seeded > /root/seeded']\n"
 

@@ -331,7 +331,7 @@ async def test_a_pod_recreated_under_its_name_is_another_pod(node: CniNodeRig) -
     await done(node, "CHECK", new)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_a_hundred_containers_are_added_and_removed_at_once(node: CniNodeRig) -> None:
     pods = [f"p{n}" for n in range(100)]
     await node.assign(*(assigned(pod, 300 + n) for n, pod in enumerate(pods)))
@@ -346,7 +346,7 @@ async def test_a_hundred_containers_are_added_and_removed_at_once(node: CniNodeR
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_nothing_is_left_wherever_the_journal_is_cut(node: CniNodeRig) -> None:
     """kill -9 of the real daemon before each of its commits during ADD, then during DEL."""
     await node.assign(assigned("web"), assigned("api", 6))

@@ -24,7 +24,7 @@ BLOCK_BYTES = 512
 
 WHERE = [
     "fake",
-    *([pytest.param("real", marks=[pytest.mark.real, pytest.mark.timeout(180)])] if PROGRAM else []),
+    *([pytest.param("real", marks=[pytest.mark.real, pytest.mark.timeout(900)])] if PROGRAM else []),
 ]
 """Never skipped: the real one is there, or it is not asked for."""
 

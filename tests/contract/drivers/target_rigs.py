@@ -114,7 +114,7 @@ def rigs() -> list[ParameterSet]:
 
 def lvol_rigs() -> list[ParameterSet]:
     """Those of logical volumes alone; the real one is never skipped: it is there, or it is not asked for."""
-    real = pytest.param(RealLvolRig, id="lvol", marks=[pytest.mark.real, pytest.mark.timeout(120)])
+    real = pytest.param(RealLvolRig, id="lvol", marks=[pytest.mark.real, pytest.mark.timeout(900)])
     return [pytest.param(LvolRig, id="fake-lvol"), *([real] if PROGRAM else [])]
 
 

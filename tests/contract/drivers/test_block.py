@@ -23,7 +23,7 @@ from tests.contract.drivers.block_rigs import (
 from tests.fakes.spdk_process import PROGRAM
 
 RIGS = [pytest.param("qsd", marks=pytest.mark.real), "fake", "spdk-fake"]
-RIGS += [pytest.param("spdk", marks=[pytest.mark.real, pytest.mark.timeout(180)])] if PROGRAM else []
+RIGS += [pytest.param("spdk", marks=[pytest.mark.real, pytest.mark.timeout(900)])] if PROGRAM else []
 
 
 def _rig(kind: str, directory: Path) -> BlockRig:

@@ -128,7 +128,7 @@ async def history(seed: int, lives: int) -> None:
     await end_well(plant)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_every_history_ends_well(seed: int, lives: int) -> None:

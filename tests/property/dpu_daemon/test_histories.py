@@ -170,7 +170,7 @@ def _check_world_is_as_journalled(dpu: DpuEngine, world: World) -> None:
     assert set(ports) == {port.iface_id for port in world.state.switch_ports.values() if port.iface_id}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(BATCHES)
 def test_every_history_ends_with_the_world_as_journalled(batches: list[list[Event]]) -> None:

@@ -148,7 +148,7 @@ async def _restarted(engine: DpuEngine, file: Path, around: OpiWorld) -> tuple[D
     return engine, objects
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(seed=1752)  # limits on a volume that encryption is the first to use
 @given(seed=st.integers(min_value=0, max_value=1 << 32))

@@ -91,7 +91,7 @@ async def _step(rng: random.Random, objects: NetworkObjects) -> None:
         assert dict(objects.records) == before, refusal
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(min_value=0, max_value=1 << 32))
 async def test_whatever_the_order_of_calls_switch_and_domains_are_what_the_journal_wants(

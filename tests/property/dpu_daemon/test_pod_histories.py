@@ -207,7 +207,7 @@ async def _history(journal: Path, batches: list[list[Event]]) -> None:
     await dpu.core.ledger.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(BATCHES)
 def test_every_history_ends_with_ledger_and_switch_agreeing(batches: list[list[Event]]) -> None:
