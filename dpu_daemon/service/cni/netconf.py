@@ -164,7 +164,7 @@ def _previous(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _named(table: Mapping[str, Any], key: str, kind: str) -> str:
     """An object of ours that is named; the coordinator reads the subnet, and the daemon only looks that it is one."""
     name = table.get(key, "")
-    if not isinstance(name, str) or (name and not IDENTIFIER.fullmatch(name)):
+    if not isinstance(name, str) or len(name) > IDENTIFIER_MAX or (name and not IDENTIFIER.fullmatch(name)):
         raise invalid(key, f"{show(name)} is no name of a {kind}", "name one, or leave it out")
     return name
 

@@ -49,6 +49,7 @@ BAD: dict[str, Bad] = {
     "a list": Bad(2, "plugins", conf(plugins=[{"type": "dpu-cni"}])),
     "a network that is a number": Bad(7, "network", conf(network=7)),
     "a network of no such name": Bad(7, "network", conf(network="a b")),
+    "an over-long network": Bad(7, "network", conf(network="n" * 254)),
     "an MTU that is text": Bad(7, "mtu", conf(mtu="1400")),
     "an MTU that is true": Bad(7, "mtu", conf(mtu=True)),
     "an MTU below zero": Bad(7, "mtu", conf(mtu=-1)),
