@@ -189,9 +189,12 @@ def parse_subnet(spec: SubnetSpec) -> AddressPlan:
     spare = 0 if prefix.num_addresses <= 2 else 1
     first = int(prefix.network_address) + spare
     last = int(prefix.broadcast_address) - (spare if prefix.version == 4 else 0)
-    gateway = _inside(prefix, spec.gateway, "spec.gateway") if spec.gateway else None
+    gateway = _usable(prefix, (first, last), spec.gateway, "spec.gateway") if spec.gateway else None
     if spec.probe_address:
-        probe = _inside(prefix, spec.probe_address, "spec.probeAddress")
+        probe = _usable(prefix, (first, last), spec.probe_address, "spec.probeAddress")
+        if probe == gateway:
+            message, remedy = f"{probe} is the gateway", "write another address, or leave it out"
+            raise DpuError(Reason.INVALID, message, field="spec.probeAddress", remedy=remedy)
     else:
         probe = type(prefix.network_address)(last - 1 if gateway and int(gateway) == last else last)
     for index, server in enumerate(spec.dns):
@@ -280,6 +283,15 @@ def _inside(prefix: Prefix, text: str, where: str) -> Address:
         raise DpuError(
             Reason.INVALID, f"{text} is not in {prefix}", field=where, remedy=f"write an address of {prefix}"
         )
+    return address
+
+
+def _usable(prefix: Prefix, span: Range, text: str, where: str) -> Address:
+    """An address that an interface can have: of IPv4 neither the network's nor the broadcast address."""
+    address = _inside(prefix, text, where)
+    if prefix.version == 4 and not span[0] <= int(address) <= span[1]:
+        message, remedy = f"{text} is not a usable address of {prefix}", f"write another address of {prefix}"
+        raise DpuError(Reason.INVALID, message, field=where, remedy=remedy)
     return address
 
 
