@@ -14,6 +14,12 @@ from proto.reasons import Reason
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
 OWN = "/proc/self/ns/net"
+_REASONS = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESRCH), Reason.NOT_FOUND),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), Reason.FORBIDDEN),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EIO), Reason.UNAVAILABLE),
+}
+"""Of a path that cannot be opened; whatever else the kernel says, it is no path of a namespace."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -46,15 +52,17 @@ def open_netns(path: str, field: str = "CNI_NETNS") -> OpenNetns:
     """The network namespace at a path.
 
     Raises:
-        DpuError: NOT_FOUND when there is nothing, INVALID when it is something else.
+        DpuError: NOT_FOUND when there is nothing, INVALID when it is something else; FORBIDDEN or UNAVAILABLE when
+            that cannot be told.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        gone = error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESRCH}
-        reason = Reason.NOT_FOUND if gone else Reason.INVALID
+        reason = _REASONS.get(error.errno or 0, Reason.INVALID)
         message = f"{path} cannot be opened: {error.strerror}"
         remedy = "give the path of the container's network namespace, such as /run/netns/NAME"
+        if reason in {Reason.FORBIDDEN, Reason.UNAVAILABLE}:
+            remedy = "look at the rights and limits of this process, above all at its open files"
         raise DpuError(reason, message, field=field, remedy=remedy) from error
     try:
         kind = fcntl.ioctl(descriptor, NS_GET_NSTYPE)

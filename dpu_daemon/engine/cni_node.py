@@ -17,7 +17,7 @@ from dpu_daemon.engine.operations import Operations
 from dpu_daemon.engine.sandbox_add import UNDO_S, NodeParts, SandboxAdder, given, given_up, unless
 from dpu_daemon.engine.sandbox_leftovers import Leftovers
 from dpu_daemon.engine.sandbox_regain import SandboxRegainer
-from dpu_daemon.engine.sandboxes import AWAY, Sandboxes, told
+from dpu_daemon.engine.sandboxes import AWAY, GONE, Sandboxes, told
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.sandbox import NODE, Added, InsideSeen, InsideWanted, SandboxAsk, SandboxClaim
 from dpu_daemon.plan.sandboxes import differences, inside_of, unclaimed
@@ -226,7 +226,7 @@ class CniNode:
         try:
             seen = await self._look(record, record.netns)
         except DpuError as error:
-            if error.reason in AWAY:
+            if error.reason not in GONE | {Reason.WRONG_STATE}:
                 raise
             return False
         if (record.device or record.representor) and differences(_inside(record), seen):

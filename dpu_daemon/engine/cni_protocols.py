@@ -107,7 +107,8 @@ class SandboxLinks(Driver, Protocol):
         """Hold the namespace at a path.
 
         Raises:
-            DpuError: NOT_FOUND when there is none, INVALID when it is something else, or this daemon's own.
+            DpuError: NOT_FOUND when there is none, INVALID when it is something else, or this daemon's own; FORBIDDEN
+                or UNAVAILABLE when that cannot be told.
         """
         ...
 

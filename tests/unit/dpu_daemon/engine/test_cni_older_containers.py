@@ -11,7 +11,7 @@ from dpu_daemon.model.assignment import NO_VF, Holder, Sandbox
 from dpu_daemon.model.sandbox import HomeDevice
 from proto.errors import DpuError
 from proto.reasons import Reason
-from tests.fakes.cni import CniHost, CniWorld, ask, cni_host
+from tests.fakes.cni import CniHost, CniWorld, FakeSandboxLinks, Hold, ask, cni_host
 from tests.unit.dpu_daemon.engine.test_cni_node import node_world, patient, soon
 
 
@@ -98,3 +98,35 @@ async def test_a_restart_keeps_what_may_have_been_answered_while_the_switch_puts
     assert (world.node.dump(), host.ledger.sandboxes["c1/eth0"].ready) == (before, False)
     await host.audit()
     assert (world.node.dump(), host.ledger.sandboxes["c1/eth0"].ready) == (before, True)
+
+
+@pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.FORBIDDEN])
+async def test_a_namespace_that_cannot_be_opened_now_is_none_that_is_gone(
+    host: CniHost, world: CniWorld, monkeypatch: pytest.MonkeyPatch, reason: Reason
+) -> None:
+    """Too many open files, or no right: nothing is lost for that, and the rest of the audit goes on."""
+
+    def refuse(_: FakeSandboxLinks, path: str) -> Hold:
+        raise DpuError(reason, f"{path} cannot be opened", field="CNI_NETNS")
+
+    await host.node.add(ask(), soon(), patient())
+    await host.settled()
+    row = host.ledger.sandboxes["c1/eth0"]
+    await host.ledger.commit(Change(put=(replace(row, ready=False),)))
+    before = world.node.dump()
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeSandboxLinks, "open", refuse)
+        for repair in await host.auditor.audit():
+            with pytest.raises(DpuError) as caught:
+                await repair.work()
+            assert caught.value.reason is reason
+        assert world.node.dump() == before
+        assert host.ledger.sandboxes["c1/eth0"].wanted
+        assert await host.node.leftovers.among([row]) == ()
+        if world.functions:
+            with pytest.raises(DpuError):
+                await host.node.delete(Holder("c1", "eth0"), soon())
+    await host.node.delete(Holder("c1", "eth0"), soon())
+    assert dict(host.ledger.sandboxes) == {}
+    assert world.node.inside == {}
+    assert not world.functions or world.node.devices["vf3"].name == "vf3"
