@@ -186,7 +186,7 @@ class OvnController:
         if not await self._commit(self._take_work(), restoring=restoring):
             return
         self._known = self._known or full
-        if not self.refused:
+        if not self.refused and not self._broken:
             self._pause_s = FIRST_PAUSE_S
         now = asyncio.get_running_loop().time()
         for since in started.values():
@@ -217,8 +217,10 @@ class OvnController:
             log.info("no rows", kind=kind, key=key, why=str(error))
             dirty = self.store.replace(owner, [])
         except Exception:  # one that cannot be compiled must not stop the others, nor lose what it had
-            log.exception("rows cannot be made", kind=kind, key=key)
+            if owner not in self._broken:
+                log.exception("rows cannot be made", kind=kind, key=key)
             self._broken.add(owner)
+            self._later()
             return frozenset()
         if owner in self._broken:
             self._broken.discard(owner)
@@ -310,7 +312,7 @@ class OvnController:
             self._later()
 
     def _later(self) -> None:
-        """Have refused rows tried again, with growing pauses."""
+        """Have refused rows, and owners that could not be compiled, tried again, with growing pauses."""
         if self._retry is None:
             self._retry = asyncio.get_running_loop().call_later(self._pause_s, self._again)
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
@@ -318,4 +320,5 @@ class OvnController:
     def _again(self) -> None:
         self._retry = None
         self._pending |= self.refused.keys()
+        self.queue.add(self._broken)
         self.queue.wake.set()

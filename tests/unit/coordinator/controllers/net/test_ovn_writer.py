@@ -161,6 +161,18 @@ async def test_while_an_owner_cannot_be_compiled_nothing_is_deleted(rig: Rig) ->
         await rig.settled(lambda: rig.northbound.names() == {"a", "b", "maybe"})
 
 
+async def test_an_owner_that_wants_what_another_wants_otherwise_has_its_turn_when_that_is_gone(rig: Rig) -> None:
+    for name, of in (("a", "one"), ("b", "other")):
+        rig.wish[name] = lambda of=of: [Row(Table.SWITCH, "s", {"name": of})]  # type: ignore[misc]
+    rig.want("gone")
+    rig.dirty("a", "b")
+    async with rig.running():
+        await rig.settled(lambda: rig.northbound.names() == {"one", "gone"})
+        del rig.wish["a"], rig.wish["gone"]
+        rig.dirty("a", "gone")
+        await rig.settled(lambda: rig.northbound.names() == {"other"})
+
+
 async def test_an_owner_that_may_want_nothing_is_no_bug(rig: Rig) -> None:
     rig.northbound.model.put(Table.SWITCH.value, name="wrong", **{EXTERNAL_IDS: {KEY: "wrong"}})
 
