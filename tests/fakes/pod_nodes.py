@@ -137,6 +137,13 @@ class DoubtfulApi(FleetApi):
     """Until this is set, watches of Ports tell nothing."""
 
     chance = random.Random(0)
+    hidden: frozenset[Any] = frozenset()
+    """Kinds that the server does not have for the moment."""
+
+    async def get(self, kind: Any, name: str, namespace: str = "") -> Json:
+        if kind in self.hidden:
+            raise DpuError(Reason.NOT_FOUND, "the server could not find the requested resource")
+        return await super().get(kind, name, namespace)
 
     async def watch(self, kind: Any, resource_version: str) -> AsyncIterator[tuple[Change, Json]]:
         async for change, found in super().watch(kind, resource_version):

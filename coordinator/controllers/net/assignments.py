@@ -46,6 +46,10 @@ class Wishes(Protocol):
         """The assignment of a port; None when it shall not be there."""
         ...
 
+    def is_unsure(self, port_id: str) -> bool:
+        """Whether a port shall be there and how is not known: what the daemon has of it stays."""
+        ...
+
     def all_wanted(self) -> Iterable[str]:
         """Ids of the ports that shall be there, and maybe of others."""
         ...
@@ -214,6 +218,8 @@ class NodePusher:
 
     def _is_wrong(self, port_id: str, one: AssignedPort) -> bool:
         wanted = self._wishes.wanted(port_id)
+        if wanted is None and self._wishes.is_unsure(port_id):
+            return False
         return not one.taken_back if wanted is None else one.taken_back or one.generation != wanted.generation
 
     async def _push(self) -> None:
@@ -229,7 +235,8 @@ class NodePusher:
         """Tell of ports: what shall be there, and what shall not."""
         wanted = {port_id: self._wishes.wanted(port_id) for port_id in dirty}
         put = [one for port_id, one in sorted(wanted.items()) if one is not None and not self._has(one)]
-        unwanted = sorted(port_id for port_id, one in wanted.items() if one is None)
+        none = sorted(port_id for port_id, one in wanted.items() if one is None)
+        unwanted = [port_id for port_id in none if not self._wishes.is_unsure(port_id)]
         delete = [(port_id, self._newest(port_id)) for port_id in unwanted if self._is_there(port_id)]
         for start in range(0, len(put), BATCH):
             await self._put(put[start : start + BATCH])

@@ -140,6 +140,8 @@ class PortController:
         node = self._context.mirrors.get(Foreign.NODE, name)
         if node is not None:
             return any(taint.get("key") == OUT_OF_SERVICE for taint in seen_items(node, "spec", "taints"))
+        if not self._context.mirrors.is_told(Foreign.NODE):
+            return False  # a server that has no nodes at all, for the moment, says of each that it is not there
         try:
             await self._context.api.get(Foreign.NODE, name)
         except DpuError as error:
@@ -168,7 +170,8 @@ class PortController:
                 return Again(after_s=FIRST_S)
             reason = error.reason.value if error else "Waiting"
             message = str(error) if error else f"the daemon of node {port.spec.node} is being told"
-            return await self._untold(port, reason, message)
+            missing = self._missing(port)
+            return await self._untold(port, "NoSubnet" if missing else reason, missing or message)
         return await self._report_told(port, standing)
 
     async def _untold(self, port: Port, reason: str, message: str) -> Again:
@@ -210,6 +213,16 @@ class PortController:
         message = seen.message or f"container {seen.container_id[:12]} has it; it does not forward"
         await self._write(port, phase, Truth.FALSE, reason, message, seen.representor)
         return NEVER
+
+    def _missing(self, port: Port) -> str:
+        """The complaint that a port's subnet or network is gone, so that nobody can be told of it; empty for none."""
+        subnet, network = port.spec.subnet_ref.name, port.spec.network_ref.name
+        if (
+            self._context.caches.subnets.get(subnet) is not None
+            and self._context.caches.networks.get(network) is not None
+        ):
+            return ""
+        return f"subnet {subnet} or network {network} does not exist: create them as they were, or delete the pod"
 
     def _no_ovn(self, port: Port) -> str:
         """The complaint that a port's network is OVN's and there is no OVN; empty for none."""

@@ -27,6 +27,9 @@ class _Wishes:
     def wanted(self, port_id: str) -> Assignment | None:
         return self._pushers.wanted(self._name, port_id)
 
+    def is_unsure(self, port_id: str) -> bool:
+        return self._pushers.is_unsure(self._name, port_id)
+
     def all_wanted(self) -> Iterable[str]:
         return self._pushers.all_of(self._name)
 
@@ -94,11 +97,8 @@ class Pushers:
 
     def wanted(self, name: str, port_id: str) -> Assignment | None:
         """What a NetworkNode's daemon shall know of a port."""
-        port = self._caches.ports.get(_key(port_id))
-        if port is None or self.is_withdrawn(port):
-            return None
-        node = self._caches.node_of(port.spec.node)
-        if node is None or node.metadata.name != name:
+        port = self._port_of(name, port_id)
+        if port is None:
             return None
         subnet = self._caches.subnets.get(port.spec.subnet_ref.name)
         network = self._caches.networks.get(port.spec.network_ref.name)
@@ -106,6 +106,18 @@ class Pushers:
             told = msgspec.structs.replace(subnet, spec=sayable(subnet.spec))
             self._last[port_id] = assignment_of(port, told, network)
         return self._last.get(port_id)  # of a subnet that was deleted under its ports, what was said last stays
+
+    def is_unsure(self, name: str, port_id: str) -> bool:
+        """Whether a port shall be there, and nobody knows how: its subnet was gone before we started."""
+        return self._port_of(name, port_id) is not None and self.wanted(name, port_id) is None
+
+    def _port_of(self, name: str, port_id: str) -> Port | None:
+        """A port that a NetworkNode's daemon shall have."""
+        port = self._caches.ports.get(_key(port_id))
+        if port is None or self.is_withdrawn(port):
+            return None
+        node = self._caches.node_of(port.spec.node)
+        return port if node is not None and node.metadata.name == name else None
 
     def all_of(self, name: str) -> list[str]:
         """Ids of the ports of a NetworkNode."""

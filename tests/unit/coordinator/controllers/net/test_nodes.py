@@ -184,3 +184,42 @@ def test_of_two_network_nodes_for_one_node_the_second_is_told_to_go() -> None:
         assert not stage.daemons["node-2"].told
 
     play(story)
+
+
+def test_of_a_server_that_shows_no_nodes_at_all_nobody_believes_that_one_is_off() -> None:
+    async def story(stage: PodNodes) -> None:
+        pod = await stage.pod("web", "node-1")
+        await assigned(stage, "web")
+        stage.daemons["node-1"].add("c1", pod["metadata"]["uid"])
+        stage.daemons["node-1"].dead = True
+        assert stage.network is not None
+        stage.network._context.mirrors._mirrors[Foreign.NODE]._nothing()
+        stage.api.hidden = frozenset({Foreign.NODE})
+        await asyncio.sleep(60.0)
+        await stage.delete_pod("web")
+        await asyncio.sleep(60.0)
+        assert stage.ports_of("web")
+        assert not stage.twice
+
+    play(story)
+
+
+def test_a_coordinator_that_does_not_know_a_ports_subnet_leaves_with_its_daemon_what_that_has() -> None:
+    async def whole(loop: VirtualLoop) -> None:
+        stage = PodNodes(loop)
+        await stage.stock(1)
+        async with stage.coordinator():
+            await stage.pod("web", "node-1")
+            await assigned(stage, "web")
+        daemon = stage.daemons["node-1"]
+        (told,) = daemon.told.values()
+        await stage.api.delete(Kind.SUBNET, "pods-a")  # by somebody who took its finalizers away
+        async with stage.coordinator():
+            await asyncio.sleep(60.0)
+            assert list(daemon.told.values()) == [told]
+            assert "subnet pods-a or network pods does not exist" in stage.ports_of("web")[0]["status"]["message"]
+            await stage.delete_pod("web")
+            await stage.wait("it is taken back", lambda: not daemon.told and not stage.ports())
+        assert not stage.twice
+
+    in_virtual_time(whole)
