@@ -74,7 +74,7 @@ def _presence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[Net
             yield from _unplug(want.name, seen, keep=frozenset(plug.name for plug in tunnels))
             for plug in tunnels:
                 yield from _plug(want, plug, wanted, seen)
-            yield from _shared(want, wanted, seen)
+            yield from _shared(want, bridge, wanted, seen)
         case BridgePort() as port:
             yield from _base(want, wanted, seen)
             yield from _port(want, port, wanted, seen)
@@ -119,31 +119,34 @@ def _unplug(owner: str, seen: NetSeen, *, keep: frozenset[str]) -> Iterator[NetS
 
 
 def _unplugged(subject: str, there: PlugSeen) -> NetStep:
-    return NetStep(verb=NetVerb.UNPLUG, subject=subject, name=there.plug.name, bridge=there.bridge)
+    return NetStep(verb=NetVerb.UNPLUG, subject=subject, name=there.plug.name, bridge=there.bridge, plug=there.plug)
 
 
-def _shared(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
+def _shared(want: NetObject, bridge: LogicalBridge, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     """Ports that carry all bridges follow each of them; a trunk that is not plugged yet is its own object's to plug."""
     uplink = wanted.uplink
     for there in seen.owned(SHARED):
         if uplink is None or there.plug.name != uplink.name:
             # The last bridge that it carried goes, or the settings name another device than they did.
             yield _unplugged(want.name, there)
-    if uplink is not None and uplink.name in seen.ends:
+        elif not want.wanted and bridge.vlan_id in there.plug.trunks:
+            yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=uplink.name, plug=uplink)
+    if want.wanted and uplink is not None and uplink.name in seen.ends:
         yield from _raised(want, uplink.name, seen)
         yield from _plug(want, uplink, wanted, seen, full=True)
     for thing, port, plug in wanted.full_trunks:
         trunk = seen.ports.get(port.netdev)
-        mine = trunk is not None and trunk.plug.owner == thing.name
-        absent = trunk is None and thing.established and port.netdev in seen.ends
-        if plug is None and trunk is not None and mine:
+        if trunk is None:
+            due = want.wanted and thing.established and port.netdev in seen.ends
+        elif trunk.plug.owner != thing.name:
+            due = False
+        elif plug is None:
             yield _unplugged(want.name, trunk)
-        elif plug is not None and (absent or (mine and trunk is not None and not _carries(trunk, plug, want, wanted))):
+            continue
+        else:
+            due = not alike(trunk.plug, plug, wanted.objects, beside=want.name)
+        if due and plug is not None:
             yield NetStep(verb=NetVerb.PLUG, subject=want.name, name=plug.name, plug=plug)
-
-
-def _carries(trunk: PlugSeen, plug: Plug, want: NetObject, wanted: NetWanted) -> bool:
-    return alike(trunk.plug, plug, wanted.objects, beside=want.name)
 
 
 def _raised(want: NetObject, netdev: str, seen: NetSeen) -> Iterator[NetStep]:
@@ -198,9 +201,9 @@ def _waits(want: NetObject, what: str) -> DpuError:
 
 def _absence(want: NetObject, wanted: NetWanted, seen: NetSeen) -> Iterator[NetStep]:
     match want.spec:
-        case LogicalBridge():
+        case LogicalBridge() as bridge:
             yield from _unplug(want.name, seen, keep=frozenset())
-            yield from _shared(want, wanted, seen)
+            yield from _shared(want, bridge, wanted, seen)
         case BridgePort():
             yield from _unplug(want.name, seen, keep=frozenset())
         case Vrf():

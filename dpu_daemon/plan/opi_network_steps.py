@@ -29,7 +29,7 @@ class NetStep(Step):
         verb: what is done.
         subject: resource name of the object that it is for.
         name: of the bridge, port or device.
-        plug: of PLUG.
+        plug: of PLUG as wanted, of UNPLUG as it is.
         bridge: of UNPLUG.
         domain: the routing domain, where the call needs one.
         peer: of MAKE_GATEWAY: the device in the domain.

@@ -38,19 +38,33 @@ class NetJob:
 
     async def apply(self, step: Step) -> tuple[Record, ...]:
         if isinstance(step, NetStep) and step.plug is not None and step.plug.owner != step.subject:
-            await self._plug_for_another(step.plug)
+            await self._follow(step, step.plug)
             return ()
         return await apply_net(self.driver, self.fabric, step)
 
-    async def _plug_for_another(self, decided: Plug) -> None:
-        """Plug a port that others stand on, too, as it is wanted by now: nobody else waits for this object."""
-        plug = plug_now(decided, NetWanted(self.ledger.opi_network, self.fabric))
-        if plug is None:
+    async def _follow(self, step: NetStep, decided: Plug) -> None:
+        """Make a port that others stand on, too, as it is wanted by now: nobody else waits for this object."""
+        if step.bridge and step.bridge != self.fabric.bridge:
+            await self.driver.unplug(step.bridge, decided.name)
             return
-        await self.driver.plug(self.fabric.bridge, plug)
-        if plug_now(plug, NetWanted(self.ledger.opi_network, self.fabric)) is None:
-            # Its own object was deleted meanwhile, and may have looked before it was plugged.
-            await self.driver.unplug(self.fabric.bridge, plug.name)
+        plug = await self._put(decided)
+        if (self._now(decided) is None) is not (plug is None):
+            # It was given up meanwhile, or taken up; who did that may have looked before.
+            await self._put(decided)
+
+    async def _put(self, decided: Plug) -> Plug | None:
+        plug = self._now(decided)
+        if plug is not None:
+            await self.driver.plug(self.fabric.bridge, plug)
+            return plug
+        there = (await self.look()).ports.get(decided.name)
+        # By now the device may be another object's.
+        if there is not None and there.plug.owner == decided.owner:
+            await self.driver.unplug(there.bridge, decided.name)
+        return None
+
+    def _now(self, decided: Plug) -> Plug | None:
+        return plug_now(decided, NetWanted(self.ledger.opi_network, self.fabric))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def prefix_of(field: str, message: Any) -> str:
         found = ipaddress.ip_interface((address, message.len))
     except ValueError as error:
         raise invalid(f"{field}.len", f"{message.len} is no length of a prefix", _PREFIX_REMEDY) from error
-    if found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_loopback or found.ip.is_link_local:
+    reserved = found.version == 4 and found.ip.is_reserved  # to the broadcast address
+    if reserved or found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_loopback or found.ip.is_link_local:
         raise invalid(field, f"{found} is not an address to be given", "use a unicast address with a wider scope")
     return str(found)
 

@@ -110,6 +110,20 @@ def test_vlans_of_bridges_that_are_being_made_beside_it_are_not_a_bridges_busine
     assert verbs(mine, wanting(mine), both) == ["plug p0"]
 
 
+def test_a_bridge_goes_although_somebody_else_has_the_uplink() -> None:
+    gone, stays = thing(BRIDGE, wanted=False), thing("logicalBridges/b2", LogicalBridge(vlan_id=20))
+    wanted = wanting(gone, stays)
+    (uplink,) = seeing(wanted).ports.values()
+    foreign = replace(uplink, plug=replace(uplink.plug, owner=""), bridge="br-else")
+    assert plan_net(gone, wanted, seeing(wanted, ports={"p0": foreign})).settled
+    with pytest.raises(DpuError) as error:
+        plan_net(stays, wanted, seeing(wanted, ports={"p0": foreign}))
+    assert error.value.reason is Reason.IN_USE
+    broken = replace(uplink, plug=replace(uplink.plug, trunks=frozenset({10, 20})), ofport=0, error="No such device")
+    assert verbs(gone, wanted, seeing(wanted, ports={"p0": broken})) == ["plug p0"]
+    assert plan_net(gone, wanted, seeing(wanted, ports={"p0": replace(uplink, error="No such device")})).settled
+
+
 class Counted(UserDict[str, PlugSeen]):
     """Ports that count how often all of them are gone through."""
 

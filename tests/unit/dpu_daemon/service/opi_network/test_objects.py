@@ -193,7 +193,9 @@ async def test_networks_overlap_in_two_domains_and_not_in_one(opi: NetClient) ->
     await opi.make_svi("s2", "10.1.0.1/24", bridge="b2", vrf="red")
 
 
-@pytest.mark.parametrize("address", ["10.1.0.0/24", "10.1.0.255/24", "224.0.0.1/24", "fe80::1/64", "127.0.0.1/8"])
+@pytest.mark.parametrize(
+    "address", ["10.1.0.0/24", "10.1.0.255/24", "224.0.0.1/24", "fe80::1/64", "127.0.0.1/8", "255.255.255.255/32"]
+)
 async def test_a_gateway_address_that_no_host_could_use_is_refused(opi: NetClient, address: str) -> None:
     with refused_at(Code.INVALID_ARGUMENT, "svi.spec.gw_ip_prefix"):
         await opi.make_svi("s1", address)

@@ -1,9 +1,11 @@
 """Calls about OPI's network that come at the same time, and what one of them leaves for the others."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 
+from dpu_daemon.plan.opi_network_wanted import SHARED
 from proto.errors import DpuError
 from proto.opi_api.network.evpn_gw.v1alpha1 import l2_xpu_infra_mgr_pb2 as l2
 from proto.opi_api.network.evpn_gw.v1alpha1 import l3_xpu_infra_mgr_pb2 as l3
@@ -62,6 +64,39 @@ async def test_a_deleted_trunk_is_not_plugged_again_by_a_bridge_that_was_made_me
     go.set()
     await bridge
     assert "pf0vf0" not in around.state.ports
+
+
+async def test_a_function_that_was_given_to_another_port_meanwhile_stays_plugged_for_that(
+    opi: NetClient, around: NetWorld
+) -> None:
+    around.state.functions = {MAC: "pf0vf0"}
+    await opi.make_bridge("b1", 10)
+    await opi.make_port("t1", MAC, trunk=True)
+    go = gate(around, "net.raise_link")
+    around.state.ends["p0"] = replace(around.state.ends["p0"], up=False)
+    around.world.calls.clear()
+    bridge = asyncio.create_task(opi.make_bridge("b2", 20))
+    await around.world.called("net.raise_link")
+    around.world.faults.gates.clear()
+    await opi.delete("bridgePorts/t1")
+    await opi.make_port("t2", MAC, "b1")
+    go.set()
+    await bridge
+    assert {port.plug.owner for port in around.state.ports.values()} == {SHARED, "bridgePorts/t2"}
+
+
+async def test_the_uplink_is_not_taken_from_a_bridge_that_was_made_while_the_last_one_went(
+    opi: NetClient, around: NetWorld
+) -> None:
+    await opi.make_bridge("b1", 10)
+    around.world.calls.clear()
+    go = gate(around, "net.unplug")
+    going = asyncio.create_task(opi.delete("logicalBridges/b1"))
+    await around.world.called("net.unplug")
+    await opi.make_bridge("b2", 20)
+    go.set()
+    await going
+    assert around.state.ports["p0"].plug.trunks == {20}
 
 
 async def test_many_bridges_that_are_made_at_once_are_all_made(opi: NetClient) -> None:
