@@ -54,12 +54,19 @@ class Assignments:
                     fresh.append(each)
                     fences.append(raised(fence, generation=each.generation, closed=False))
             if fresh:
-                await self._ledger.commit(Change(put=tuple(fresh), fences=tuple(fences)))
+                try:
+                    # A caller that goes must not let the next one in before the fence stands.
+                    await self._ledger.carry(Change(put=tuple(fresh), fences=tuple(fences)))
+                finally:
+                    self._tell(fresh)
+        return tuple(late)
+
+    def _tell(self, fresh: Sequence[Assignment]) -> None:
+        """Also when the caller went meanwhile: it will send the same again, which is no news then."""
         for each in fresh:
             self.wake(each.pod)
         if any(self._held(each.port_id) for each in fresh):
             self._changed()
-        return tuple(late)
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """Take ports back in one transaction; those that containers hold are kept until they let go."""
@@ -72,7 +79,7 @@ class Assignments:
                 put = tuple(replace(self._ledger.assignments[port_id], wanted=False) for port_id in sorted(kept))
                 drop = tuple((RecordKind.ASSIGNMENT, port_id) for port_id in sorted(gone - kept))
                 if change.fences:
-                    await self._ledger.commit(replace(change, put=put, drop=drop))
+                    await self._ledger.carry(replace(change, put=put, drop=drop))
             finally:
                 self._leaving -= gone
 
@@ -106,7 +113,7 @@ class Assignments:
             has = self._ledger.assignments.get(port_id)
             if has is not None and not has.wanted:
                 change = replace(change, drop=(*change.drop, (RecordKind.ASSIGNMENT, port_id)))
-            await self._ledger.commit(change)
+            await self._ledger.carry(change)
 
     async def news(self, pod: str, deadline: Deadline) -> bool:
         """Wait until something of a pod changed; False at the deadline."""

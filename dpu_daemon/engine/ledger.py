@@ -159,6 +159,15 @@ class Ledger:
         """
         return await asyncio.shield(self.queue(change, patience_s=patience_s))
 
+    async def carry(self, change: Change) -> Committed:
+        """As `commit`; who is cancelled meanwhile still waits for the disk, so that what comes next sees the change."""
+        written = self.queue(change)
+        try:
+            return await asyncio.shield(written)
+        except asyncio.CancelledError:
+            await asyncio.wait({written})
+            raise
+
     def queue(self, change: Change, *, patience_s: float = 0.0) -> "asyncio.Future[Committed]":
         """As `commit`, for who cannot wait: the change has its place when this returns.
 

@@ -181,13 +181,8 @@ class SandboxAdder:
         return record
 
     async def _journal(self, record: Sandbox) -> None:
-        """Who is cancelled meanwhile still waits for the disk: an undo must find the row that it is to undo."""
-        written = self._ledger.queue(Change(put=(record,)))
-        try:
-            await asyncio.shield(written)
-        except asyncio.CancelledError:
-            await asyncio.wait({written})
-            raise
+        """Carried to its end: an undo must find the row that it is to undo."""
+        await self._ledger.carry(Change(put=(record,)))
 
     async def _answer(self, record: Sandbox, function: VfSeen | None, ask: SandboxAsk, hold: NetnsHold) -> Added:
         """Say what the container has.

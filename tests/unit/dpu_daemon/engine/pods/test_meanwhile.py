@@ -1,6 +1,7 @@
 """Ports of pods while something else happens between two awaits of an ADD: DEL, another assignment, a full disk."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -103,6 +104,50 @@ async def test_a_step_whose_end_cannot_be_journalled_is_ended_later(
     await dpu.core.ledger.writable()
     assert nothing_left(dpu, world)
     assert dpu.core.ledger._journal.read().interrupted == ()
+
+
+class SlowDisk:
+    """Holds back all writes until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.let_go = asyncio.Event(), threading.Event()
+        loop, commit_all = asyncio.get_running_loop(), Journal.commit_all
+
+        def slowly(journal: Journal, changes: Sequence[Change]) -> list[Committed | DpuError]:
+            loop.call_soon_threadsafe(self.asked.set)
+            self.let_go.wait(10)
+            return commit_all(journal, changes)
+
+        monkeypatch.setattr(Journal, "commit_all", slowly)
+
+
+async def test_a_put_whose_caller_goes_while_it_is_written_is_still_before_a_later_one(
+    dpu: DpuEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    newer = asyncio.create_task(dpu.pods.put([assignment(1, generation=2)]))
+    await disk.asked.wait()
+    newer.cancel()
+    older = asyncio.create_task(dpu.pods.put([assignment(1, generation=1)]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    disk.let_go.set()
+    assert await older == ("default.pod-1",)
+    assert dpu.core.ledger.assignments["default.pod-1"].generation == 2
+
+
+async def test_an_add_hears_of_its_assignment_though_the_caller_of_the_put_has_gone(
+    dpu: DpuEngine, side: NodeSide, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = asyncio.create_task(acquire(side, world, ask(1)))
+    await asyncio.sleep(0)
+    disk = SlowDisk(monkeypatch)
+    putting = asyncio.create_task(dpu.pods.put([assignment(1)]))
+    await disk.asked.wait()
+    putting.cancel()
+    disk.let_go.set()
+    assert (await asking).ofport == 1
+    assert await dpu.pods.put([assignment(1)]) == ()
 
 
 async def test_a_refusal_is_the_answer_though_it_cannot_be_told_of(
