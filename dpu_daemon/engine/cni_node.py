@@ -21,6 +21,7 @@ from dpu_daemon.engine.sandboxes import AWAY, GONE, Sandboxes, told
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.sandbox import NODE, Added, InsideSeen, InsideWanted, SandboxAsk, SandboxClaim
 from dpu_daemon.plan.sandboxes import differences, inside_of, unclaimed
+from dpu_daemon.plan.vfs import faults_of, refuse_none_usable
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -301,7 +302,7 @@ class CniNode:
         looking = self._look(record, claim.netns)
         seen, _ = await asyncio.gather(looking, self._parts.switch.check(record.holder, deadline))
         if not (record.device or record.representor):
-            return ()
+            return faults_of(record.vf, await self._parts.vfs.look()) if self._parts.vfs is not None else ()
         return differences(_inside(record), seen, claim)
 
     async def _look(self, record: Sandbox, netns: str) -> InsideSeen | None:
@@ -345,9 +346,12 @@ class CniNode:
         """Nothing when an ADD could be served now.
 
         Raises:
-            DpuError: UNAVAILABLE or CATCHING_UP, naming the DPU; EXHAUSTED never: other pods may need no function.
+            DpuError: UNAVAILABLE or CATCHING_UP, naming the DPU or a fault of all functions; EXHAUSTED never: a node
+                that is not ready loses its pods.
         """
         await self._parts.switch.ready(deadline)
+        if self._parts.needs_function and self._parts.vfs is not None:
+            refuse_none_usable(await self._parts.vfs.look())
         await self._ledger.writable()
 
     async def settled(self) -> None:

@@ -61,6 +61,26 @@ def choose_vf(
     return function
 
 
+def refuse_none_usable(seen: Mapping[int, VfSeen]) -> None:
+    """Refuse a host where every container needs a function and none works; that all are held is no fault: pods end.
+
+    Raises:
+        DpuError: UNAVAILABLE naming the first fault.
+    """
+    if any(not function.fault for function in seen.values()):
+        return
+    fault = next((function.fault for function in seen.values()), "there is none")
+    remedy = "see the physical function of this host and its driver, and [vfs] of the daemon"
+    raise DpuError(Reason.UNAVAILABLE, f"no virtual function of this host works: {fault}", remedy=remedy)
+
+
+def faults_of(vf: int, seen: Mapping[int, VfSeen]) -> tuple[str, ...]:
+    """What is wrong with a function that has no network device to look at; empty when nothing is."""
+    function = seen.get(vf)
+    fault = function.fault if function is not None else f"function {vf} of this host is gone"
+    return (fault,) if fault else ()
+
+
 def _any(seen: Mapping[int, VfSeen], holders: Mapping[int, Sandbox]) -> VfSeen:
     """The last one that nobody counts or has: kubelet is told to begin with the first."""
     free = [

@@ -95,6 +95,10 @@ class CniWorld(World):
         super().__init__()
         self.node = Node()
         self.functions = functions
+        self.fault = ""
+        """Of all functions."""
+        self.for_machines: set[int] = set()
+        """Functions whose driver is VFIO."""
         self._inodes = 0
         if functions:
             self.node.devices = {
@@ -235,10 +239,10 @@ class FakeVfs:
 
     def _one(self, vf: int) -> VfSeen:
         device = self._world.node.devices.get(f"vf{vf}")
-        pci = f"0000:03:00.{vf}"
-        if device is None:
-            return VfSeen(vf=vf, pci_address=pci, driver="mlx5_core")
-        return VfSeen(vf=vf, netdev=device.name, mac=device.mac, mtu=device.mtu, pci_address=pci, driver="mlx5_core")
+        seen = VfSeen(vf=vf, pci_address=f"0000:03:00.{vf}", driver="mlx5_core", fault=self._world.fault)
+        if vf in self._world.for_machines:
+            return replace(seen, driver="vfio-pci")
+        return seen if device is None else replace(seen, netdev=device.name, mac=device.mac, mtu=device.mtu)
 
     def choose(self, asked: str, holder: Holder) -> VfSeen:
         return choose_vf(asked, self._last, self._ledger.sandboxes.values(), holder)

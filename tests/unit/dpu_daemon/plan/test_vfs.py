@@ -2,7 +2,7 @@ import pytest
 
 from dpu_daemon.model.assignment import Holder, Sandbox
 from dpu_daemon.model.vf import VfDevice, VfSeen
-from dpu_daemon.plan.vfs import choose_vf, countable, held, judge, prefer
+from dpu_daemon.plan.vfs import choose_vf, countable, faults_of, held, judge, prefer, refuse_none_usable
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -128,3 +128,22 @@ def test_functions_are_preferred_near_each_other_and_packed(
     devices = nodes(layout)
     available = [device.device_id for device in devices if device.device_id not in without]
     assert prefer(devices, available, must, size) == chosen
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"), [({}, "there is none"), ({0: vf(0, fault="ens1f0 is down")}, "ens1f0 is down")]
+)
+def test_a_host_without_any_function_that_works_is_told_so(seen: dict[int, VfSeen], says: str) -> None:
+    with pytest.raises(DpuError, match=says) as raised:
+        refuse_none_usable(seen)
+    assert raised.value.reason is Reason.UNAVAILABLE
+
+
+def test_one_function_that_works_is_enough() -> None:
+    refuse_none_usable({0: vf(0, fault="it has no driver"), 1: vf(1)})
+
+
+def test_a_function_without_a_device_is_looked_at_by_its_faults() -> None:
+    assert faults_of(1, SEEN) == ()
+    assert faults_of(1, {1: vf(1, fault="it has no driver")}) == ("it has no driver",)
+    assert faults_of(9, SEEN) == ("function 9 of this host is gone",)
