@@ -1,16 +1,20 @@
 """The embedded API with bm-api in it, an actor who plays the controllers, and bmctl on top."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Condition, Thread
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from click.testing import CliRunner, Result
 
 from bmctl.main import bmctl
+from coordinator.api import resources
+from coordinator.api.watching import Watcher
 from coordinator.clients.kube import KubeApi
 from coordinator.endpoints.objects import ApiObjects, Object
 from coordinator.endpoints.service import BmApi
@@ -18,6 +22,7 @@ from coordinator.extensions import bm_api_group
 from tests.fakes.api import COORDINATOR_TOKEN, RunningApi, running_api
 from tests.unit.coordinator.endpoints.fakes import FakeDpus
 
+PATIENCE_S = 60.0
 MACHINES = "/apis/dpupool.io/v1alpha1/namespaces/default/baremetalmachines"
 
 
@@ -59,6 +64,24 @@ class LateObjects:
         return ApiObjects(self._api)
 
 
+class Watches:
+    """Counts the watches that were begun: who waits for something begins one when it has asked for it."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._news = Condition()
+
+    def one_more(self) -> None:
+        with self._news:
+            self.begun += 1
+            self._news.notify_all()
+
+    def reach(self, number: int) -> None:
+        """Wait until so many were begun."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.begun >= number, PATIENCE_S), f"only {self.begun} watches"
+
+
 @dataclass
 class Stage:
     """What a test of bmctl needs.
@@ -66,10 +89,29 @@ class Stage:
     Attributes:
         api: the server.
         env: environment of bmctl.
+        watches: of the server.
     """
 
     api: RunningApi
     env: Mapping[str, str] = field(default_factory=dict)
+    watches: Watches = field(default_factory=Watches)
+
+    def soon(self, act: Callable[[], Any], watch: int = 1) -> Thread:
+        """An actor who acts once bmctl waits.
+
+        Args:
+            act: what he does.
+            watch: of those that begin from now on, the one that he waits for.
+        """
+        number = self.watches.begun + watch
+
+        def play() -> None:
+            self.watches.reach(number)
+            act()
+
+        actor = Thread(target=play)
+        actor.start()
+        return actor
 
     def run(self, *arguments: str, stdin: str | None = None) -> Result:
         """bmctl with these arguments, standard output and standard error apart."""
@@ -120,11 +162,20 @@ class Stage:
 @contextmanager
 def a_stage(folder: Path) -> Iterator[Stage]:
     """The server, until the block ends."""
-    objects = LateObjects()
-    with running_api(folder, extra=[bm_api_group(BmApi(objects, FakeDpus()))]) as api:
+    objects, watches = LateObjects(), Watches()
+
+    class Counted(Watcher):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            watches.one_more()
+
+    with (
+        patch.object(resources, "Watcher", Counted),
+        running_api(folder, extra=[bm_api_group(BmApi(objects, FakeDpus()))]) as api,
+    ):
         objects.kubeconfig = api.write_kubeconfig(folder / "coordinator.yaml", {"token": COORDINATOR_TOKEN})
         try:
-            yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(folder), "NO_COLOR": "1"})
+            yield Stage(api, {"KUBECONFIG": str(api.kubeconfig), "HOME": str(folder), "NO_COLOR": "1"}, watches)
         finally:
             api.run(objects.close)
 

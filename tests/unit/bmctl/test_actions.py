@@ -1,17 +1,7 @@
-from collections.abc import Callable
-from threading import Thread, Timer
-from typing import Any
-
 from tests.unit.bmctl.stage import Stage, a_timeline
 
 ATTACHMENTS = "/apis/dpupool.io/v1alpha1/namespaces/default/volumeattachments"
 NOW = "2026-01-01T12:00:00Z"
-
-
-def soon(act: Callable[[], Any], after_s: float = 0.4) -> Thread:
-    timer = Timer(after_s, act)
-    timer.start()
-    return timer
 
 
 def test_stop_and_start_change_what_is_wanted(stage: Stage) -> None:
@@ -27,7 +17,7 @@ def test_stop_waits_for_the_controller_to_act_on_the_newest_spec(stage: Stage) -
     stage.status({"phase": "Stopped"})
     stage.ok("start", "bm-01")
     stage.status({"phase": "Running"})
-    actor = soon(lambda: stage.status({"phase": "Stopped"}))
+    actor = stage.soon(lambda: stage.status({"phase": "Stopped"}))
     assert stage.ok("stop", "bm-01", "--wait").endswith("bm-01 is off\n")
     actor.join()
 
@@ -35,7 +25,7 @@ def test_stop_waits_for_the_controller_to_act_on_the_newest_spec(stage: Stage) -
 def test_restart_waits_until_this_very_restart_is_over(stage: Stage) -> None:
     stage.machine()
     stage.status({"phase": "Running"})
-    actor = soon(lambda: stage.status({"phase": "Running", "restartedAt": stage.read()["spec"]["restartedAt"]}))
+    actor = stage.soon(lambda: stage.status({"phase": "Running", "restartedAt": stage.read()["spec"]["restartedAt"]}))
     assert stage.ok("restart", "bm-01", "--wait").endswith("bm-01 runs again\n")
     actor.join()
 
@@ -65,7 +55,7 @@ def test_a_viewer_may_look_but_not_act(stage: Stage) -> None:
 
 def test_a_disk_is_attached_and_waited_for(stage: Stage) -> None:
     stage.machine()
-    actor = soon(lambda: stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Attached"}]}))
+    actor = stage.soon(lambda: stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Attached"}]}))
     shown = stage.ok("disk", "attach", "bm-01", "data", "--size", "1Gi", "--wait")
     actor.join()
     assert shown == "disk data of machine/bm-01 attached\n"
@@ -75,7 +65,7 @@ def test_a_disk_is_attached_and_waited_for(stage: Stage) -> None:
 def test_a_disk_is_detached_and_waited_for(stage: Stage) -> None:
     stage.machine(disks=[{"name": "data", "size": "1Gi"}])
     stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Attached"}]})
-    actor = soon(lambda: stage.status({"phase": "Running", "disks": []}))
+    actor = stage.soon(lambda: stage.status({"phase": "Running", "disks": []}))
     assert stage.ok("disk", "detach", "bm-01", "data", "--wait") == "disk data of machine/bm-01 detached\n"
     actor.join()
     assert stage.read()["spec"]["disks"] == []
@@ -101,7 +91,7 @@ def test_a_disk_is_detached_when_its_attachment_is_gone(stage: Stage) -> None:
         steps.append("gone")
         stage.ask("PATCH", f"{ATTACHMENTS}/bm-01-data", {"metadata": {"finalizers": None}})
 
-    actors = [soon(leave), soon(let_go, 0.9)]
+    actors = [stage.soon(leave), stage.soon(let_go, watch=2)]
     stage.ok("disk", "detach", "bm-01", "data", "--wait")
     assert steps == ["gone"]
     for actor in actors:
@@ -110,7 +100,7 @@ def test_a_disk_is_detached_when_its_attachment_is_gone(stage: Stage) -> None:
 
 def test_a_disk_that_is_still_detaching_is_waited_for(stage: Stage) -> None:
     stage.machine(disks=[{"name": "data", "size": "1Gi"}])
-    actor = soon(lambda: stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Detaching"}]}))
+    actor = stage.soon(lambda: stage.status({"phase": "Running", "disks": [{"name": "data", "state": "Detaching"}]}))
     stage.fails(7, "disk", "detach", "bm-01", "data", "--wait", "--timeout", "1")
     actor.join()
 
@@ -143,7 +133,7 @@ def test_nics_come_and_go(stage: Stage) -> None:
 
 def test_create_waits_and_tells_each_phase(stage: Stage) -> None:
     done = a_timeline(("Cloning", 0.2), ("Booting", 4.0))
-    actor = soon(lambda: stage.status({"phase": "Running", "timeline": done}))
+    actor = stage.soon(lambda: stage.status({"phase": "Running", "timeline": done}))
     result = stage.run("create", "machine", "bm-01", "--image", "tiny", "--wait")
     actor.join()
     assert result.stdout == "machine/bm-01 created\nbm-01 runs\n"
@@ -158,7 +148,7 @@ def test_progress_begins_where_the_change_began(stage: Stage) -> None:
     ]
     stage.status({"phase": "Running", "timeline": old})
     working = {"phase": "Running", "timeline": old, "message": "runs; disk data is being attached"}
-    first = soon(lambda: stage.status({**working, "disks": [{"name": "data", "state": "Attached"}]}))
+    first = stage.soon(lambda: stage.status({**working, "disks": [{"name": "data", "state": "Attached"}]}))
     result = stage.run("disk", "attach", "bm-01", "data", "--size", "1Gi", "--wait")
     first.join()
     assert result.exit_code == 0
@@ -167,7 +157,7 @@ def test_progress_begins_where_the_change_began(stage: Stage) -> None:
 
 
 def test_a_machine_that_fails_ends_the_wait_with_its_reason(stage: Stage) -> None:
-    actor = soon(lambda: stage.status({"phase": "Failed", "message": "image tiny is corrupt"}))
+    actor = stage.soon(lambda: stage.status({"phase": "Failed", "message": "image tiny is corrupt"}))
     complaint = stage.fails(1, "create", "machine", "bm-01", "--image", "tiny", "--wait")
     actor.join()
     assert "image tiny is corrupt" in complaint
@@ -177,7 +167,7 @@ def test_a_machine_that_fails_ends_the_wait_with_its_reason(stage: Stage) -> Non
 def test_a_failure_with_a_known_reason_has_that_reasons_exit_status(stage: Stage) -> None:
     ready = {"type": "Ready", "status": "False", "reason": "NotFound", "message": "no image", "lastTransitionTime": NOW}
     failed = {"phase": "Failed", "message": "there is no image tiny", "conditions": [ready]}
-    actor = soon(lambda: stage.status(failed))
+    actor = stage.soon(lambda: stage.status(failed))
     assert "there is no image tiny" in stage.fails(3, "create", "machine", "bm-01", "--image", "tiny", "--wait")
     actor.join()
 
@@ -186,7 +176,7 @@ def test_a_disk_that_cannot_come_ends_the_wait_although_the_machine_runs(stage: 
     stage.machine()
     condition = {"type": "DisksAttached", "status": "False", "reason": "NotFound", "lastTransitionTime": NOW}
     bad = {"phase": "Running", "conditions": [{**condition, "message": "there is no volume old"}]}
-    actor = soon(lambda: stage.status(bad))
+    actor = stage.soon(lambda: stage.status(bad))
     complaint = stage.fails(3, "disk", "attach", "bm-01", "data", "--volume", "old", "--wait")
     actor.join()
     assert "there is no volume old" in complaint

@@ -1,5 +1,5 @@
 import json
-from threading import Timer
+import time
 
 import yaml
 
@@ -89,13 +89,15 @@ def test_sizes_are_shown_as_people_read_them(stage: Stage) -> None:
 def test_a_watch_shows_changes_until_the_server_goes(stage: Stage) -> None:
     stage.machine()
     stage.status({"phase": "Booting"})
-    change = Timer(0.3, lambda: stage.status({"phase": "Running"}))
-    change.start()
-    end = Timer(1.0, lambda: stage.api.run(stage.api.server.close))
-    end.start()
+
+    def change_and_end() -> None:
+        stage.status({"phase": "Running"})
+        time.sleep(1.0)  # what is under way when a server ends is lost
+        stage.api.run(stage.api.server.close)
+
+    actor = stage.soon(change_and_end)
     result = stage.run("get", "machines", "-w")
-    change.join()
-    end.join()
+    actor.join()
     phases = [line.split()[1] for line in result.stdout.splitlines()[1:]]
     assert phases[0] == "Booting"
     assert phases[-1] == "Running"

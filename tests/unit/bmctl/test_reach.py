@@ -3,7 +3,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Timer
 
 import pytest
 from click.testing import CliRunner
@@ -50,9 +49,8 @@ def test_a_wait_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
     with a_stage(tmp_path) as stage:
         stage.machine()
         stage.status({"phase": "Booting"})
-        away = Timer(0.4, lambda: stage.api.run(stage.api.server.close))
-        away.start()
-        result = stage.run("start", "bm-01", "--wait", "--timeout", "1.5")
+        away = stage.soon(lambda: stage.api.run(stage.api.server.close))
+        result = stage.run("start", "bm-01", "--wait", "--timeout", "4")
         away.join()
     assert "waiting for the server" in result.stderr
     assert result.exit_code == 6

@@ -1,6 +1,5 @@
 import json
 from datetime import UTC, datetime
-from threading import Timer
 
 from tests.unit.bmctl.stage import Stage, a_timeline
 
@@ -81,8 +80,7 @@ def test_a_phase_that_is_under_way_shows_what_it_waits_for(stage: Stage) -> None
 def test_the_timeline_can_be_followed_until_the_machine_has_settled(stage: Stage) -> None:
     stage.machine()
     stage.status({"phase": "Booting", "timeline": a_timeline(running="Booting")})
-    actor = Timer(0.4, lambda: stage.status(RUNNING))
-    actor.start()
+    actor = stage.soon(lambda: stage.status(RUNNING))
     result = stage.run("timeline", "bm-01", "--follow")
     actor.join()
     assert result.exit_code == 0

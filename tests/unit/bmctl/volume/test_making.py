@@ -1,7 +1,6 @@
 import pytest
 
 from tests.unit.bmctl.stage import Stage
-from tests.unit.bmctl.test_actions import soon
 from tests.unit.bmctl.volume.things import GIB, names, put, read, ready, tell, volume
 
 
@@ -56,24 +55,25 @@ def test_one_source_is_enough(stage: Stage) -> None:
 
 
 def test_create_waits_until_the_volume_is_there_or_has_failed(stage: Stage) -> None:
-    actor = soon(lambda: tell(stage, "Volume", "data", {"phase": "Available"}))
+    actor = stage.soon(lambda: tell(stage, "Volume", "data", {"phase": "Available"}))
     assert stage.ok("volume", "create", "data", "--size", "1Gi", "--wait").endswith("data is ready\n")
     actor.join()
     bad = {"phase": "Failed", "conditions": [ready("backend fast has no room", "Exhausted")]}
-    actor = soon(lambda: tell(stage, "Volume", "big", bad))
+    actor = stage.soon(lambda: tell(stage, "Volume", "big", bad))
     assert "backend fast has no room" in stage.fails(1, "volume", "create", "big", "--size", "1Ti", "--wait")
     actor.join()
 
 
 def test_progress_tells_what_a_volume_waits_for(stage: Stage) -> None:
     why = [ready("snapshot monday is not ready yet", "Waiting")]
-    actors = [
-        soon(lambda: tell(stage, "Volume", "data", {"phase": "Pending", "conditions": why})),
-        soon(lambda: tell(stage, "Volume", "data", {"phase": "Available"}), 0.9),
-    ]
+
+    def provide() -> None:
+        tell(stage, "Volume", "data", {"phase": "Pending", "conditions": why})
+        tell(stage, "Volume", "data", {"phase": "Available"})
+
+    actor = stage.soon(provide)
     result = stage.run("volume", "create", "data", "--size", "1Gi", "--wait")
-    for actor in actors:
-        actor.join()
+    actor.join()
     assert "data: Pending: snapshot monday is not ready yet" in result.stderr
 
 
@@ -122,8 +122,8 @@ def test_snapshot_waits_for_every_member(stage: Stage) -> None:
     volume(stage, "b")
     done = {"phase": "Ready", "readyToUse": True}
     actors = [
-        soon(lambda: tell(stage, "Snapshot", "a-m", done)),
-        soon(lambda: tell(stage, "Snapshot", "b-m", done), 0.8),
+        stage.soon(lambda: tell(stage, "Snapshot", "a-m", done)),
+        stage.soon(lambda: tell(stage, "Snapshot", "b-m", done), watch=2),
     ]
     said = stage.ok("volume", "snapshot", "a", "b", "--name", "m", "--wait")
     for actor in actors:

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from tests.unit.bmctl.stage import Stage
-from tests.unit.bmctl.test_actions import soon
 from tests.unit.bmctl.volume.things import GIB, attachment, host, names, put, read, ready, tell, volume
 
 
@@ -11,7 +10,7 @@ def test_attach_waits_and_says_where_the_disk_is(stage: Stage) -> None:
     volume(stage)
     host(stage)
     shown = {"phase": "Attached", "serial": "S1", "slot": 3, "dpu": "dpu-1"}
-    actor = soon(lambda: tell(stage, "VolumeAttachment", "data-host-1", shown))
+    actor = stage.soon(lambda: tell(stage, "VolumeAttachment", "data-host-1", shown))
     said = stage.ok("volume", "attach", "data", "host-1", "--read-only", "--protocol", "nvme", "--wait")
     actor.join()
     assert said == "volume/data attached to host-1: serial S1, slot 3 of dpu-1\n"
@@ -37,7 +36,7 @@ def test_a_refused_attachment_ends_the_wait_with_its_sentence(stage: Stage) -> N
     volume(stage)
     host(stage)
     bad = {"phase": "Failed", "conditions": [ready("volume data is attached by other to host host-2", "InUse")]}
-    actor = soon(lambda: tell(stage, "VolumeAttachment", "data-host-1", bad))
+    actor = stage.soon(lambda: tell(stage, "VolumeAttachment", "data-host-1", bad))
     complaint = stage.fails(4, "volume", "attach", "data", "host-1", "--wait")
     actor.join()
     assert "attached by other to host host-2" in complaint
@@ -75,7 +74,7 @@ def test_a_volume_grows_and_every_disk_of_it_is_waited_for(stage: Stage) -> None
         steps.append("disk")
         tell(stage, "VolumeAttachment", "data-host-1", {"sizeBytes": 2 * GIB})
 
-    actors = [soon(grow), soon(show, 0.9)]
+    actors = [stage.soon(grow), stage.soon(show, watch=2)]
     assert stage.ok("volume", "resize", "data", "2Gi", "--wait") == "volume/data has 2Gi\n"
     assert steps == ["backend", "disk"]
     for actor in actors:
@@ -100,7 +99,7 @@ def test_a_host_that_cannot_see_growth_is_named(stage: Stage) -> None:
 def test_a_refused_growth_ends_the_wait(stage: Stage) -> None:
     volume(stage)
     bad = {"phase": "Available", "conditions": [ready("backend array cannot grow volumes", "Unsupported")]}
-    actor = soon(lambda: tell(stage, "Volume", "data", bad))
+    actor = stage.soon(lambda: tell(stage, "Volume", "data", bad))
     complaint = stage.fails(1, "volume", "resize", "data", "2Gi", "--wait")
     actor.join()
     assert "cannot grow volumes" in complaint
@@ -138,7 +137,7 @@ def test_limits_that_make_no_sense_are_wrong_usage(stage: Stage, arguments: tupl
 def test_qos_waits_for_the_dpu_and_names_an_attachment_that_goes_its_own_way(stage: Stage) -> None:
     volume(stage)
     attachment(stage)
-    actor = soon(lambda: tell(stage, "VolumeAttachment", "data-host-1", {"qos": {"iops": 9, "readIops": 0}}))
+    actor = stage.soon(lambda: tell(stage, "VolumeAttachment", "data-host-1", {"qos": {"iops": 9, "readIops": 0}}))
     assert stage.ok("volume", "qos", "data", "--iops", "9", "--wait") == "volume/data is 9 op/s\n"
     actor.join()
     own = {"volumeRef": {"name": "data"}, "hostRef": {"name": "host-2"}, "qos": {"iops": 0}}
