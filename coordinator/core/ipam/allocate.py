@@ -120,10 +120,9 @@ def settle(
         DpuError: a NIC's subnet, address or MAC cannot be had; names the field and who has it.
     """
     uid = machine.metadata.uid
-    own = leases_of(uid, subnets.values())
-    kept = {nic.name for nic in machine.spec.nics if lease_fits(nic, own.get(nic.name))}
+    kept = _fitting(machine, subnets.values())
     ledgers = {
-        name: [line for line in subnet.status.allocations if line.uid != uid or line.nic in kept]
+        name: [line for line in subnet.status.allocations if line.uid != uid or kept.get(line.nic) is line]
         for name, subnet in subnets.items()
     }
     macs = _macs(ledgers, machine, machines)
@@ -133,6 +132,25 @@ def settle(
             ledgers[nic.subnet_ref.name].append(line)
             macs[line.mac] = f"{machine.metadata.key} nic {nic.name}"
     return {name: lines for name, lines in ledgers.items() if lines != subnets[name].status.allocations}
+
+
+def is_settled(machine: Machine, subnets: Iterable[Subnet]) -> bool:
+    """Whether each NIC has a lease that fits, and the machine no other: of a write of two ledgers one may be made."""
+    looked = list(subnets)
+    own = sum(line.uid == machine.metadata.uid for subnet in looked for line in subnet.status.allocations)
+    return own == len(_fitting(machine, looked)) == len(machine.spec.nics)
+
+
+def _fitting(machine: Machine, subnets: Iterable[Subnet]) -> dict[str, Allocation]:
+    """NIC name to the line of it that fits, the first of several."""
+    named = {nic.name: nic for nic in machine.spec.nics}
+    found: dict[str, Allocation] = {}
+    for subnet in subnets:
+        for line in subnet.status.allocations:
+            mine = line.uid == machine.metadata.uid and line.nic in named
+            if mine and lease_fits(named[line.nic], Lease(subnet=subnet.metadata.name, allocation=line)):
+                found.setdefault(line.nic, line)
+    return found
 
 
 def _allocate(

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import msgspec
 
-from coordinator.core.ipam.allocate import lease_fits, settle
+from coordinator.core.ipam.allocate import is_settled, settle
 from coordinator.core.machine.names import count, port_id
 from coordinator.core.machine.seed import NicConfig, nic_configs, seed_documents
 from coordinator.core.machine.seen import Area, Seen, WriteLedgers, soonest
@@ -18,12 +18,12 @@ from proto.reasons import Reason
 
 def address_area(seen: Seen) -> Area:
     """How the addresses stand: each NIC has a lease that fits its spec, and no lease is left over."""
-    wanted = {nic.name for nic in seen.machine.spec.nics}
-    settled = all(lease_fits(nic, seen.leases.get(nic.name)) for nic in seen.machine.spec.nics)
-    if settled and seen.leases.keys() <= wanted:
+    if is_settled(seen.machine, seen.subnets.values()):
         problem = no_network(seen)
         given = ", ".join(lease.allocation.address for lease in seen.leases.values()) or "no NIC, no address"
-        return Area(ready=problem is None, says=f"address {given}" if wanted else given, problem=problem)
+        return Area(
+            ready=problem is None, says=f"address {given}" if seen.machine.spec.nics else given, problem=problem
+        )
     try:
         ledgers = settle(seen.machine, seen.subnets, seen.machines, seen.pods)
     except DpuError as error:

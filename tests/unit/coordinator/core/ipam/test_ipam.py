@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from coordinator.core.ipam.allocate import lease_fits, leases_of, released, settle
+from coordinator.core.ipam.allocate import is_settled, lease_fits, leases_of, released, settle
 from coordinator.core.ipam.mac import PREFIX, choose_mac, gateway_mac, is_unicast
 from coordinator.core.ipam.plan import parse_subnet
 from coordinator.core.objects.machine import Machine
@@ -121,6 +121,26 @@ def test_a_nic_that_left_the_spec_gives_its_address_back() -> None:
     two = settle(machine({}, {}), {"a": subnet()}, [])["a"]
     again = subnet(lines=[entry.json() for entry in two])
     assert [entry.nic for entry in settle(machine({}), {"a": again}, [])["a"]] == ["eth0"]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_a_line_that_a_nic_left_behind_is_given_back_and_what_fits_stays(names: tuple[str, str]) -> None:
+    lines = {"a": line("10.0.0.3", uid="u1"), "b": line("10.0.0.7", uid="u1")}
+    subnets = {name: subnet(name, lines=[line("10.0.0.1"), lines[name]]) for name in names}
+    moved = machine({"subnetRef": {"name": "b"}})
+    assert not is_settled(moved, subnets.values())
+    ledgers = settle(moved, subnets, [])
+    assert {name: [one.address for one in held] for name, held in ledgers.items()} == {"a": ["10.0.0.1"]}
+    after = {"a": subnet("a", lines=[line("10.0.0.1")]), "b": subnets["b"]}
+    assert is_settled(moved, after.values())
+
+
+@pytest.mark.parametrize("second", ["10.0.0.1", "10.0.0.2"])
+def test_of_two_lines_of_a_nic_in_one_subnet_one_stays(second: str) -> None:
+    doubled = subnet(lines=[line("10.0.0.1", uid="u1"), line(second, uid="u1")])
+    assert not is_settled(machine({}), [doubled])
+    assert [one.address for one in settle(machine({}), {"a": doubled}, [])["a"]] == ["10.0.0.1"]
+    assert [one.address for one in settle(machine({"address": second}), {"a": doubled}, [])["a"]] == [second]
 
 
 def test_a_nic_that_wants_another_address_gets_it_and_keeps_its_mac() -> None:
