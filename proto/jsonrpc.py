@@ -38,6 +38,7 @@ class JsonRpcConnection:
         peer: what is on the other side, for sentences.
         envelope: members added to each message, such as ``{"jsonrpc": "2.0"}``.
         notified: called with method and params of each notification.
+        fault: tells what of an encoded message the other side would end the connection for; empty for nothing.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class JsonRpcConnection:
         peer: str,
         envelope: Mapping[str, Any],
         notified: Notified,
+        fault: Callable[[bytes], str] = lambda _encoded: "",
     ) -> None:
+        self._fault = fault
         self._reader = reader
         self._writer = writer
         self._peer = peer
@@ -65,6 +68,7 @@ class JsonRpcConnection:
 
         Raises:
             JsonRpcError: refused by the other side.
+            ValueError: it cannot be said; nothing was sent.
             DpuError: UNAVAILABLE when the connection ends first, DEADLINE when no answer came in time; what was
                 asked may or may not have been done.
         """
@@ -116,7 +120,10 @@ class JsonRpcConnection:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         # Requests are small and the peers local: the transport's buffer is bound enough.
-        self._writer.write(msgspec.json.encode(message) + b"\n")
+        encoded = msgspec.json.encode(message)
+        if fault := self._fault(encoded):
+            raise ValueError(fault)
+        self._writer.write(encoded + b"\n")
 
     async def _read(self) -> None:
         framer = Framer()

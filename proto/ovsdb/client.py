@@ -102,6 +102,9 @@ class OvsdbClient:
             results = await rpc.call("transact", [self._database, *operations], timeout_s=timeout_s)
         except JsonRpcError as error:
             raise DpuError(Reason.INTERNAL, f"{self._peer} refused a request: {error}") from error
+        except ValueError as error:
+            remedy = "take it out of the object that it stands in"
+            raise DpuError(Reason.CONFLICT, f"{self._peer} cannot be told of this: {error}", remedy=remedy) from error
         # One result for each operation; an error of the commit itself comes as one more.
         for number, result in enumerate(results):
             if result and "error" in result:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,19 @@ MAIN, META = "main", "server"
 NEVER = "00000000-0000-0000-0000-000000000000"
 """What a server says that gives transactions no names: one that is no cluster."""
 
+NUL = rb"\u0000"
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
 MISFITS = (LookupError, TypeError, AttributeError)
 """What becomes of a message that is not as it should be; that, or a ValueError."""
 
 Told = Callable[[Replica, Sequence[RowChange]], None]
+
+
+def fault_of(encoded: bytes) -> str:
+    """Why a server would end the connection that says this; empty when it would not."""
+    has_nul = NUL in encoded and _NUL.search(encoded) is not None
+    return "a text has a null character, which no database can hold" if has_nul else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,9 @@ class Session:
             OSError, DpuError: it cannot be had.
         """
         reader, writer = await open_streams(remote, tls)
-        self.rpc = JsonRpcConnection(reader, writer, peer=self._peer, envelope={}, notified=self._notified)
+        self.rpc = JsonRpcConnection(
+            reader, writer, peer=self._peer, envelope={}, notified=self._notified, fault=fault_of
+        )
         try:
             await self._ask_standing()
         except BaseException:

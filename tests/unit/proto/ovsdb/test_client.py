@@ -161,6 +161,25 @@ async def test_any_refused_operation_refuses_the_whole(
         await client.stop()
 
 
+@pytest.mark.parametrize(("text", "right"), [("a\x00b", False), ("a\ud800", False), ("a\\u0000", True), ("", True)])
+async def test_what_no_database_can_hold_is_refused_before_the_server_ends_the_connection_for_it(
+    server: Server, client: OvsdbClient, heard: Heard, text: str, right: bool
+) -> None:
+    server.results = [[{}], [{}]]
+    async with server.running():
+        await client.start(heard.lost.put_nowait)
+        telling = client.transact([{"op": "comment", "comment": text}])
+        if right:
+            assert await telling == [{}]
+        else:
+            with pytest.raises(DpuError, match="cannot be told of this") as refused:
+                await telling
+            assert refused.value.reason is Reason.CONFLICT
+        assert await client.transact([{"op": "comment"}]) == [{}]
+        assert server.connections == 1
+        await client.stop()
+
+
 async def test_a_database_that_cannot_be_monitored_is_no_connection(
     server: Server, client: OvsdbClient, heard: Heard
 ) -> None:
