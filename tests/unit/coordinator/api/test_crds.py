@@ -38,6 +38,16 @@ def test_addresses_of_a_port_are_addresses_whoever_writes_it(cidr: str, right: b
     assert [cause.field for cause in causes] == ([] if right else ["spec.addresses[0].cidr"])
 
 
+@pytest.mark.parametrize(
+    ("domain", "right"), [("", True), ("pods.example", True), ('a", "b', False), ("a\x00", False), ("a\n", False)]
+)
+def test_a_domain_that_clients_are_told_is_a_name(domain: str, right: bool) -> None:
+    (subnet,) = (kind for custom in load([PROJECT_CRDS]) for kind in custom.kinds if kind.plural == "subnets")
+    schema = subnet.schema["properties"]["spec"]["properties"]["dhcp"]
+    causes = list(validate({"domain": domain}, schema, "spec.dhcp"))
+    assert [cause.field for cause in causes] == ([] if right else ["spec.dhcp.domain"])
+
+
 def test_short_names_of_the_product_are_unique() -> None:
     names = [name for custom in load([PROJECT_CRDS]) for kind in custom.kinds for name in kind.short_names]
     assert len(names) == len(set(names))
