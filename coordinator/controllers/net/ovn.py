@@ -142,12 +142,15 @@ class OvnController:
             self._heard(port_id)
 
     def lost(self, why: str) -> None:
+        self._see_whether_away()
+        self.queue.wake.set()
+        log.info("northbound database", what=why)
+
+    def _see_whether_away(self) -> None:
         if self._northbound.problem is None:
             self._away_since = None
         elif self._away_since is None:
             self._away_since = asyncio.get_running_loop().time()
-        self.queue.wake.set()
-        log.info("northbound database", what=why)
 
     def _tell_away(self) -> None:
         problem = self._northbound.problem
@@ -285,7 +288,9 @@ class OvnController:
             self._full = True
             self._later()
             if error.reason is Reason.DEADLINE:
+                self._away_since = asyncio.get_running_loop().time()
                 await self._northbound.restart()
+                self._see_whether_away()
             return False
         if error.reason is Reason.FORBIDDEN:
             log.warning("rows refused, as all would be", rows=len(rows), why=str(error))

@@ -286,6 +286,30 @@ async def test_a_database_that_stays_away_is_told_of_and_one_that_was_away_for_a
         await rig.settled(lambda: rig.northbound.names() == {"a", "b"})
 
 
+async def test_a_database_that_stops_to_answer_and_cannot_be_reached_anew_is_told_of(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovn_module, "AWAY_S", 0.0)
+    told_meanwhile: list[DpuError | None] = []
+
+    async def restart(northbound: ModelNorthbound) -> None:
+        northbound.connected = False
+        told_meanwhile.append(rig.writer.unreached())
+        northbound.restarts += 1
+
+    monkeypatch.setattr(ModelNorthbound, "restart", restart)
+    async with rig.running():
+        await rig.settled(lambda: rig.writer.rows_gone("x"))
+        rig.northbound.faults = [DpuError(Reason.DEADLINE, "no answer")]
+        rig.want("a")
+        await rig.settled(lambda: rig.northbound.restarts == 1)
+        assert told_meanwhile != [None]
+        assert "nobody listens" in str(rig.writer.unreached())
+        await rig.northbound.start()
+        assert rig.writer.unreached() is None
+        await rig.settled(lambda: rig.northbound.names() == {"a"})
+
+
 class Turns:
     """Counts calls of a function between two turns of the loop."""
 
