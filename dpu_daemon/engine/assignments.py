@@ -40,6 +40,10 @@ class Assignments:
         """All that may be given, or are held."""
         return tuple(each for key, each in self._ledger.assignments.items() if key not in self._leaving)
 
+    def count(self) -> int:
+        """How many there are; also for another thread, which may not go over them while they change."""
+        return len(self._ledger.assignments)
+
     async def put(self, asked: Sequence[Assignment]) -> tuple[str, ...]:
         """Keep or replace assignments in one transaction; ids of those that came too late."""
         async with self._turn:

@@ -26,5 +26,5 @@ class PodCollector(Collector):
             refused.add_metric([reason.value], count)
         yield refused
         assigned = GaugeMetricFamily("dpupool_daemon_assignments", "Ports that containers may have.")
-        assigned.add_metric([], len(self._pods.assignments.every()))
+        assigned.add_metric([], self._pods.assignments.count())
         yield assigned

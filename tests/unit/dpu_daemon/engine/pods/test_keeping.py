@@ -11,9 +11,10 @@ from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.pod_ports import NodeSide
 from dpu_daemon.engine.rows import RecordKind
-from dpu_daemon.model.assignment import Bandwidth
+from dpu_daemon.model.assignment import Assignment, Bandwidth
 from dpu_daemon.model.pod_port import PodPortState
 from dpu_daemon.model.port import Limit, SwitchPortSeen
+from dpu_daemon.service.pod_metrics import PodCollector
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.pods import HOST, NODE, acquire, ask, assignment, holder, soon
@@ -298,3 +299,22 @@ async def test_the_journal_holds_nothing_after_many_pods_came_and_went(
     assert nothing_left(dpu, world)
     kinds = {RecordKind.POD_PORT, RecordKind.ASSIGNMENT}
     assert not any(dpu.core.ledger._tables[kind] for kind in kinds)
+
+
+class Changing(dict[str, Assignment]):
+    """Assignments that cannot be gone over: the event loop changes them meanwhile."""
+
+    def items(self) -> Any:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    __iter__ = values = items
+
+
+async def test_metrics_are_read_by_another_thread_without_going_over_what_changes(
+    dpu: DpuEngine, side: NodeSide, world: World
+) -> None:
+    await dpu.pods.put([assignment(1), assignment(2)])
+    tables = dpu.core.ledger._tables
+    tables[RecordKind.ASSIGNMENT] = Changing(tables[RecordKind.ASSIGNMENT])
+    found = await asyncio.to_thread(lambda: {metric.name: metric for metric in PodCollector(dpu.pods).collect()})
+    assert [sample.value for sample in found["dpupool_daemon_assignments"].samples] == [2]
