@@ -1,6 +1,6 @@
 """Gives NICs their addresses and MACs, and takes them back; the ledger is each subnet's status."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
@@ -106,7 +106,11 @@ def _is_at(nic: Nic, line: Allocation) -> bool:
 
 
 def settle(
-    machine: Machine, subnets: Mapping[str, Subnet], machines: Iterable[Machine], pods: Pods = NO_PODS
+    machine: Machine,
+    subnets: Mapping[str, Subnet],
+    machines: Iterable[Machine],
+    pods: Pods = NO_PODS,
+    leaving: Container[str] = (),
 ) -> Ledgers:
     """The ledgers as they should be for a machine: a fitting line for each of its NICs and no other of its own.
 
@@ -115,6 +119,7 @@ def settle(
     Args:
         machines: all that there are, for MACs that a spec claims before its ledger line exists.
         pods: what they hold of these subnets and their networks.
+        leaving: networks that are being deleted: their subnets give nothing new.
 
     Raises:
         DpuError: a NIC's subnet, address or MAC cannot be had; names the field and who has it.
@@ -126,9 +131,10 @@ def settle(
         for name, subnet in subnets.items()
     }
     macs = _macs(ledgers, machine, machines)
+    giving = {name: one for name, one in subnets.items() if one.spec.network_ref.name not in leaving}
     for index, nic in enumerate(machine.spec.nics):
         if nic.name not in kept:
-            line = _allocate(machine, nic, f"spec.nics[{index}]", subnets, ledgers, macs, pods)
+            line = _allocate(machine, nic, f"spec.nics[{index}]", giving, ledgers, macs, pods)
             ledgers[nic.subnet_ref.name].append(line)
             macs[line.mac] = f"{machine.metadata.key} nic {nic.name}"
     return {name: lines for name, lines in ledgers.items() if lines != subnets[name].status.allocations}
@@ -167,7 +173,7 @@ def _allocate(
     if subnet is None or subnet.metadata.deleting:
         raise DpuError(
             Reason.NOT_FOUND,
-            f"subnet {nic.subnet_ref.name} does not exist",
+            f"subnet {nic.subnet_ref.name} does not exist, or it or its network is being deleted",
             field=f"{field}.subnetRef.name",
             remedy="create the Subnet, or name one that `kubectl get subnets` shows",
         )

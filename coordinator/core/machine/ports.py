@@ -25,7 +25,7 @@ def address_area(seen: Seen) -> Area:
             ready=problem is None, says=f"address {given}" if seen.machine.spec.nics else given, problem=problem
         )
     try:
-        ledgers = settle(seen.machine, seen.subnets, seen.machines, seen.pods)
+        ledgers = settle(seen.machine, seen.subnets, seen.machines, seen.pods, seen.leaving)
     except DpuError as error:
         return Area(ready=False, says="addresses are being allocated", problem=error)
     return Area(ready=False, says="addresses are being allocated", changes=(WriteLedgers(ledgers=ledgers),))

@@ -46,6 +46,11 @@ class Seen:
     steps: Steps = field(default_factory=dict)
 
     @property
+    def leaving(self) -> frozenset[str]:
+        """Networks that are being deleted."""
+        return frozenset(name for name, one in self.networks.items() if one.metadata.deleting)
+
+    @property
     def power(self) -> PowerState:
         """What is known of the server's power."""
         return self.host.status.power_state if self.host else PowerState.UNKNOWN

@@ -55,7 +55,7 @@ def lost_area(seen: Seen) -> Area:
 def _unfit(seen: Seen, disks: list[WantedDisk]) -> DpuError | None:
     """What the spec asks for and cannot get, as far as that is known without a host."""
     try:
-        settle(seen.machine, seen.subnets, seen.machines, seen.pods)
+        settle(seen.machine, seen.subnets, seen.machines, seen.pods, seen.leaving)
         return no_network(seen) or clone_area(seen, disks).problem
     except DpuError as error:
         return error

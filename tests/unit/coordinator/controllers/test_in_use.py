@@ -29,14 +29,15 @@ async def test_a_subnet_and_its_network_go_with_the_last_who_has_an_address() ->
         await plant.gone(Kind.NETWORK, "lan")
 
 
-async def test_a_machine_gets_no_address_of_a_subnet_that_is_being_deleted() -> None:
+@pytest.mark.parametrize(("kind", "name"), [(Kind.SUBNET, "lan-v4"), (Kind.NETWORK, "lan")])
+async def test_a_machine_gets_no_address_of_a_subnet_or_network_that_is_being_deleted(kind: Kind, name: str) -> None:
     plant = Plant()
     await plant.furnish()
     await plant.make(Kind.PORT, "web", port("web", "10.77.0.2"))
     async with coordinator(plant.api, plant):
-        await plant.until(Kind.SUBNET, "lan-v4", lambda one: one["metadata"].get("finalizers") == [IN_USE])
-        await plant.delete(Kind.SUBNET, "lan-v4")
-        await plant.until(Kind.SUBNET, "lan-v4", lambda one: condition(one).get("reason") == "InUse")
+        await plant.until(kind, name, lambda one: one["metadata"].get("finalizers") == [IN_USE])
+        await plant.delete(kind, name)
+        await plant.until(kind, name, lambda one: condition(one).get("reason") == "InUse")
         await plant.machine()
         found = await plant.until(
             Kind.MACHINE, "bm-01", lambda one: "subnet lan-v4 does not exist" in condition(one).get("message", "")

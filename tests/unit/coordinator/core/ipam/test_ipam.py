@@ -213,6 +213,13 @@ def test_an_unknown_subnet_names_the_field() -> None:
     assert refused({}, subnets={}).field == "spec.nics[0].subnetRef.name"
 
 
+def test_a_network_that_leaves_gives_nothing_new_and_takes_nothing() -> None:
+    with pytest.raises(DpuError) as caught:
+        settle(machine({}), {"a": subnet()}, [], leaving={"lan"})
+    assert (caught.value.reason, caught.value.field) == (Reason.NOT_FOUND, "spec.nics[0].subnetRef.name")
+    assert settle(machine({}), {"a": subnet(lines=[line("10.0.0.8", uid="u1")])}, [], leaving={"lan"}) == {}
+
+
 def test_a_broken_subnet_is_told_as_the_subnets_fault() -> None:
     broken = Subnet.parse({"metadata": {"name": "a"}, "spec": {"networkRef": {"name": "lan"}, "cidr": "nonsense"}})
     assert "correct Subnet a" in refused({}, subnets={"a": broken}).remedy
