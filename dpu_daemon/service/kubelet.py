@@ -117,7 +117,7 @@ class DevicePluginServer:
     async def _keep(self) -> None:
         """Serve where we do not, and register with a kubelet that has not heard of us."""
         try:
-            if self._server is None or _identity(self.path) != self._served:
+            if self._served is None or _identity(self.path) != self._served:
                 await self._serve()
             await self._be_known()
         except DpuError as error:

@@ -207,6 +207,28 @@ async def test_a_socket_that_somebody_removed_is_made_again(host: VfHost) -> Non
     await host.kubelet.until(ALL)
 
 
+async def test_a_socket_that_goes_while_it_is_made_is_made_again(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kubelet empties its directory between our binding and our first look at what we bound."""
+    host = VfHost(short)
+    await host.kubelet.start()
+    kind, emptied = type(grpc.aio.server()), False
+    start = kind.start
+
+    async def start_and_empty(server: grpc.aio.Server) -> None:
+        nonlocal emptied
+        await start(server)
+        if host.server.path.exists() and not emptied:
+            emptied = True
+            host.server.path.unlink()
+
+    monkeypatch.setattr(kind, "start", start_and_empty)
+    await host.start()
+    await host.kubelet.until(ALL)
+    assert emptied
+    await host.stop()
+    await host.kubelet.stop()
+
+
 async def test_a_directory_that_was_removed_is_waited_for(host: VfHost) -> None:
     await host.kubelet.stop()
     shutil.rmtree(host.kubelet.plugins)
