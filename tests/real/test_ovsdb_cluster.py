@@ -105,7 +105,8 @@ async def test_a_cluster_loses_its_leader_and_what_is_written_then_is_there(serv
                 await asyncio.sleep(0.1)
         names = {row["name"] for row in client.replica.rows("Logical_Switch").values()}
         assert names == {"before", "after"}
-        assert told.count("before") == (1 if resumes else 2)
+        copies = told.count("before")  # a cluster without its leader may have another, and yet another
+        assert copies == 1 if resumes else copies > 1
     finally:
         await client.stop()
 

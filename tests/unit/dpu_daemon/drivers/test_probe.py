@@ -109,7 +109,7 @@ async def _probe(
     monkeypatch: pytest.MonkeyPatch, machine: Machine, *, timeout_s: float = 0.0
 ) -> tuple[list[ProbeResult], Wire]:
     wire = Wire(machine)
-    monkeypatch.setattr(probe_module, "ATTEMPT_S", 0.05)
+    monkeypatch.setattr(probe_module, "ATTEMPT_S", 0.5)
     monkeypatch.setattr(probe_module, "make_deaf", lambda _: None)
     monkeypatch.setattr(probe_module, "PacketSocket", lambda _netdev, _mac: wire)
     prober = FrameProber(netdev="probe0")
@@ -144,7 +144,7 @@ async def test_nobody_else_is_believed_or_answered(monkeypatch: pytest.MonkeyPat
 async def test_an_address_that_resolves_but_does_not_answer_is_told_as_that(
     monkeypatch: pytest.MonkeyPatch, machine: Machine
 ) -> None:
-    results, _ = await _probe(monkeypatch, machine, timeout_s=0.08)
+    results, _ = await _probe(monkeypatch, machine, timeout_s=0.7)
     assert [(each.attempt, each.arp_answered, each.answered) for each in results] == [
         (1, True, False),
         (2, True, False),
