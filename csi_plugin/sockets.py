@@ -15,6 +15,9 @@ FIELD = "endpoint"
 _PRIVATE = 0o177
 """Mask that leaves a new socket 0600: whoever may connect may have disks formatted."""
 
+_Inode = tuple[int, int]
+"""A file's device and number."""
+
 
 class UnixServer:
     """A gRPC server on one socket of mode 0600.
@@ -28,7 +31,7 @@ class UnixServer:
         self.path = path
         self._register = register
         self._server: grpc.aio.Server | None = None
-        self._inode = (0, 0)
+        self._inode: _Inode | None = None
 
     async def start(self) -> None:
         """Serve; what served before must have been stopped.
@@ -55,17 +58,17 @@ class UnixServer:
 
     def there(self) -> bool:
         """Whether the path still leads to this server."""
-        return self._server is not None and self._seen() == self._inode
+        return self._inode is not None and self._seen() == self._inode
 
     async def stop(self, grace_s: float) -> None:
         """Remove the socket and end; running calls have so many seconds."""
-        server, self._server = self._server, None
+        server, self._server, self._inode = self._server, None, None
         if server is not None:
             await server.stop(grace_s)
 
-    def _seen(self) -> tuple[int, int]:
+    def _seen(self) -> _Inode | None:
         try:
             found = self.path.lstat()
         except OSError:
-            return (-1, -1)
+            return None
         return found.st_dev, found.st_ino

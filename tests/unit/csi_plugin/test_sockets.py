@@ -5,6 +5,8 @@
 import os
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import pytest
 
 from csi_plugin.sockets import UnixServer
@@ -31,6 +33,23 @@ async def test_a_server_misses_its_socket_and_comes_back(path: Path) -> None:
     assert server.there()
     await server.stop(0)
     assert not path.exists()
+    await server.stop(0)
+
+
+async def test_a_server_whose_socket_went_while_it_was_made_misses_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(grpc.aio.server())
+    start = kind.start
+
+    async def start_and_lose(made: grpc.aio.Server) -> None:
+        await start(made)
+        path.unlink()
+
+    monkeypatch.setattr(kind, "start", start_and_lose)
+    server = UnixServer(path, lambda _: None)
+    await server.start()
+    assert not server.there()
     await server.stop(0)
 
 
