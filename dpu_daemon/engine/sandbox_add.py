@@ -1,6 +1,7 @@
 """An ADD: both sides at once, journalled before each step, undone when one of them fails."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -81,11 +82,14 @@ class SandboxAdder:
         there, _ = await asyncio.gather(looking, vfs.look() if vfs is not None else _nothing())
         if there is not None:
             raise _there_already(ask)
+        added: Added | None = None
         try:
-            return await unless(gone, self._established(ask, hold, deadline, vfs))
-        except (DpuError, asyncio.CancelledError) as error:
-            await self._undo(ask, error)
-            raise
+            added = await unless(gone, self._established(ask, hold, deadline, vfs))
+            return added
+        finally:
+            if added is None:
+                # Whatever ended it: a fault of our own, too, leaves nothing inside.
+                await self._undo(ask, sys.exception())
 
     async def _established(self, ask: SandboxAsk, hold: NetnsHold, deadline: Deadline, vfs: VfGiver | None) -> Added:
         record = Sandbox(
@@ -229,7 +233,7 @@ class SandboxAdder:
         finally:
             del self.notes[key]
 
-    async def _undo(self, ask: SandboxAsk, error: BaseException) -> None:
+    async def _undo(self, ask: SandboxAsk, error: BaseException | None) -> None:
         """Take back what was begun; a failure of that is the audit's to repair."""
         record = self._ledger.sandboxes.get(str(ask.holder))
         if record is None:

@@ -129,3 +129,20 @@ async def test_a_del_does_not_wait_for_an_add_that_stands_behind_another_of_its_
             await adding
         assert ended.value.reason is Reason.DEADLINE
     assert world.node.dump() == before
+
+
+async def test_an_add_that_a_fault_of_the_daemon_itself_ends_leaves_nothing_either(
+    host: CniHost, world: CniWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.node.dump()
+
+    async def refuse(_: object, driver: str, call: str) -> None:
+        if call == "switch.forward":
+            raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CniWorld, "_obstruct", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            await host.node.add(ask(), soon(), patient())
+    assert world.node.dump() == before
+    assert dict(host.ledger.sandboxes) == {}
