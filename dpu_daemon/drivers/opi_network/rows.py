@@ -73,14 +73,20 @@ def ports(replica: Replica) -> dict[str, PortRow]:
     found = {}
     for bridge_uuid, bridge in replica.rows("Bridge").items():
         for port_uuid in bridge["ports"]:
-            port = replica.rows("Port").get(port_uuid)
-            interface_uuid = min(port["interfaces"], default="") if port is not None else ""
-            interface = replica.rows("Interface").get(interface_uuid)
-            if port is not None and interface is not None:
-                seen, stale = _seen(bridge["name"], port, interface)
-                plugged = interface["external_ids"].get(IFINDEX_KEY, "")
-                found[port["name"]] = PortRow(port_uuid, interface_uuid, bridge_uuid, plugged, stale, seen)
+            row = _port(replica, bridge_uuid, port_uuid)
+            if row is not None:
+                found[row.seen.plug.name] = row
     return found
+
+
+def port_named(replica: Replica, name: str) -> PortRow | None:
+    """The port of this name; the others, of which there may be thousands, are not read."""
+    named = [identity for identity, row in replica.rows("Port").items() if row["name"] == name]
+    for bridge_uuid, bridge in replica.rows("Bridge").items():
+        for port_uuid in named:
+            if port_uuid in bridge["ports"]:
+                return _port(replica, bridge_uuid, port_uuid)
+    return None
 
 
 def current_configuration(replica: Replica) -> int:
@@ -138,6 +144,17 @@ def next_configuration() -> list[Operation]:
         {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]]},
         {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]},
     ]
+
+
+def _port(replica: Replica, bridge_uuid: str, port_uuid: str) -> PortRow | None:
+    port = replica.rows("Port").get(port_uuid)
+    interface_uuid = min(port["interfaces"], default="") if port is not None else ""
+    interface = replica.rows("Interface").get(interface_uuid)
+    if port is None or interface is None:
+        return None
+    seen, stale = _seen(replica.rows("Bridge")[bridge_uuid]["name"], port, interface)
+    plugged = interface["external_ids"].get(IFINDEX_KEY, "")
+    return PortRow(port_uuid, interface_uuid, bridge_uuid, plugged, stale, seen)
 
 
 def _columns(plug: Plug) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class OpiBridge:
 
     async def unplug(self, bridge: str, name: str) -> None:
         """Unplug a port of ours; others are left."""
-        row = rows.ports(self._client.replica).get(name)
+        row = rows.port_named(self._client.replica, name)
         if row is None or row.seen.bridge != bridge:
             return
         if not row.seen.plug.owner:
@@ -87,7 +87,7 @@ class OpiBridge:
 
     async def _put(self, bridge: str, plug: Plug, ifindex: int) -> None:
         replica = self._client.replica
-        row, home = rows.ports(replica).get(plug.name), rows.bridges(replica).get(bridge)
+        row, home = rows.port_named(replica, plug.name), rows.bridges(replica).get(bridge)
         if home is None:
             message = f"there is no bridge {bridge}"
             raise DpuError(Reason.NOT_FOUND, message, field="bridge", remedy="it is made by itself", retry=True)
@@ -103,7 +103,7 @@ class OpiBridge:
         await self._confirm(plug, new=row is None)
 
     async def _confirm(self, plug: Plug, *, new: bool) -> None:
-        row = rows.ports(self._client.replica).get(plug.name)
+        row = rows.port_named(self._client.replica, plug.name)
         if row is not None and row.seen.ofport > 0 and not row.seen.error:
             return
         said = row.seen.error if row is not None and row.seen.error else "it has no such port"
@@ -130,10 +130,14 @@ class OpiBridge:
             replica = self._client.replica
         except DpuError:
             return  # the next copy is compared whole
-        self._known = _ours(replica)
+        row = rows.port_named(replica, name)
+        if row is not None and row.seen.plug.owner:
+            self._known[name] = row.seen
+        else:
+            self._known.pop(name, None)
 
     def _told(self, replica: Replica, changes: Sequence[RowChange]) -> None:
-        """Tells when a port of ours changed and none of our calls did it; hundreds of others' ports cost nothing."""
+        """Tells when a port of ours changed and no call of ours did it; others' changes and our own cost nothing."""
         if not any(self._concerns(change) for change in changes):
             return
         now = _ours(replica)
@@ -146,7 +150,8 @@ class OpiBridge:
 
     def _concerns(self, change: RowChange) -> bool:
         row = change.after or change.before or {}
-        return row.get("name") in self._known or rows.OWNER_KEY in row.get("external_ids", {})
+        name = row.get("name")
+        return name not in self._busy and (name in self._known or rows.OWNER_KEY in row.get("external_ids", {}))
 
 
 def _ours(replica: Replica) -> dict[str, PlugSeen]:

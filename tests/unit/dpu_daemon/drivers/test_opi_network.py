@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from dpu_daemon.drivers.opi_network import kernel, namespaces
+from dpu_daemon.drivers.opi_network import kernel, namespaces, rows
 from dpu_daemon.drivers.opi_network.driver import OvsNetwork
 from dpu_daemon.drivers.opi_network.kernel import Domains
 from dpu_daemon.drivers.opi_network.rows import IFINDEX_KEY, OWNER_KEY
 from dpu_daemon.drivers.opi_network.switch import OpiBridge
-from dpu_daemon.model.opi_network_seen import Plug
+from dpu_daemon.model.opi_network_seen import Plug, PlugSeen
 from proto.errors import DpuError
 from proto.ovsdb.client import Operation
+from proto.ovsdb.replica import Row, RowChange
 from proto.reasons import Reason
 
 KNOWN = {"02:00:00:00:00:01": "pf0vf1"}
@@ -92,6 +93,40 @@ async def test_a_port_whose_device_was_made_anew_while_the_switch_had_none_is_pl
     with suppress(DpuError):
         await bridge.plug("br-opi", Plug(name="n1sw", owner="svis/s1", tag=10), ifindex)
     assert database.asked[0][0] == first
+
+
+async def test_a_plug_reads_its_own_port_alone_and_others_changes_are_still_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bridge, database = OpiBridge(socket="/nowhere", datapath="netdev"), Database()
+    monkeypatch.setattr(bridge, "_client", database)
+    tables = database.tables
+    for number in range(5):
+        interface = {**tables["Interface"]["u-if"], "name": f"r{number}", "ofport": 9, "error": None}
+        tables["Interface"][f"i{number}"] = interface
+        tables["Port"][f"p{number}"] = {
+            **tables["Port"]["u-port"], "name": f"r{number}", "interfaces": frozenset({f"i{number}"}),
+        }  # fmt: skip
+    tables["Bridge"]["u-bridge"]["ports"] = frozenset(tables["Port"])
+    told: list[str] = []
+    bridge._lost = told.append
+    bridge._told(database, [RowChange("Port", "p0", None, tables["Port"]["p0"])])  # type: ignore[arg-type]
+    read: list[str] = []
+    seen = rows._seen
+
+    def noted(name: str, port: Row, interface: Row) -> tuple[PlugSeen, bool]:
+        read.append(port["name"])
+        return seen(name, port, interface)
+
+    monkeypatch.setattr(rows, "_seen", noted)
+    with suppress(DpuError):
+        await bridge.plug("br-opi", Plug(name="n1sw", owner="svis/s1", tag=10), 9)
+    assert set(read) == {"n1sw"}
+    assert told == []
+    before, after = tables["Interface"]["i3"], {**tables["Interface"]["i3"], "error": "No such device", "ofport": -1}
+    tables["Interface"]["i3"] = after
+    bridge._told(database, [RowChange("Interface", "i3", before, after)])  # type: ignore[arg-type]
+    assert told == ["port r3 of OPI changed: No such device"]
 
 
 async def test_a_bus_that_does_not_answer_is_told_once_and_its_return_too(monkeypatch: pytest.MonkeyPatch) -> None:
