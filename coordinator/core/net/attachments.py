@@ -22,6 +22,9 @@ INTERFACE = re.compile(r"(?!(?:\.|\.\.|lo)$)[!-~]{1,15}")
 
 NO_LINK = frozenset("/:%")
 """With the last of them the kernel would choose a name of its own."""
+OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""Names of objects in Kubernetes."""
+
 REMEDY = 'write "[NAMESPACE/]NAME[@INTERFACE], ..." or a JSON list of {"name": ..., "namespace": ..., "interface": ...}'
 
 
@@ -71,6 +74,8 @@ def selections(annotation: str, namespace: str) -> list[Selection]:
         return []
     found = _structured(stripped, namespace) if stripped[0] in "[{" else _short(stripped, namespace)
     for one in found:
+        if not (OBJECT.fullmatch(one.name) and OBJECT.fullmatch(one.namespace)):
+            raise _invalid(f"{one.key!r} can be the name of no network", one.where)
         if one.interface and (not INTERFACE.fullmatch(one.interface) or NO_LINK & set(one.interface)):
             raise _invalid(f"{one.interface!r} is no name of an interface", f"{one.where}.interface")
     return found
@@ -156,6 +161,9 @@ def definition_of(found: Mapping[str, Any]) -> Definition | None:
     network, subnet = text(ours, "network", f"{where}: spec.config"), text(ours, "subnet", f"{where}: spec.config")
     if not network:
         raise _wrong(f"{where}: spec.config names no network")
+    for name in filter(None, (network, subnet)):
+        if not OBJECT.fullmatch(name):
+            raise _wrong(f"{where}: {name!r} can be the name of no network and no subnet")
     return Definition(network=network, subnet=subnet)
 
 

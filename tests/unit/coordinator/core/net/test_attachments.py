@@ -71,6 +71,10 @@ def test_an_empty_annotation_names_none(annotation: str) -> None:
         '["a"]',
         "[{}]",
         '[{"name": 1}]',
+        '[{"name": "\\ud800"}]',
+        '[{"name": "a", "namespace": "\\ud800"}]',
+        "Side",
+        "a b",
         '[{"name": "a", "ips": "10.0.0.1"}]',
         '[{"name": "a", "ips": ["10.0.0.300"]}]',
         '[{"name": "a", "interface": "a/b"}]',
@@ -89,6 +93,7 @@ def test_a_malformed_annotation_is_refused_by_its_part(annotation: str) -> None:
     with pytest.raises(DpuError) as caught:
         selections(annotation, "shop")
     assert caught.value.field.startswith(NETWORKS)
+    assert str(caught.value).encode()
     assert caught.value.remedy
 
 
@@ -104,11 +109,21 @@ def test_definitions_of_others_are_passed_over(config: str) -> None:
     assert definition_of(definition(config)) is None
 
 
-@pytest.mark.parametrize("config", ["{", '{"type": "dpu-cni"}', '{"type": "dpu-cni", "network": 7}'])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        '{"type": "dpu-cni"}',
+        '{"type": "dpu-cni", "network": 7}',
+        '{"type": "dpu-cni", "network": "\\ud800"}',
+        '{"type": "dpu-cni", "network": "side", "subnet": "\\ud800"}',
+    ],
+)
 def test_definitions_of_ours_that_say_nothing_useful_are_refused(config: str) -> None:
     with pytest.raises(DpuError) as caught:
         definition_of(definition(config))
     assert "shop/side" in str(caught.value)
+    assert str(caught.value).encode()
 
 
 def test_a_pods_own_port_comes_first_and_each_network_has_one() -> None:
