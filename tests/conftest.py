@@ -1,4 +1,4 @@
-"""What holds for every tier: logs stay off standard output, and in continuous integration nothing is skipped."""
+"""What holds for every tier: logs stay off standard output, no example is too slow, and CI skips nothing."""
 
 import os
 import sys
@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("unhurried")  # here, for test modules take it when they are imported
 
 
 def pytest_configure() -> None:

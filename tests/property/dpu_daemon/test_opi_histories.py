@@ -149,7 +149,9 @@ async def _restarted(engine: DpuEngine, file: Path, around: OpiWorld) -> tuple[D
 
 
 @pytest.mark.timeout(900)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @example(seed=1752)  # limits on a volume that encryption is the first to use
 @given(seed=st.integers(min_value=0, max_value=1 << 32))
 async def test_whatever_the_order_of_calls_the_block_layer_has_what_the_journal_wants(

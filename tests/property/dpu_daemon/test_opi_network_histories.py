@@ -92,7 +92,9 @@ async def _step(rng: random.Random, objects: NetworkObjects) -> None:
 
 
 @pytest.mark.timeout(900)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(seed=st.integers(min_value=0, max_value=1 << 32))
 async def test_whatever_the_order_of_calls_switch_and_domains_are_what_the_journal_wants(
     seed: int, tmp_path_factory: pytest.TempPathFactory
