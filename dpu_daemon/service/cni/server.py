@@ -24,6 +24,8 @@ READ_S = 10.0
 WRITE_S = 5.0
 ANSWER_S = 0.5
 """For answers to calls that have ended when the daemon's time to stop is over."""
+LOOK_S = 5.0
+"""Between two looks whether the socket is still there: without it every call fails, and nobody restarts us."""
 FIELD = "cni.socket"
 BACKLOG = 1024
 """A node that starts hundreds of pods at once must not turn plug-ins away."""
@@ -38,22 +40,52 @@ class CniServer:
     Args:
         calls: what serves them.
         path: of the socket; mode 0600.
+        look_s: between two looks at it.
     """
 
-    def __init__(self, calls: CniCalls, path: Path) -> None:
+    def __init__(self, calls: CniCalls, path: Path, look_s: float = LOOK_S) -> None:
         self._calls = calls
         self._path = path
+        self._look_s = look_s
+        self._watching: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._inode = 0
 
     async def start(self) -> None:
-        """Listen; a socket that a killed daemon has left is replaced.
+        """Listen; a socket that a killed daemon has left is replaced, and one that is taken away made again.
 
         Raises:
             DpuError: IN_USE when another process serves it, WRONG_STATE when something else is there, UNAVAILABLE
                 when the path cannot be had.
         """
+        await self._listen()
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="watch the CNI socket")
+
+    async def _watch(self) -> None:
+        trouble = ""
+        while True:
+            await asyncio.sleep(self._look_s)
+            if self._is_taken():
+                continue
+            before = self._server
+            try:
+                await self._listen()
+            except DpuError as error:
+                if str(error) != trouble:
+                    _log.warning(f"the socket is missing: {error}")
+                trouble = str(error)
+                continue
+            trouble = ""
+            _log.warning(f"{self._path} was taken away, and is made again")
+            if before is not None:
+                before.close()
+
+    def _is_taken(self) -> bool:
+        """Whether anything is at the path, a stranger's included: that is not ours to remove."""
+        return os.path.lexists(self._path)
+
+    async def _listen(self) -> None:
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -82,8 +114,9 @@ class CniServer:
 
         The socket goes, unless another has its path by now.
         """
-        if self._server is None:
+        if self._server is None or self._watching is None:
             return
+        self._watching.cancel()
         self._server.close()
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
@@ -96,6 +129,7 @@ class CniServer:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=WRITE_S)
+        await asyncio.wait({self._watching})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

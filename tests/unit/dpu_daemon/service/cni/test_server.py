@@ -199,3 +199,20 @@ async def test_a_socket_that_took_the_path_meanwhile_is_left_alone(host: CniHost
         other.bind(str(path))
         await server.stop(1.0)
         assert path.is_socket()
+
+
+async def test_a_socket_that_is_taken_away_is_made_again(
+    host: CniHost, registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    path = tmp_path / "run" / "cni.sock"
+    server = CniServer(CniCalls(host.node, CniSection(socket=path), CniMetrics(registry)), path, look_s=0.01)
+    await server.start()
+    path.unlink()
+    path.parent.rmdir()
+    async with asyncio.timeout(20):
+        while not path.exists():  # noqa: ASYNC110  (whoever took it away is told nothing)
+            await asyncio.sleep(0.01)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (await answer(path, frame("STATUS")))[0] == 0
+    await server.stop(1.0)
+    assert not path.exists()
