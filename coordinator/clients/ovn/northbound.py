@@ -5,7 +5,7 @@ from typing import Protocol
 
 from coordinator.core.net.edits import Operation
 from coordinator.core.net.rows import Ref, Table
-from coordinator.core.net.schema import COPIED, DATABASE, UP
+from coordinator.core.net.schema import COPIED, DATABASE
 from coordinator.core.net.seen import Seen
 from proto.errors import DpuError
 from proto.ovsdb.client import OvsdbClient
@@ -36,7 +36,7 @@ class Listener(Protocol):
         ...
 
     def moved(self, port_id: str) -> None:
-        """A logical port of ours came, went, is forwarded for, or is no more."""
+        """A logical port came or went."""
         ...
 
     def lost(self, why: str) -> None:
@@ -128,11 +128,6 @@ class Northbound:
         else:
             self._listener.changed(touched)
         for change in changes:
-            if change.table == Table.SWITCH_PORT.value and _moved(change):
+            if change.table == Table.SWITCH_PORT.value and None in (change.before, change.after):
                 row = change.after or change.before or {}
                 self._listener.moved(str(row.get("name") or ""))
-
-
-def _moved(change: RowChange) -> bool:
-    before, after = change.before, change.after
-    return before is None or after is None or before[UP] != after[UP]

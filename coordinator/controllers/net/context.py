@@ -62,17 +62,13 @@ class OvnView(Protocol):
         """Whether nothing of a port is there any more: its address may go to another."""
         ...
 
-    def port_up(self, port_id: str) -> bool | None:
-        """Whether a chassis forwards for it; None when that is not known."""
-        ...
-
 
 class OvnLink:
     """Where the controller of OVN, once there is one, answers the others; without one nothing is in OVN.
 
     Attributes:
         configured: whether networks with driver ``ovn`` can be had.
-        heard: called with a port's id when `rows_gone` or `port_up` may answer something else.
+        heard: called with a port's id when `rows_gone` may answer something else.
     """
 
     def __init__(self) -> None:
@@ -96,10 +92,6 @@ class OvnLink:
     def rows_gone(self, port_id: str) -> bool:
         """See `OvnView`."""
         return self._view is None or self._view.rows_gone(port_id)
-
-    def port_up(self, port_id: str) -> bool | None:
-        """See `OvnView`."""
-        return None if self._view is None else self._view.port_up(port_id)
 
 
 class NetApi(ClusterApi, Protocol):

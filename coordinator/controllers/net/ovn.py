@@ -15,7 +15,6 @@ from coordinator.controllers.net.dirty import DirtyOwners
 from coordinator.controllers.net.ovn_metrics import OvnMetrics
 from coordinator.core.net.diff import Difference, diff_in_steps
 from coordinator.core.net.rows import Ref, Row, Table, ref
-from coordinator.core.net.schema import UP
 from coordinator.core.net.store import Owner, RowStore
 from proto.errors import DpuError
 from proto.ovsdb.remotes import TlsFiles
@@ -53,7 +52,7 @@ class OvnController:
     Args:
         remotes: of the northbound database.
         compilers: by kind of owner.
-        heard: called with a port's id when `port_up` or `rows_gone` may answer something else.
+        heard: called with a port's id when `rows_gone` may answer something else.
     """
 
     def __init__(
@@ -108,13 +107,6 @@ class OvnController:
         row = ref(Table.SWITCH_PORT, port_id)
         known = self._northbound.connected and self._known
         return known and port_id not in self._leaving and row not in self.store and not self._northbound.seen.has(row)
-
-    def port_up(self, port_id: str) -> bool | None:
-        """Whether a chassis forwards for a port; None when that is not known."""
-        seen = self._northbound.seen
-        identities = seen.of(ref(Table.SWITCH_PORT, port_id)) if self._northbound.connected else []
-        row = seen.row(Table.SWITCH_PORT.value, identities[0]) if identities else None
-        return bool(row[UP]) if row is not None else None
 
     def refusal(self, key: str) -> str:
         """Why a row with a key cannot be written; empty when none is refused."""

@@ -194,13 +194,8 @@ SHAPES: dict[str, TableShape] = {
     ),
 }
 
-UP = "up"
-"""Of a logical switch port: a chassis forwards for it. Read and never written."""
-
 COPIED: Columns = {
-    table: {name: column.shape for name, column in shape.columns.items()}
-    | ({UP: Shape.ONE} if table == Table.SWITCH_PORT.value else {})
-    for table, shape in SHAPES.items()
+    table: {name: column.shape for name, column in shape.columns.items()} for table, shape in SHAPES.items()
 }
 """What of the database we have copied."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coordinator.core.net.rows import Ref
-from coordinator.core.net.schema import EXTERNAL_IDS, KEY, SHAPES, STRONG, UP
+from coordinator.core.net.schema import EXTERNAL_IDS, KEY, SHAPES, STRONG
 from proto.ovsdb.replica import Row, RowChange
 
 Place = tuple[str, str, str]
@@ -67,12 +67,10 @@ class Seen:
         self._holders.clear()
 
     def take(self, changes: Iterable[RowChange]) -> set[Ref]:
-        """Takes in what became of rows; references to those of ours that are not as they were, but for `up`."""
+        """Takes in what became of rows; references to those of ours that are not as they were."""
         touched: set[Ref] = set()
         for change in changes:
             self._index(change)
-            if change.before is not None and change.after is not None and _same(change.before, change.after):
-                continue
             for row in (change.before, change.after):
                 ours = _ref(change.table, row)
                 if ours is not None:
@@ -107,10 +105,6 @@ def _ref(table: str, row: Row | None) -> Ref | None:
 
 def _name(table: str, row: Row | None) -> tuple[str, str] | None:
     return (table, str(row["name"] or "")) if row is not None else None
-
-
-def _same(before: Row, after: Row) -> bool:
-    return all(after[name] == value for name, value in before.items() if name != UP)
 
 
 def _move(index: dict[Any, set[str]], old: object, new: object, identity: str) -> None:

@@ -220,7 +220,6 @@ async def test_an_address_may_go_to_another_only_when_its_port_is_gone_for_sure(
     async with rig.running():
         await rig.settled(lambda: rig.northbound.seen.has(ref(Table.SWITCH_PORT, "p")))
         assert not rig.writer.rows_gone("p")
-        assert rig.writer.port_up("p") is False
         rig.northbound.faults = [DpuError(Reason.CONFLICT, "no"), DpuError(Reason.CONFLICT, "no")]
         del rig.wish["p"]
         rig.dirty("p")
