@@ -257,6 +257,10 @@ def _options(spec: Json, faults: list[DpuError]) -> dict[str, str]:
         message = "traffic goes to endpoints of all nodes"
         remedy = "leave it at Cluster: a load balancer has the same endpoints on all nodes"
         faults.append(DpuError(Reason.UNSUPPORTED, message, field="spec.internalTrafficPolicy", remedy=remedy))
+    if texts(spec, "loadBalancerSourceRanges", "spec"):
+        message = "pods and servers of OVN's networks reach it whatever their address"
+        remedy = "say who may reach its pods with a NetworkPolicy; for clients outside the load balancer sees to it"
+        faults.append(DpuError(Reason.UNSUPPORTED, message, field="spec.loadBalancerSourceRanges", remedy=remedy))
     if text(spec, "sessionAffinity", "spec") == "ClientIP":
         at = "spec.sessionAffinityConfig.clientIP"
         config = mapping(mapping(spec, "sessionAffinityConfig", "spec"), "clientIP", "spec.sessionAffinityConfig")

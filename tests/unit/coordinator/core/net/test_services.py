@@ -136,6 +136,12 @@ def test_affinity_is_kept_as_long_as_ovn_can() -> None:
     ]
 
 
+def test_sources_that_only_an_outside_balancer_can_tell_apart_are_told_as_not_kept_out() -> None:
+    found = made(service(loadBalancerSourceRanges=["203.0.113.0/24"]))
+    assert [(one.reason, one.field) for one in found.faults] == [(Reason.UNSUPPORTED, "spec.loadBalancerSourceRanges")]
+    assert balancers(found)
+
+
 def test_traffic_that_shall_stay_on_a_node_is_told_that_it_does_not() -> None:
     found = made(service(internalTrafficPolicy="Local"), slice_of("10.0.0.1"))
     assert [(fault.reason, fault.field) for fault in found.faults] == [
