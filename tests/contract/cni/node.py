@@ -47,6 +47,8 @@ wait_s = {wait_s}
 ovsdb = "{ovsdb}"
 datapath = "netdev"
 """
+NOT_OURS = frozenset({".db-wal", ".db-shm", ".taken"})
+"""Files that SQLite has while it is open, and an order that was carried out."""
 
 
 @dataclass
@@ -143,7 +145,7 @@ class CniNodeRig:
             "links": {name: _links(name) for name in spaces},
             "ports": sorted(self.ovs.vsctl("list-ports", "br-int").split()),
             "qos": self.ovs.vsctl("--bare", "--columns=_uuid", "list", "qos"),
-            "files": sorted(path.name for path in self.folder.iterdir() if path.suffix not in {".db-wal", ".db-shm"}),
+            "files": sorted(path.name for path in self.folder.iterdir() if path.suffix not in NOT_OURS),
         }
 
 
