@@ -4,6 +4,7 @@ After each call every object is as wanted, the switch has the ports of the journ
 devices have one owner, and a refused call has changed nothing.
 """
 
+import asyncio
 import random
 
 import pytest
@@ -28,6 +29,7 @@ from tests.fakes.opi_net_daemon import (
 
 EXPECTED = {Reason.NOT_FOUND, Reason.IN_USE, Reason.ALREADY_EXISTS, Reason.INVALID, Reason.WRONG_STATE}
 FEW = 3
+AT_ONCE = 6
 
 
 def _bridge_name(rng: random.Random) -> str:
@@ -112,6 +114,38 @@ async def test_whatever_the_order_of_calls_switch_and_domains_are_what_the_journ
         if rng.random() < 0.05:
             await engine.core.stop(1.0)
             engine, objects = await open_net_engine(file, around)
+        await check_nothing_leaked(objects, around.state)
+        await check_settled(objects)
+    await engine.core.stop(1.0)
+
+
+async def _together(rng: random.Random, objects: NetworkObjects) -> None:
+    """Several calls at once, each a few turns of the loop later than the others."""
+
+    async def one(call: Call, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await call(objects)
+
+    calls = [one(_call(rng, objects), rng.randrange(4)) for _ in range(AT_ONCE)]
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        # What another call is still making may not be there yet.
+        expected = isinstance(error, DpuError) and error.reason in EXPECTED | {Reason.UNAVAILABLE}
+        assert error is None or expected, error
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(min_value=0, max_value=1 << 32))
+async def test_calls_that_come_together_leave_what_the_journal_wants(
+    seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rng = random.Random(seed)
+    around = NetWorld()
+    engine, objects = await open_net_engine(tmp_path_factory.mktemp("together") / "dpu.db", around)
+    for _ in range(12):
+        await _together(rng, objects)
+        _check_references(objects, around)
         await check_nothing_leaked(objects, around.state)
         await check_settled(objects)
     await engine.core.stop(1.0)
