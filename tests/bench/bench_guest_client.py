@@ -20,7 +20,7 @@ from lab.client import Object
 from lab.image import kernel
 from lab.inventory import API_VERSION
 from tests.real.guest import Guest
-from tests.real.running_lab import NAMESPACE, RunningLab, running_lab
+from tests.real.running_lab import NAMESPACE, RunningLab, lab_name, running_lab
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 READS = 4000
@@ -33,7 +33,7 @@ GATEWAY = "10.77.0.1"
 def lab(tmp_path: Path) -> Iterator[RunningLab]:
     client = shutil.which("nbd-client", path="/usr/sbin:/usr/bin")
     assert client, "apt-get install nbd-client"
-    with running_lab("tbench") as one, foreign_target(one, tmp_path):
+    with running_lab(lab_name("b")) as one, foreign_target(one, tmp_path):
         put_tools_on_a_disk(one, Path(client), tmp_path)
         yield one
 

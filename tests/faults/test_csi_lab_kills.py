@@ -18,7 +18,7 @@ import pytest
 
 from lab.settings import HostLink
 from tests.real.csi_lab import GROWN, SIZE, CsiLab, checksum, together, write
-from tests.real.running_lab import RunningLab, running_lab
+from tests.real.running_lab import RunningLab, lab_name, running_lab
 
 pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 VICTIMS = ["coordinator", "daemon-dpu-1", "daemon-storage", "qsd-storage", "csi-node-1"]
@@ -29,7 +29,7 @@ CALLS_AT_LEAST = 31
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[RunningLab]:
-    with running_lab("ckill", hosts=2, link=HostLink.FUSE) as one:
+    with running_lab(lab_name("c"), hosts=2, link=HostLink.FUSE) as one:
         yield one
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from proto.errors import DpuError
-from tests.real.running_lab import LOOK_S, RunningLab, running_lab
+from tests.real.running_lab import LOOK_S, RunningLab, lab_name, running_lab
 
 pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 VICTIMS = ["daemon-dpu-1", "coordinator", "qsd-dpu-1", "vswitchd-dpu-1", "ovsdb-dpu-1", "daemon-storage", "qsd-storage"]
@@ -23,7 +23,7 @@ FULL = os.environ.get("DPUPOOL_FAULTS") == "full"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[RunningLab]:
-    with running_lab("tkill") as one:
+    with running_lab(lab_name("k")) as one:
         yield one
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.real.running_lab import RunningLab, running_lab
+from tests.real.running_lab import RunningLab, lab_name, running_lab
 
 
 @pytest.fixture(scope="session")
 def story_lab() -> Iterator[RunningLab]:
     """A lab with one host."""
-    with running_lab("tstory") as lab:
+    with running_lab(lab_name("s")) as lab:
         yield lab
 
 

@@ -1,6 +1,7 @@
 """A whole lab for the tests that need one, and the eyes to see whether anything is left in it."""
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
@@ -194,6 +195,15 @@ class RunningLab:
     @staticmethod
     def _path(kind: str, name: str) -> str:
         return LabApi.path(API_VERSION, kind, name, NAMESPACE)
+
+
+def lab_name(kind: str) -> str:
+    """Name of a lab that is this checkout's own, and the same each time, so that what a killed run left is found.
+
+    Args:
+        kind: one letter.
+    """
+    return kind + hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:4]
 
 
 @contextmanager

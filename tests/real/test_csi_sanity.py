@@ -16,7 +16,7 @@ from lab import mounts, programs, sanity
 from lab.apt import which
 from lab.qemu import find
 from lab.settings import HostLink
-from tests.real.running_lab import RunningLab, running_lab
+from tests.real.running_lab import RunningLab, lab_name, running_lab
 
 pytestmark = [
     pytest.mark.real,
@@ -45,7 +45,7 @@ PENDING = {"pagination should detect volumes added between pages"}
 @pytest.fixture(scope="module")
 def csi_lab() -> Iterator[RunningLab]:
     """A lab with one host, which is this machine."""
-    with running_lab("tcsi", link=HostLink.FUSE) as lab:
+    with running_lab(lab_name("i"), link=HostLink.FUSE) as lab:
         yield lab
 
 

@@ -13,8 +13,9 @@ from lab.apt import which
 from lab.qemu import find
 from lab.settings import RUN_ROOT, STATE_ROOT
 from tests.fakes.ports import free_port
+from tests.real.running_lab import lab_name
 
-NAME = "tldemo"
+NAME = lab_name("d")
 ROOT = Path(__file__).parents[2]
 OWN_PART_S = 2.0
 pytestmark = [

@@ -12,8 +12,9 @@ import pytest
 from lab import namespace, network, topology
 from lab.settings import LabSettings
 from lab.topology import Topology
+from tests.real.running_lab import lab_name
 
-LAB = "tln"
+LAB = lab_name("n")
 ETHTOOL_GTXCSUM = 0x16
 pytestmark = [pytest.mark.real, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 

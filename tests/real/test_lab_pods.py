@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from lab import namespace
 from lab.cli import lab as command
-from tests.real.running_lab import RunningLab, running_lab
+from tests.real.running_lab import RunningLab, lab_name, running_lab
 
-LAB = "tlp"
+LAB = lab_name("p")
 pytestmark = [
     pytest.mark.real,
     pytest.mark.timeout(900),
