@@ -42,7 +42,7 @@ class CniError(Exception):
 def from_error(error: DpuError) -> CniError:
     """An error of ours as CNI has it: one code for each reason."""
     code = error.wire.cni
-    if error.field == NETNS and error.reason in {Reason.INVALID, Reason.NOT_FOUND}:
+    if error.field == NETNS and error.reason in {Reason.INVALID, Reason.NOT_FOUND, Reason.FORBIDDEN}:
         code = CniCode.INVALID_NETNS
     message = f"{error.field}: {error.message}" if error.field else error.message
     return CniError(code, message, error.remedy or NO_REMEDY)
