@@ -1,6 +1,7 @@
 """The audit: recovery at the start, after alarms, with pauses that grow, and words for what is wrong."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ async def test_readiness_waits_until_every_side_has_answered(dpu: DpuEngine, wor
     assert dpu.core.audit.message() == ""
 
 
-async def test_a_repair_that_fails_is_told_once_and_tried_again_later(dpu: DpuEngine, world: World) -> None:
+async def test_a_repair_that_fails_is_told_once_and_tried_again_later(tmp_path: Path, world: World) -> None:
+    patient = replace(FAST, first_retry_s=600.0, last_retry_s=600.0)
+    dpu = await DpuEngine.open(Journal(tmp_path / "j.db"), fake_drivers(world), NETWORK, patient)
     await dpu.core.audit.once()
     await dpu.disks.attach(disk(world), soon())
     world.restart_block_layer()
@@ -113,6 +116,7 @@ async def test_a_repair_that_fails_is_told_once_and_tried_again_later(dpu: DpuEn
     dpu.core.audit.alarm("look again")
     await dpu.core.audit.once()
     assert dpu.core.audit.message() == ""
+    await dpu.core.stop(1.0)
 
 
 async def test_many_troubles_are_summed_up(dpu: DpuEngine, world: World) -> None:

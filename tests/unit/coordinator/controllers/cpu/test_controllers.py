@@ -145,7 +145,7 @@ async def test_a_cpu_that_went_offline_is_not_sold_and_its_holder_is_named() -> 
         assert placed.spec.binding is not None
         first = int(placed.spec.binding.cpuset.split(",")[0].split("-")[0])
         site.hosts.known["n1"].offline = 1 << first | 1 << 15
-        await eventually(lambda: "offline" in condition(site, "n1", "BindingsHold").message)
+        await eventually(lambda: (found := condition(site, "n1", "BindingsHold")) and "offline" in found.message)
         node = cpus.scheduler.ledger.fleet.get("default/n1").node
         assert node.shared_pool >> 15 & 1 == 0
         assert node.limits.sellable_cpus == 13
