@@ -45,6 +45,7 @@ class OvsdbClient:
         count: told of each lost connection.
         at_once: rows of a change that are taken in one go, as in `Session`.
         resumes: whether a new connection goes on with the copy of the last one where the server can do that.
+        optional: tables that some schemas do not have; see `Replica.absent`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class OvsdbClient:
         probe_s: float = PROBE_S,
         at_once: int | None = None,
         resumes: bool = False,
+        optional: frozenset[str] = frozenset(),
     ) -> None:
         self._remotes, self._database, self._columns, self._told = tuple(remotes), database, columns, told
         self._peer, self._remedy, self._tls, self._probe_s, self._at_once = peer, remedy, tls, probe_s, at_once
@@ -68,7 +70,7 @@ class OvsdbClient:
         self._keeper: Keeper[_Probed] = Keeper(peer, remedy, self._dial, count=count, dial_timeout_s=timeout_s)
         self._news = asyncio.Event()
         self._first = 0
-        self._resumes = resumes
+        self._resumes, self._optional = resumes, optional
         self._last: Session | None = None
 
     async def start(self, lost: Callable[[str], None]) -> None:
@@ -150,7 +152,13 @@ class OvsdbClient:
         known = self._known()
         for remote in self._remotes[self._first :] + self._remotes[: self._first]:
             session = Session(
-                self._peer, self._database, self._columns, self._changed, at_once=self._at_once, known=known
+                self._peer,
+                self._database,
+                self._columns,
+                self._changed,
+                at_once=self._at_once,
+                known=known,
+                optional=self._optional,
             )
             try:
                 async with asyncio.timeout(REMOTE_TIMEOUT_S):

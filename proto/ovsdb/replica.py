@@ -37,10 +37,12 @@ class Replica:
 
     Args:
         columns: what is monitored.
+        absent: tables of these that the server does not have; they are empty here.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, absent: frozenset[str] = frozenset()) -> None:
         self._columns = columns
+        self.absent = absent
         self._tables: dict[str, dict[str, Row]] = {table: {} for table in columns}
         self._defaults = {
             table: {name: empty(shape) for name, shape in shapes.items()} for table, shapes in columns.items()

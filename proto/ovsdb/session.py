@@ -68,6 +68,7 @@ class Session:
             their turn in between. What is asked for later is answered after the whole. None for all.
         known: the copy of an earlier session, whose transactions since are asked for; a server that does not know them
             sends everything, and so does every server without `known`.
+        optional: tables that some schemas do not have.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Session:
         *,
         at_once: int | None = None,
         known: Known | None = None,
+        optional: frozenset[str] = frozenset(),
     ) -> None:
         self._resumes = known is not None
         self.known = known or Known(Replica(columns))
@@ -88,6 +90,7 @@ class Session:
         self._server: Replica | None = None
         self._early: list[tuple[Updates, str]] | None = []
         self._at_once = at_once
+        self._optional = optional
         self.leader_only = False
 
     async def open(self, remote: Remote, tls: TlsFiles | None) -> None:
@@ -140,21 +143,35 @@ class Session:
 
     async def _first(self) -> tuple[Updates, str]:
         """What the copy lacks, and the transaction that it has then; unless the server knows the old one, it is new."""
-        request = [self._database, MAIN, monitor_request(self._columns)]
+        absent = await self._absent()
+        there = {table: columns for table, columns in self._columns.items() if table not in absent}
+        request = [self._database, MAIN, monitor_request(there)]
+        if absent != self.known.replica.absent:  # what the server said of other tables says nothing of these
+            self.known = Known(Replica(self._columns, absent))
         if self._resumes:
             since = [*request, self.known.transaction or NEVER]
             with contextlib.suppress(JsonRpcError):  # before OVS 2.12 there was no such call
                 answer = await self.rpc.call("monitor_cond_since", since, timeout_s=FIRST_COPY_TIMEOUT_S)
                 found, transaction, updates = answer
                 if not found:
-                    self.known = Known(Replica(self._columns))
+                    self.known = Known(Replica(self._columns, absent))
                 return updates, transaction
         try:
             everything = await self.rpc.call("monitor_cond", request, timeout_s=FIRST_COPY_TIMEOUT_S)
         except JsonRpcError as error:
             raise ConnectionError(f"the database cannot be monitored: {error}") from error
-        self.known = Known(Replica(self._columns))
+        self.known = Known(Replica(self._columns, absent))
         return everything, NEVER
+
+    async def _absent(self) -> frozenset[str]:
+        """Which of the optional tables the database does not have."""
+        if not self._optional:
+            return frozenset()
+        try:
+            schema = await self.rpc.call("get_schema", [self._database], timeout_s=CALL_TIMEOUT_S)
+        except JsonRpcError as error:
+            raise ConnectionError(f"the database does not tell its schema: {error}") from error
+        return frozenset(table for table in self._optional if table not in schema["tables"])
 
     def _has(self, transaction: str) -> None:
         """The copy has all as of a transaction, and everybody was told; empty while it is being changed."""

@@ -73,7 +73,7 @@ class ModelDatabase:
             shape = SHAPES[table]
             for row in rows.values():
                 self._clean(shape, row, there)
-            names = [row["name"] for row in rows.values()] if shape.named else []
+            names = [row[shape.label] for row in rows.values()] if shape.named else []
             if len(names) != len(set(names)):
                 raise RefusedError(f"two rows of {table} have one name")
 

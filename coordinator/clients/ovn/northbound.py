@@ -5,7 +5,7 @@ from typing import Protocol
 
 from coordinator.core.net.edits import Operation
 from coordinator.core.net.rows import Ref, Table
-from coordinator.core.net.schema import COPIED, DATABASE
+from coordinator.core.net.schema import COPIED, DATABASE, LATER
 from coordinator.core.net.seen import Seen
 from proto.errors import DpuError
 from proto.ovsdb.client import OvsdbClient
@@ -73,6 +73,7 @@ class Northbound:
             count=count,
             at_once=AT_ONCE,
             resumes=True,
+            optional=LATER,
         )
 
     @property
@@ -82,6 +83,11 @@ class Northbound:
             return self._client.replica is self._copy
         except DpuError:
             return False
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether the schema has variables for each chassis; that of the last copy, and before the first one true."""
+        return self._copy is None or Table.TEMPLATE_VARIABLES.value not in self._copy.absent
 
     @property
     def problem(self) -> DpuError | None:

@@ -15,6 +15,7 @@ from coordinator.controllers.net.dirty import DirtyOwners
 from coordinator.controllers.net.ovn_metrics import OvnMetrics
 from coordinator.core.net.diff import Difference, diff_in_steps
 from coordinator.core.net.rows import Ref, Row, Table, ref
+from coordinator.core.net.schema import SHAPES
 from coordinator.core.net.store import Owner, RowStore
 from proto.errors import DpuError
 from proto.ovsdb.remotes import TlsFiles
@@ -53,6 +54,7 @@ class OvnController:
         remotes: of the northbound database.
         compilers: by kind of owner.
         heard: called with a port's id when `rows_gone` may answer something else.
+        able: told whether OVN has templates; which owners' rows are others for it.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class OvnController:
         compilers: Mapping[str, Compile],
         metrics: OvnMetrics,
         heard: Callable[[str], None],
+        able: Callable[[bool], Iterable[Owner]] = lambda _has_templates: (),
     ) -> None:
         self.store = RowStore()
         self.queue = DirtyOwners()
@@ -70,6 +73,7 @@ class OvnController:
         self._compilers = compilers
         self._metrics = metrics
         self._heard = heard
+        self._able = able
         self._pending: set[Ref] = set()
         self._full = True
         self._broken: set[Owner] = set()
@@ -126,6 +130,8 @@ class OvnController:
     def copied(self) -> None:
         """There is a new copy; see clients.ovn.northbound.Listener for this and the following."""
         self._full, self._known, self._away_since = True, False, None
+        for owner in self._able(self._northbound.has_templates):  # before anything is written to this database
+            self._wanted_by(owner)
         self.queue.wake.set()
 
     def changed(self, rows: set[Ref]) -> None:
@@ -235,7 +241,13 @@ class OvnController:
             self._compare_at = asyncio.get_running_loop().time() + FULL_COMPARISON_S
             self._metrics.resyncs.inc()
             pending.update(self.store, self._northbound.seen.ours())
+        else:
+            pending = {row for row in pending if not self._is_left_over(row)}
         return sorted(pending, key=lambda row: (row.table, row.key))
+
+    def _is_left_over(self, row: Ref) -> bool:
+        """Whether a row was emptied to go, which a comparison of everything sees to: its chassis shall hear of both."""
+        return bool(SHAPES[row.table].emptied) and row not in self.store and self._northbound.seen.is_empty(row)
 
     async def _commit(self, rows: list[Ref], *, restoring: bool) -> bool:
         """Whether the database was told of all rows; those that it refused are tried again later."""

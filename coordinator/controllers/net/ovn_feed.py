@@ -11,6 +11,7 @@ from coordinator.controllers.net.ovn import Compile
 from coordinator.controllers.net.segments import Ledger, Segments
 from coordinator.controllers.net.services_feed import ServicesFeed
 from coordinator.core.net.dhcp import dhcp_rows
+from coordinator.core.net.local import chassis_row
 from coordinator.core.net.nat import nat_rows
 from coordinator.core.net.policy.index import PolicyIndex
 from coordinator.core.net.policy.model import OwnerKind
@@ -34,6 +35,7 @@ class Wants(Enum):
     PORT = "port"
     MACHINE = "machine"
     SERVICE = "service"
+    NODE = "node"
 
 
 class OvnFeed:
@@ -64,6 +66,7 @@ class OvnFeed:
             Wants.PORT: self._port,
             Wants.MACHINE: self._machine,
             Wants.SERVICE: self._services.rows,
+            Wants.NODE: self._node,
         }
         found = {kind.value: compiled for kind, compiled in own.items()}
         for kind in OwnerKind:
@@ -78,8 +81,17 @@ class OvnFeed:
         found |= {_of(Wants.SUBNET, one.metadata.key) for one in caches.subnets.all()}
         found |= {_of(Wants.PORT, one.metadata.key) for one in caches.ports.all()}
         found |= {_of(Wants.MACHINE, one.metadata.uid) for one in caches.machines.all()}
+        found |= {_of(Wants.NODE, one.metadata.key) for one in caches.nodes.all()}
         found |= _of_services(self._services.all())
         return found | self.policies.owners()
+
+    def templates(self, there: bool) -> set[Owner]:  # noqa: FBT001 - a callback
+        """OVN has templates or not; owners whose rows are others for it."""
+        if there is self._services.has_templates:
+            return set()
+        self._services.has_templates = there
+        nodes = {_of(Wants.NODE, one.metadata.key) for one in self._caches.nodes.all()}
+        return nodes | _of_services(self._services.local())
 
     def _route(self) -> None:
         self._caches.networks.listen(self._on_network)
@@ -115,6 +127,10 @@ class OvnFeed:
         nics = machine.spec.nics if machine is not None else ()
         placed = [(self.segments.of(subnet), line) for subnet, line in self._ledger.lines(uid)]
         return machine_rows(nics, [(segment, line) for segment, line in placed if segment is not None])
+
+    def _node(self, key: str) -> list[Row]:
+        node = self._caches.nodes.get(key)
+        return [chassis_row(chassis(node))] if node is not None and self._services.has_templates else []
 
     def _of_policies(self, kind: str) -> Compile:
         return lambda key: self.policies.rows((kind, key))
@@ -195,14 +211,14 @@ class OvnFeed:
         if found is not None:
             self._told({_of(Wants.MACHINE, found.metadata.uid)} | self._members.machine(before, after))
 
-    def _on_node(self, _key: str, before: NetworkNode | None, after: NetworkNode | None) -> None:
+    def _on_node(self, key: str, before: NetworkNode | None, after: NetworkNode | None) -> None:
         if before is not None and after is not None and before.spec == after.spec:
             return
         found = {_of(Wants.NETWORK, one.metadata.key) for one in self._caches.networks.all() if one.spec.gateway}
         for node in (before, after):
             ports = self._caches.ports.by("node", node.node) if node is not None else ()
             found |= {_of(Wants.PORT, port.metadata.key) for port in ports}
-        self._told(found)
+        self._told(found | {_of(Wants.NODE, key)} | _of_services(self._services.local()))
 
 
 def _of(kind: Wants, key: str) -> Owner:

@@ -11,7 +11,8 @@ from coordinator.controllers.net.segments import Segments
 from coordinator.controllers.pool.mirror import key_of
 from coordinator.core.ipam.book import Holding
 from coordinator.core.net.rows import Row
-from coordinator.core.net.services import Refusal, Refused, service_of, service_rows, vips_of
+from coordinator.core.net.segment import chassis
+from coordinator.core.net.services import Refusal, Refused, service_of, service_rows, stays_local, vips_of
 from coordinator.core.net.vips import Vip, VipClaims, doubled
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.meta import Json
@@ -25,6 +26,9 @@ class ServicesFeed:
 
     Args:
         told: called with keys of Services whose rows may be others than before.
+
+    Attributes:
+        has_templates: whether OVN has variables for each chassis.
     """
 
     def __init__(
@@ -38,6 +42,8 @@ class ServicesFeed:
         self._segments, self._complaints, self._told = segments, complaints, told
         self._slices: dict[str, set[str]] = {}
         self._service_of: dict[str, str] = {}
+        self._local: set[str] = set()
+        self.has_templates = True
         self._claims = VipClaims()
         self._caches.addresses.listen(self._on_given_back)
         self._mirrors.listen(Foreign.SERVICE, self._on_service)
@@ -54,9 +60,16 @@ class ServicesFeed:
             return []
         slices = (self._mirrors.get(Foreign.ENDPOINT_SLICE, one) for one in sorted(self._slices.get(key, ())))
         there = [one for one in slices if one is not None]
-        found = service_rows(service, there, self._segments.names(), self._refusal(key), self._segments.network_of)
+        chassis_of = self._chassis_of if self.has_templates else None
+        found = service_rows(
+            service, there, self._segments.names(), self._refusal(key), self._segments.network_of, chassis_of
+        )
         self._complaints.service(service, found.faults, found.refused)
         return found.rows
+
+    def local(self) -> set[str]:
+        """Services whose traffic stays on its node: they ask for the chassis of nodes, and for templates."""
+        return set(self._local)
 
     def of_port(self, before: Port | None, after: Port | None) -> set[str]:
         """A port came or went: Services that ask for an address of it."""
@@ -74,6 +87,10 @@ class ServicesFeed:
 
     def _at(self, addresses: Iterable[str]) -> set[str]:
         return {service for address in addresses for service in self._claims.at(address)}
+
+    def _chassis_of(self, node: str) -> str:
+        found = self._caches.node_of(node)
+        return chassis(found) if found is not None else ""
 
     def _refusal(self, key: str) -> Refusal:
         grounds = Grounds(self._caches, self._segments)
@@ -93,6 +110,8 @@ class ServicesFeed:
 
     def _on_service(self, key: str, service: Json, change: Change) -> None:
         asked = {} if change is Change.DELETED else vips_of(service)
+        is_local = change is not Change.DELETED and stays_local(service)
+        (self._local.add if is_local else self._local.discard)(key)
         others = self._claims.claim(key, seen_text(service, "metadata", "creationTimestamp"), asked)
         self._told({key} | others)
 

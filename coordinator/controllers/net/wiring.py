@@ -57,7 +57,12 @@ class Ovn:
         self.heard: list[Callable[[Iterable[Owner]], None]] = []
         self.feed = OvnFeed(context, self._told)
         self.writer = OvnController(
-            place.remotes, place.tls, self.feed.compilers, OvnMetrics(place.registry), context.ovn.tell
+            place.remotes,
+            place.tls,
+            self.feed.compilers,
+            OvnMetrics(place.registry),
+            context.ovn.tell,
+            self.feed.templates,
         )
         context.ovn.connect(self.writer)
         ground.configured = True

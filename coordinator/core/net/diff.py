@@ -1,8 +1,9 @@
 """What one transaction must do so that rows are as they are wanted; only what differs, and nothing that is not ours.
 
-Rows without our key are left alone, as children of our rows too; a row of ours that nobody wants goes; of several with
-one key one stays. The rows that a transaction looks at are closed under what belongs together: a child is inserted in
-the transaction that has its parent refer to it, since a row to which nothing refers vanishes at the commit.
+Rows without our key are left alone, as children of our rows too; a row of ours that nobody wants goes, of some tables
+only once it is seen to be empty; of several with one key one stays. The rows that a transaction looks at are closed
+under what belongs together: a child is inserted in the transaction that has its parent refer to it, since a row to
+which nothing refers vanishes at the commit.
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -125,6 +126,7 @@ class _Differ:
         self._wanted = wanted
         self._stays: dict[Ref, str] = {}
         self._ends: dict[str, Ref] = {}
+        self._emptied: dict[str, Ref] = {}
         self._inserts: dict[Ref, NamedUuid] = {}
         self._cuts: dict[Place, set[str]] = {}
         self.refused: dict[Ref, str] = {}
@@ -135,11 +137,13 @@ class _Differ:
             self._choose(row)
             if last:
                 yield
-        taken: set[tuple[str, str]] = set()
-        for row, last in _in_steps(self._rows):
-            self._refuse_taken_name(row, taken)
-            if last:
-                yield
+        known = -1
+        while known != len(self.refused):  # one that does not get its name does not give up the one that it has
+            known, taken = len(self.refused), set[tuple[str, str]]()
+            for row, last in _in_steps(self._rows):
+                self._refuse_taken_name(row, taken)
+                if last:
+                    yield
         for row, last in _in_steps(self._rows):
             self._choose_insert(row)
             if last:
@@ -159,6 +163,8 @@ class _Differ:
                 yield
         for (table, identity, column), gone in sorted(self._cuts.items()):
             found.append(edits.mutate(table, identity, edits.set_mutations(column, (), edits.uuids(gone))))
+        for identity, row in self._emptied.items():
+            found.append(edits.update(row.table, identity, {SHAPES[row.table].emptied: {}}))
         found += [edits.delete(row.table, identity) for identity, row in self._ends.items() if SHAPES[row.table].root]
         return found
 
@@ -170,13 +176,19 @@ class _Differ:
             self._stays[row] = there[0]
         gone = there[1:] if wanted else there
         if wanted or not self._keep:
-            self._ends.update(dict.fromkeys(gone, row))
+            for identity in gone:
+                (self._emptied if self._has_more(row.table, identity) else self._ends)[identity] = row
+
+    def _has_more(self, table: str, identity: str) -> bool:
+        """Whether a row must be emptied before it may go."""
+        column, have = SHAPES[table].emptied, self._seen.row(table, identity)
+        return bool(column and have is not None and have[column])
 
     def _refuse_taken_name(self, row: Ref, taken: set[tuple[str, str]]) -> None:
         want = self._wants[row]
         if want is None or not SHAPES[row.table].named:
             return
-        name = str(want.columns.get("name", ""))
+        name = str(want.columns.get(SHAPES[row.table].label, ""))
         holders = {one for one in self._seen.named(row.table, name) if not self._leaves_name(row.table, one, name)}
         holders.discard(self._stays.get(row, ""))
         if holders or (row.table, name) in taken:
@@ -188,8 +200,8 @@ class _Differ:
         if identity in self._ends:
             return True
         row = self._seen.key_of(table, identity)
-        want = self._wants.get(row) if row is not None else None
-        return want is not None and want.columns.get("name", "") != name
+        want = self._wants.get(row) if row is not None and row not in self.refused else None
+        return want is not None and want.columns.get(SHAPES[table].label, "") != name
 
     def _taken(self, table: str, name: str, holders: set[str]) -> str:
         ours = [row.key for one in sorted(holders) if (row := self._seen.key_of(table, one)) is not None]
@@ -263,7 +275,7 @@ class _Differ:
             elif old != value and not (unwritten(old, column) and unwritten(value, column)):
                 changed[name] = value
         if row in self.refused:
-            changed.pop("name", None)
+            changed.pop(SHAPES[row.table].label, None)
         found = [edits.update(row.table, identity, changed)] if changed else []
         return [*found, edits.mutate(row.table, identity, mutations)] if mutations else found
 

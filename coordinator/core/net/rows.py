@@ -24,6 +24,7 @@ class Table(Enum):
     DHCP = "DHCP_Options"
     QOS = "QoS"
     GATEWAY_CHASSIS = "Gateway_Chassis"
+    TEMPLATE_VARIABLES = "Chassis_Template_Var"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,6 +1,6 @@
 """The columns of OVN's northbound database that we write, with what tells a differ how to write them.
 
-Source: ovn-nb.ovsschema of OVN 23.03; nothing here is newer than 22.03.
+Source: ovn-nb.ovsschema of OVN 23.03; only tables of `LATER` are newer than 22.03.
 """
 
 from dataclasses import dataclass
@@ -38,11 +38,15 @@ class TableShape:
 
     Attributes:
         named: whether its name must be unique.
+        label: the column that has the name.
+        emptied: a column that must be seen empty before a row of ours may go; empty for none.
     """
 
     columns: dict[str, Column]
     root: bool = False
     named: bool = False
+    label: str = "name"
+    emptied: str = ""
 
 
 TEXT = Column(Shape.ONE, "")
@@ -192,7 +196,18 @@ SHAPES: dict[str, TableShape] = {
     Table.GATEWAY_CHASSIS.value: TableShape(
         {"name": TEXT, "chassis_name": TEXT, "priority": NUMBER, "options": MAP, EXTERNAL_IDS: MAP}, named=True
     ),
+    # See `local.chassis_row`.
+    Table.TEMPLATE_VARIABLES.value: TableShape(
+        {"chassis": TEXT, "variables": MAP, EXTERNAL_IDS: MAP},
+        root=True,
+        named=True,
+        label="chassis",
+        emptied="variables",
+    ),
 }
+
+LATER = frozenset({Table.TEMPLATE_VARIABLES.value})
+"""Tables that older schemas do not have: this one came with OVN 22.12."""
 
 COPIED: Columns = {
     table: {name: column.shape for name, column in shape.columns.items()} for table, shape in SHAPES.items()

@@ -45,6 +45,11 @@ class Seen:
         """UUIDs of the rows with a key of ours; the first one is the one that stays when there are several."""
         return sorted(self._ours.get(wanted, NO_ROWS))
 
+    def is_empty(self, wanted: Ref) -> bool:
+        """Whether no row with a key of ours holds anything that must be taken out before it goes."""
+        rows, column = self._rows[wanted.table], SHAPES[wanted.table].emptied
+        return not column or not any(rows[one][column] for one in self.of(wanted))
+
     def named(self, table: str, name: str) -> set[str]:
         """UUIDs of the rows of a table that have a name."""
         return set(self._names.get((table, name), NO_ROWS))
@@ -104,7 +109,7 @@ def _ref(table: str, row: Row | None) -> Ref | None:
 
 
 def _name(table: str, row: Row | None) -> tuple[str, str] | None:
-    return (table, str(row["name"] or "")) if row is not None else None
+    return (table, str(row[SHAPES[table].label] or "")) if row is not None else None
 
 
 def _move(index: dict[Any, set[str]], old: object, new: object, identity: str) -> None:

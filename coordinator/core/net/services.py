@@ -3,7 +3,7 @@
 A load balancer stands on the switch of every subnet, for OVN turns a request to a Service's address where its sender
 is: there alone does a pod reach itself through a Service, and so need routers none. Endpoints are used as kube-proxy
 uses them: the ready ones, and while there are none those that still serve while they end. Where the endpoints are does
-not matter, inside OVN or outside.
+not matter, inside OVN or outside, unless traffic to the cluster IPs shall stay on its node (`local`).
 
 Node ports are the nodes' own and not made here; a headless Service and an ExternalName are names only, and one that
 says so is another proxy's.
@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from coordinator.core.net.balancers import balancer_row, besides
+from coordinator.core.net.local import LocalVip, local_rows
 from coordinator.core.net.members import LAST_PORT
 from coordinator.core.net.policy.model import Protocol
 from coordinator.core.net.policy.spans import Family, family_of
-from coordinator.core.net.rows import Ref, Row, Table, Value, switch_key
+from coordinator.core.net.rows import Ref, Row, Table, switch_key
 from coordinator.core.net.vips import Vip
 from coordinator.core.pool.fields import Json, items, mapping, seen_mapping, seen_text, text, texts, whole
 from proto.errors import DpuError
@@ -34,6 +36,7 @@ EVERYWHERE: frozenset[str] = frozenset()
 LONGEST_AFFINITY_S = 65535
 DEFAULT_AFFINITY_S = 10800
 HEADLESS = "None"
+INTERNAL_POLICY, LOCAL = "internalTrafficPolicy", "Local"
 CLUSTER_IPS, EXTERNAL_IPS, INGRESS = "spec.clusterIPs", "spec.externalIPs", "status.loadBalancer.ingress"
 """Fields that have addresses; what the API server itself gives out is in the first alone."""
 
@@ -57,11 +60,16 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where a port of a Service leads to."""
+    """Where a port of a Service leads to.
+
+    Attributes:
+        node: of Kubernetes; empty when nobody says.
+    """
 
     family: Family
     address: str
     number: int
+    node: str = ""
 
     def __str__(self) -> str:
         return joined_address(self.address, self.number)
@@ -96,6 +104,9 @@ class Refused:
 Refusal = Callable[[Vip, str], Refused | None]
 """Where a Service does not get a virtual address that a field of it asks for; None when it does everywhere."""
 
+ChassisOf = Callable[[str], str]
+"""The chassis of a node of Kubernetes; empty for a node that is none of ours."""
+
 
 def service_of(slice_: Json) -> str:
     """``NAMESPACE/NAME`` of the Service that an EndpointSlice belongs to; empty when to none."""
@@ -109,6 +120,7 @@ def vips_of(service: Json) -> dict[Vip, int]:
         spec = mapping(service, "spec", "")
         addresses = _addresses(service, spec)
         ports = _ports(spec) if addresses else []
+        _local(spec, None, [])
         _options(spec, [])
     except DpuError:
         return {}
@@ -121,6 +133,7 @@ def service_rows(
     subnets: Iterable[str],
     refusal: Refusal = lambda _vip, _field: None,
     network_of: Callable[[str], str] = lambda _subnet: "",
+    chassis_of: ChassisOf | None = None,
 ) -> ServiceRows:
     """The load balancers of a Service, one for each protocol, on the switches of subnets.
 
@@ -132,19 +145,23 @@ def service_rows(
         subnets: names of all subnets of networks that OVN forwards for.
         refusal: whether a virtual address is somebody else's.
         network_of: the network of a subnet.
+        chassis_of: None when OVN has no templates: traffic then goes to endpoints of all nodes.
     """
     found = ServiceRows()
     try:
         spec = mapping(service, "spec", "")
         addresses = _addresses(service, spec)
         ports = _ports(spec) if addresses else []
+        local = _local(spec, chassis_of, found.faults if addresses else [])
         options = _options(spec, found.faults)
     except DpuError as error:
         found.faults.append(error)
         return found
-    backends = _backends(slices, whether_unready(spec), found.faults)
+    endpoints = _endpoints(slices, whether_unready(spec), found.faults)
+    backends = endpoints.anywhere()
     key = f"{seen_text(service, 'metadata', 'namespace')}/{seen_text(service, 'metadata', 'name')}"
     vips: defaultdict[tuple[str, frozenset[str]], dict[str, str]] = defaultdict(dict)
+    local_vips: list[LocalVip] = []
     for port in ports:
         for address, at in addresses.items():
             refused = refusal(Vip(address, port.number, port.protocol), at)
@@ -152,11 +169,19 @@ def service_rows(
             without = refused.networks if refused is not None else EVERYWHERE
             if without is None:
                 continue
+            if local is not None and at == CLUSTER_IPS:
+                local_vips.append(_local_vip(address, port, without, endpoints, local))
+                continue
             usable = [one for one in backends[port.name, port.protocol] if one.family is family_of(address)]
-            there = ",".join(sorted({str(one) for one in usable}))
-            vips[port.protocol.lower(), without][joined_address(address, port.number)] = there
-    found.rows = _placed(key, vips, options, {name: network_of(name) for name in subnets})
+            vips[port.protocol.lower(), without][joined_address(address, port.number)] = _listed(usable)
+    networks = {name: network_of(name) for name in subnets}
+    found.rows = [*_placed(key, vips, options, networks), *local_rows(key, local_vips, options, networks)]
     return found
+
+
+def _listed(backends: Iterable[Backend]) -> str:
+    """Endpoints as OVN writes them, each once."""
+    return ",".join(sorted({str(one) for one in backends}))
 
 
 def _placed(
@@ -177,17 +202,12 @@ def _placed(
         places = [name for name, network in subnets.items() if network not in without]
         if without and not places:
             continue
-        balancers.append(_balancer(".".join((key, protocol, *_besides(without))), protocol, vip, options))
+        balancers.append(balancer_row(".".join((key, protocol, *besides(without))), protocol, vip, options))
         for name in places:
             on[name].add(balancers[-1].ref)
     return balancers + [
         Row(Table.SWITCH, switch_key(name), {"load_balancer": frozenset(on[name])}) for name in subnets if on[name]
     ]
-
-
-def _besides(without: frozenset[str]) -> list[str]:
-    """What the name of a load balancer ends with that is not on the switches of some networks."""
-    return [f"besides({','.join(sorted(without))})"] if without else []
 
 
 def joined_address(address: str, port: int) -> str:
@@ -198,13 +218,6 @@ def joined_address(address: str, port: int) -> str:
 def whether_unready(spec: Json) -> bool:
     """Whether endpoints that are not ready are meant, too."""
     return spec.get("publishNotReadyAddresses") is True
-
-
-def _balancer(name: str, protocol: str, vips: dict[str, str], options: Mapping[str, str]) -> Row:
-    # Without a connection to end, a client that keeps its port would go on sending to an endpoint that went.
-    own = {"ct_flush": "true"} if protocol == "udp" else {}
-    columns: dict[str, Value] = {"name": name, "protocol": protocol, "vips": vips, "options": {**options, **own}}
-    return Row(Table.LOAD_BALANCER, name, columns)
 
 
 def _addresses(service: Json, spec: Json) -> dict[str, str]:
@@ -251,12 +264,41 @@ def _ports(spec: Json) -> list[ServicePort]:
     return found
 
 
-def _options(spec: Json, faults: list[DpuError]) -> dict[str, str]:
-    options = {"reject": "true", "hairpin_snat_ip": " ".join(HAIRPIN.values())}
-    if text(spec, "internalTrafficPolicy", "spec") == "Local":
+def stays_local(service: Json) -> bool:
+    """Whether traffic to the cluster IPs of a Service shall go to endpoints of its own node alone."""
+    return seen_text(service, "spec", INTERNAL_POLICY) == LOCAL
+
+
+def _local(spec: Json, chassis_of: ChassisOf | None, faults: list[DpuError]) -> ChassisOf | None:
+    """How endpoints are told apart by chassis; None when they are not to be."""
+    if text(spec, INTERNAL_POLICY, "spec") != LOCAL:
+        return None
+    if chassis_of is None:
         message = "traffic goes to endpoints of all nodes"
         remedy = "leave it at Cluster: a load balancer has the same endpoints on all nodes"
-        faults.append(DpuError(Reason.UNSUPPORTED, message, field="spec.internalTrafficPolicy", remedy=remedy))
+        faults.append(DpuError(Reason.UNSUPPORTED, message, field=f"spec.{INTERNAL_POLICY}", remedy=remedy))
+    elif text(spec, "sessionAffinity", "spec") == "ClientIP":
+        message = "a client of a cluster IP keeps its endpoint until endpoints of its node come or go, not for a time"
+        remedy = "use Cluster where clients must be kept for a time"
+        faults.append(DpuError(Reason.UNSUPPORTED, message, field="spec.sessionAffinity", remedy=remedy))
+    return chassis_of
+
+
+def _local_vip(
+    address: str, port: ServicePort, without: frozenset[str], endpoints: "Endpoints", chassis_of: ChassisOf
+) -> LocalVip:
+    there = endpoints.by_chassis((port.name, port.protocol), family_of(address), chassis_of)
+    return LocalVip(
+        address=address,
+        number=port.number,
+        protocol=port.protocol.lower(),
+        without=without,
+        backends={chassis: _listed(backends) for chassis, backends in sorted(there.items())},
+    )
+
+
+def _options(spec: Json, faults: list[DpuError]) -> dict[str, str]:
+    options = {"reject": "true", "hairpin_snat_ip": " ".join(HAIRPIN.values())}
     if texts(spec, "loadBalancerSourceRanges", "spec"):
         message = "pods and servers of OVN's networks reach it whatever their address"
         remedy = "say who may reach its pods with a NetworkPolicy; for clients outside the load balancer sees to it"
@@ -276,19 +318,48 @@ Backends = defaultdict[tuple[str, str], list[Backend]]
 """By name of the port and protocol."""
 
 
-def _backends(slices: Iterable[Json], unready: bool, faults: list[DpuError]) -> Backends:  # noqa: FBT001
-    """Endpoints to use, decided for each family and port as kube-proxy does."""
-    ready: Backends = defaultdict(list)
-    ending: Backends = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Those that may be used: ready, and ending ones that still serve."""
+
+    ready: Backends
+    ending: Backends
+
+    def anywhere(self) -> Backends:
+        """Endpoints to use, decided for each family and port as kube-proxy does."""
+        found = defaultdict(list, {key: list(backends) for key, backends in self.ready.items()})
+        for key, backends in self.ending.items():
+            served = {one.family for one in found[key]}
+            found[key] += [one for one in backends if one.family not in served]
+        return found
+
+    def by_chassis(self, port: tuple[str, str], family: Family, chassis_of: ChassisOf) -> Mapping[str, list[Backend]]:
+        """Endpoints of one port and family to use on each chassis, decided for each as kube-proxy does."""
+        ready, ending = (
+            _grouped((one for one in backends.get(port, ()) if one.family is family), chassis_of)
+            for backends in (self.ready, self.ending)
+        )
+        return {**ending, **ready}
+
+
+def _grouped(backends: Iterable[Backend], chassis_of: ChassisOf) -> Mapping[str, list[Backend]]:
+    """Endpoints by chassis; those of nodes that are none of ours are nobody's."""
+    found: defaultdict[str, list[Backend]] = defaultdict(list)
+    for one in backends:
+        chassis = chassis_of(one.node) if one.node else ""
+        if chassis:
+            found[chassis].append(one)
+    return found
+
+
+def _endpoints(slices: Iterable[Json], unready: bool, faults: list[DpuError]) -> Endpoints:  # noqa: FBT001
+    found = Endpoints(defaultdict(list), defaultdict(list))
     for slice_ in slices:
         try:
-            _sort_in(slice_, unready, ready, ending)
+            _sort_in(slice_, unready, found.ready, found.ending)
         except DpuError as error:
             faults.append(error)
-    for key, backends in ending.items():
-        served = {one.family for one in ready[key]}
-        ready[key] += [one for one in backends if one.family not in served]
-    return ready
+    return found
 
 
 def _sort_in(slice_: Json, unready: bool, ready: Backends, ending: Backends) -> None:  # noqa: FBT001
@@ -306,6 +377,5 @@ def _sort_in(slice_: Json, unready: bool, ready: Backends, ending: Backends) -> 
             number = whole(port, "port", f"ports[{at}]", 1, LAST_PORT)
             key = (text(port, "name", f"ports[{at}]"), text(port, "protocol", f"ports[{at}]") or Protocol.TCP.value)
             if number is not None:
-                (ready if is_ready else ending)[key].append(
-                    Backend(family, _address(addresses[0], "endpoints.addresses"), number)
-                )
+                address, node = _address(addresses[0], "endpoints.addresses"), seen_text(endpoint, "nodeName")
+                (ready if is_ready else ending)[key].append(Backend(family, address, number, node))

@@ -29,7 +29,7 @@ def _row(draw: st.DrawFn, table: str, key: str, *, plain: bool) -> Row:
     """A row that somebody wants; what holds one value depends on the key alone, so that owners agree."""
     values: dict[str, Any] = {}
     for name, column in SHAPES[table].columns.items():
-        if name == "name":
+        if name == SHAPES[table].label:
             values[name] = f"{table}.{draw(st.sampled_from([key, 'shared']))}" if plain else f"{table}.{key}"
         elif not draw(st.booleans()):
             continue
@@ -65,9 +65,12 @@ def _database(draw: st.DrawFn) -> ModelDatabase:
         columns: dict[str, Any] = {EXTERNAL_IDS: marks}
         if SHAPES[table].named:
             number = draw(st.integers(0, 3))
-            columns["name"] = f"{table}.{(*KEYS, 'shared')[number]}"
-            if any(row["name"] == columns["name"] for row in model.rows[table].values()):
-                columns["name"] = f"{table}.{len(made[table])}"
+            label = SHAPES[table].label
+            columns[label] = f"{table}.{(*KEYS, 'shared')[number]}"
+            if any(row[label] == columns[label] for row in model.rows[table].values()):
+                columns[label] = f"{table}.{len(made[table])}"
+        if SHAPES[table].emptied:
+            columns[SHAPES[table].emptied] = draw(st.dictionaries(st.sampled_from(["p", "q"]), TEXTS, max_size=2))
         made[table].append(model.put(table, **columns))
     for table, identities in made.items():
         for name, column in SHAPES[table].columns.items():
@@ -174,7 +177,7 @@ def _would_live(store: RowStore, wanted: Ref, refused: Any) -> bool:
 def _expect_row(row: Row, have: dict[str, Any], seen: Seen, *, refused: bool) -> None:
     for name, column in SHAPES[row.table.value].columns.items():
         want = row.columns.get(name, column.default)
-        if name == EXTERNAL_IDS or (refused and name == "name"):
+        if name == EXTERNAL_IDS or (refused and name == SHAPES[row.table.value].label):
             continue
         if isinstance(want, Ref):
             assert have[name] == next(iter(seen.of(want)), None)

@@ -30,6 +30,7 @@ class ModelNorthbound:
         self.model = ModelDatabase()
         self.listener = listener
         self.connected = False
+        self.has_templates = True
         self.transactions: list[Sequence[Operation]] = []
         self.faults: list[DpuError] = []
         self.poisoned = ""
