@@ -192,7 +192,8 @@ def join_underlay(chassis: list[OvnChassis], fabric: str) -> None:
 class _Processes:
     def __init__(self, directory: Path, netns: str = "") -> None:
         self._directory = directory
-        self._enter = ("ip", "netns", "exec", netns) if netns else ()
+        # ip netns exec would keep a copy of all mounts of this moment, and with it file systems of other tests busy.
+        self._enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
         self._environment = {**os.environ, **dict.fromkeys(FOLDERS, str(directory))}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 

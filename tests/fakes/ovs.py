@@ -98,10 +98,8 @@ class OvsStack:
         with (self.directory / f"{name}.out").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [
-                    "ip",
-                    "netns",
-                    "exec",
-                    self.netns,
+                    "nsenter",
+                    f"--net=/run/netns/{self.netns}",  # no mounts of its own, which would keep others' busy
                     *DIES_WITH_THE_TEST,
                     *command,
                     "--pidfile",
