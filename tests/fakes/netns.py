@@ -17,6 +17,8 @@ _NUMBERS = itertools.count(1)
 def netns(label: str) -> Iterator[str]:
     """A fresh namespace with loopback up; gone afterwards."""
     name = f"t-{label}-{os.getpid()}-{next(_NUMBERS)}"
+    if (Path("/run/netns") / name).exists():  # left by a run that was killed, and whose process id is ours now
+        ip("netns", "del", name)
     ip("netns", "add", name)
     try:
         ip("-n", name, "link", "set", "lo", "up")

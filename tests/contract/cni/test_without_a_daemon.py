@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,29 +122,31 @@ async def test_a_configuration_without_end_is_refused_before_it_is_sent(executab
     assert daemon.calls == []
 
 
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A directory that everybody may enter."""
+    with tempfile.TemporaryDirectory(prefix="dpu-cni-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_another_user_reads_that_the_socket_is_not_for_him(daemon: FakeDaemon) -> None:
-    folder = Path("/tmp") / f"dpu-cni-{os.getpid()}"
-    folder.mkdir(mode=0o755)
-    executable = await built(folder / "dpu-cni")
-    daemon.socket = folder / "cni.sock"
-    try:
-        async with listening(daemon):
-            daemon.socket.chmod(0o600)
-            process = await asyncio.create_subprocess_exec(
-                executable,
-                env=call_environment("ADD", daemon.socket),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                user=65534,
-            )
-            stdout, stderr = await process.communicate()
-        error = error_of(Said(process.returncode or 0, stdout, stderr))
-    finally:
-        executable.unlink()
-        daemon.socket.unlink(missing_ok=True)
-        folder.rmdir()
+async def test_another_user_reads_that_the_socket_is_not_for_him(daemon: FakeDaemon, everybodys: Path) -> None:
+    executable = await built(everybodys / "dpu-cni")
+    daemon.socket = everybodys / "cni.sock"
+    async with listening(daemon):
+        daemon.socket.chmod(0o600)
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            env=call_environment("ADD", daemon.socket),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            user=65534,
+        )
+        stdout, stderr = await process.communicate()
+    error = error_of(Said(process.returncode or 0, stdout, stderr))
     assert error["code"] == 106
     assert "user 65534" in error["msg"]
     assert "as root" in error["details"]
