@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpu_daemon.drivers.ethernet import disable_tx_checksum
 from tests.fakes.netns import inside, ip
-from tests.fakes.ovs import OvsStack
+from tests.fakes.ovs import OvsStack, listens
 from tests.fakes.qsd import DIES_WITH_THE_TEST
 
 SCHEMAS = Path("/usr/share/ovn")
@@ -47,7 +47,7 @@ class OvnCentral:
 
     def start_database(self, name: str) -> None:
         """`name` is ``nb`` or ``sb``."""
-        socket = self.directory / f"{name}.sock"
+        socket = str(self.directory / f"{name}.sock")
         self._processes.start(
             name,
             "ovsdb-server",
@@ -56,7 +56,7 @@ class OvnCentral:
             f"--pidfile={self.directory / name}.pid",
             f"--unixctl={self.directory / name}.ctl",
         )
-        wait_until(socket.is_socket, f"{name} database")
+        wait_until(lambda: listens(socket), f"{name} database")
 
     def start_northd(self) -> None:
         control = self.directory / "northd.ctl"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -39,14 +40,13 @@ class OvsStack:
     def start(self) -> None:
         subprocess.run(["ovsdb-tool", "create", str(self.directory / "conf.db"), SCHEMA], check=True)
         self.start_database()
-        # Its socket is there a moment before anybody listens.
-        self.vsctl("--retry", "--timeout=60", "--no-wait", "init")
+        self.vsctl("--no-wait", "init")
         self.start_vswitchd()
 
     def start_database(self) -> None:
         command = ["ovsdb-server", str(self.directory / "conf.db"), f"--remote=punix:{self.socket}"]
         self._start("ovsdb-server", command)
-        _wait_for(Path(self.socket).is_socket)
+        _wait_for(lambda: listens(self.socket))
 
     def start_vswitchd(self) -> None:
         self._start("ovs-vswitchd", ["ovs-vswitchd", f"unix:{self.socket}", *self._options])
@@ -111,6 +111,12 @@ class OvsStack:
                 stdout=log,
                 stderr=log,
             )
+
+
+def listens(path: str) -> bool:
+    """Whether somebody takes connections there; a socket's file is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
 
 
 def _wait_for(there: Callable[[], bool]) -> None:

@@ -98,7 +98,7 @@ class SpdkApart:
         await self._controls.close()
         if self._process is not None:
             self._process.terminate()
-            await asyncio.to_thread(self._process.wait, 10)
+            await asyncio.to_thread(self._process.wait, 60)
 
 
 async def _run(directory: Path, tick_s: float, attach_s: float) -> None:
