@@ -6,7 +6,7 @@ from typing import Protocol
 import grpc.aio
 
 from coordinator.clients.channel import call, told
-from coordinator.core.net.assignment import AssignedPort, Assignment, Hold
+from coordinator.core.net.assignment import AssignedPort, Assignment, Hold, RefusedPod
 from proto.dpu.v1 import host_pb2, host_pb2_grpc, pods_pb2, pods_pb2_grpc
 
 CALL_S = 15.0
@@ -25,6 +25,10 @@ class AssignmentDaemon(Protocol):
 
     async def put(self, assignments: Sequence[Assignment]) -> set[str]:
         """Tell of ports; port ids of those that came late: a later one is known, or it was taken back."""
+        ...
+
+    async def refuse(self, node: str, pods: Sequence[RefusedPod]) -> None:
+        """Tell which pods of a node get no port for now, and why, instead of what was said before."""
         ...
 
     async def delete(self, ports: Sequence[tuple[str, int]]) -> None:
@@ -62,6 +66,12 @@ class GrpcAssignments:
         request = pods_pb2.PutAssignmentsRequest(assignments=[_to_wire(one) for one in assignments])
         answer = await call(self._who, self._stub.PutAssignments(request, timeout=CALL_S))
         return set(answer.late)
+
+    async def refuse(self, node: str, pods: Sequence[RefusedPod]) -> None:
+        refused = pods_pb2.RefusedPods(node=node, pods=[_to_refused(one) for one in pods])
+        await call(
+            self._who, self._stub.PutAssignments(pods_pb2.PutAssignmentsRequest(refused=refused), timeout=CALL_S)
+        )
 
     async def delete(self, ports: Sequence[tuple[str, int]]) -> None:
         keys = [pods_pb2.AssignmentKey(port_id=port, generation=generation) for port, generation in ports]
@@ -108,6 +118,17 @@ def _to_wire(one: Assignment) -> pods_pb2.Assignment:
         bridge=one.bridge,
         vlan=one.vlan,
         wait_for_ovn=one.wait_for_ovn,
+    )
+
+
+def _to_refused(one: RefusedPod) -> pods_pb2.RefusedPod:
+    return pods_pb2.RefusedPod(
+        pod_namespace=one.pod_namespace,
+        pod_name=one.pod_name,
+        pod_uid=one.pod_uid,
+        message=one.message,
+        field=one.field,
+        remedy=one.remedy,
     )
 
 

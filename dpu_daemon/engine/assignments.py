@@ -7,6 +7,7 @@ from dataclasses import replace
 from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.deadline import Deadline
 from dpu_daemon.engine.ledger import Ledger
+from dpu_daemon.engine.refused_pods import RefusedPods
 from dpu_daemon.engine.rows import RecordKind
 from dpu_daemon.model.assignment import Assignment
 from dpu_daemon.model.fence import Fence, FenceScope, raised
@@ -22,9 +23,13 @@ class Assignments:
         ledger: keeps them.
         held: whether a container has a port, or is just being given it.
         changed: called when an assignment changed that a container holds.
+
+    Attributes:
+        refused: pods that get none for now.
     """
 
     def __init__(self, ledger: Ledger, held: Callable[[str], bool], changed: Callable[[], None]) -> None:
+        self.refused = RefusedPods()
         self._ledger = ledger
         self._held = held
         self._changed = changed

@@ -105,6 +105,9 @@ class Acquisition:
             message = f"the port here is that of {foreign}, not of uid {self._ask.pod_uid}"
             return DpuError(Reason.NOT_ASSIGNED, message, field=field, remedy=remedy)
         message = f"no port was assigned to pod {self._pod} on {self.node}{network} in time"
+        if why := self._assignments.refused.why(self.node, self._ask):
+            message, field, remedy = f"{message}: {why.message}", why.field or "pod_name", why.remedy or remedy
+            return DpuError(Reason.NOT_FOUND, message, field=field, remedy=remedy, retry=True)
         return DpuError(Reason.NOT_FOUND, message, field="pod_name", remedy=remedy, retry=True)
 
     def _refuse_abandoned(self) -> None:

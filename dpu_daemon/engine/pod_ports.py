@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from dpu_daemon.engine.pod_job import PodDrivers
 from dpu_daemon.engine.pod_life import PodLife
 from dpu_daemon.engine.pod_reader import PodReader
 from dpu_daemon.engine.protocols import Lost
-from dpu_daemon.model.assignment import Assignment, Holder, PodPort, PortAsk, PortGrant
+from dpu_daemon.model.assignment import Assignment, Holder, PodPort, PortAsk, PortGrant, RefusedPod
 from dpu_daemon.model.event import EventKind
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -69,6 +69,10 @@ class PodPorts:
     async def put(self, assignments: Sequence[Assignment]) -> tuple[str, ...]:
         """Keep or replace assignments; ids of those that came too late and changed nothing."""
         return await self.assignments.put(assignments)
+
+    def refuse(self, node: str, pods: Iterable[RefusedPod]) -> None:
+        """Which pods of a node get no port for now, instead of what was said before."""
+        self.assignments.refused.put(node, pods)
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """Take ports back; one that a container holds stays plugged until its DEL, and is never given again."""

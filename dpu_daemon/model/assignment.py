@@ -107,6 +107,23 @@ class GrantStage(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedPod:
+    """A pod that gets no port for now, and why; an empty uid is any pod of that name."""
+
+    pod_namespace: str
+    pod_name: str
+    pod_uid: str
+    message: str
+    field: str = ""
+    remedy: str = ""
+
+    @property
+    def pod(self) -> str:
+        """``NAMESPACE/NAME``."""
+        return f"{self.pod_namespace}/{self.pod_name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortAsk:
     """What a container's runtime asks for; `pod_uid` is empty where it does not tell, `network` for the default.
 

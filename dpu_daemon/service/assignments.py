@@ -3,7 +3,7 @@
 from typing import Any
 
 from dpu_daemon.engine.pod_ports import PodPorts
-from dpu_daemon.service.pods_wire import from_view, to_assignments, to_keys
+from dpu_daemon.service.pods_wire import from_view, to_assignments, to_keys, to_refused
 from proto.dpu.v1 import pods_pb2, pods_pb2_grpc
 
 
@@ -20,7 +20,10 @@ class AssignmentService(pods_pb2_grpc.AssignmentServiceServicer):
     async def PutAssignments(  # noqa: N802
         self, request: pods_pb2.PutAssignmentsRequest, _context: Any
     ) -> pods_pb2.PutAssignmentsResponse:
-        return pods_pb2.PutAssignmentsResponse(late=await self._pods.put(to_assignments(request)))
+        assignments, refused = to_assignments(request), to_refused(request)
+        if request.HasField("refused"):
+            self._pods.refuse(request.refused.node, refused)
+        return pods_pb2.PutAssignmentsResponse(late=await self._pods.put(assignments))
 
     async def DeleteAssignments(  # noqa: N802
         self, request: pods_pb2.DeleteAssignmentsRequest, _context: Any

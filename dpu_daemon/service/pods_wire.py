@@ -13,6 +13,7 @@ from dpu_daemon.model.assignment import (
     PodRoute,
     PortAsk,
     PortGrant,
+    RefusedPod,
 )
 from dpu_daemon.model.pod_port import AssignedPort, PodPortState
 from dpu_daemon.service.validation import (
@@ -35,6 +36,8 @@ _ATTACHMENT = re.compile(r"[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}")
 FASTEST_BPS = 10**13
 LONGEST_BURST_BITS = 1 << 40
 MOST_AT_ONCE = 20_000
+LONGEST_SENTENCE = 2_000
+"""Of why a pod gets no port: runtimes print it in an event."""
 LARGEST_VF = 4096
 
 _STATES_OUT = {
@@ -62,6 +65,38 @@ def to_assignments(request: pods_pb2.PutAssignmentsRequest) -> tuple[Assignment,
     if len({each.port_id for each in found}) < len(found):
         raise invalid("assignments", "one port is named twice", "send each port once, with its last generation")
     return found
+
+
+def to_refused(request: pods_pb2.PutAssignmentsRequest) -> tuple[RefusedPod, ...]:
+    """Pods of a node that get no port.
+
+    Raises:
+        DpuError: INVALID naming the first field that is wrong.
+    """
+    if not request.HasField("refused"):
+        return ()
+    pods = request.refused.pods
+    _name("refused.node", request.refused.node)
+    if len(pods) > MOST_AT_ONCE:
+        raise invalid("refused.pods", f"there are {len(pods)}", f"send {MOST_AT_ONCE} at most")
+    return tuple(_refused(f"refused.pods[{n}]", each) for n, each in enumerate(pods))
+
+
+def _refused(where: str, wire: pods_pb2.RefusedPod) -> RefusedPod:
+    return RefusedPod(
+        pod_namespace=_name(f"{where}.pod_namespace", wire.pod_namespace),
+        pod_name=_name(f"{where}.pod_name", wire.pod_name),
+        pod_uid=_uid(f"{where}.pod_uid", wire.pod_uid),
+        message=_sentence(f"{where}.message", wire.message),
+        field=wire.field[:LONGEST_SENTENCE],
+        remedy=wire.remedy[:LONGEST_SENTENCE],
+    )
+
+
+def _sentence(field: str, value: str) -> str:
+    if not value:
+        raise invalid(field, "it is empty", "say why the pod gets no port")
+    return value[:LONGEST_SENTENCE]
 
 
 def _assignment(where: str, wire: pods_pb2.Assignment) -> Assignment:

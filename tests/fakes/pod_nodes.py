@@ -25,7 +25,7 @@ from coordinator.controllers.net.assignments import PushTiming
 from coordinator.controllers.net.context import NetCaches, NetContext
 from coordinator.controllers.net.mirrors import NetMirrors
 from coordinator.controllers.net.parts import PodNetwork
-from coordinator.core.net.assignment import AssignedPort, Assignment, Hold
+from coordinator.core.net.assignment import AssignedPort, Assignment, Hold, RefusedPod
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
 from coordinator.core.objects.meta import API_VERSION, Json
@@ -47,6 +47,7 @@ class FakeDaemon:
         self.refuses: set[str] = set()
         self.told: dict[str, Assignment] = {}
         self.held: dict[str, tuple[str, Assignment]] = {}
+        self.refused: dict[str, Sequence[RefusedPod]] = {}
         self.slow_s = 0.005
         self._chance = chance
         self._fences: dict[str, tuple[int, bool]] = {}
@@ -67,6 +68,10 @@ class FakeDaemon:
             self.told[one.port_id] = one
         await self._reach("answer", 0)
         return late
+
+    async def refuse(self, node: str, pods: Sequence[RefusedPod]) -> None:
+        await self._reach("refuse", len(pods))
+        self.refused[node] = pods
 
     async def delete(self, ports: Sequence[tuple[str, int]]) -> None:
         await self._reach("delete", len(ports))

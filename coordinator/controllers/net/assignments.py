@@ -1,14 +1,14 @@
 """Keeps one node's daemon told of its ports: a comparison at each contact, then what changes, as it changes."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from coordinator.clients.assignments import AssignmentDaemon
-from coordinator.core.net.assignment import AssignedPort, Assignment, Hold
+from coordinator.core.net.assignment import AssignedPort, Assignment, Hold, RefusedPod
 from proto.errors import DpuError
 from proto.reasons import Reason
 
@@ -52,6 +52,10 @@ class Wishes(Protocol):
 
     def all_wanted(self) -> Iterable[str]:
         """Ids of the ports that shall be there, and maybe of others."""
+        ...
+
+    def refused(self) -> Mapping[str, Sequence[RefusedPod]]:
+        """Pods of its Kubernetes nodes that get no port for now; a node without any is named, too."""
         ...
 
     def is_ours(self, node: str) -> bool:
@@ -110,6 +114,7 @@ class NodePusher:
         self._dirty: set[str] = set()
         self._asking: frozenset[str] = frozenset()
         self._look = False
+        self._unexplained = True
         self._wake = asyncio.Event()
 
     def standing(self, port_id: str) -> Standing:
@@ -130,6 +135,11 @@ class NodePusher:
     def changed(self, port_id: str) -> None:
         """What is wanted of a port may have changed."""
         self._dirty.add(port_id)
+        self._wake.set()
+
+    def explain(self) -> None:
+        """Which pods get no port, or why, may have changed."""
+        self._unexplained = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -170,9 +180,11 @@ class NodePusher:
         self._told.clear()
         self._late.clear()
         self._refused.clear()
+        self._unexplained = True
         await self._relook()
         self._dirty.update(self._wishes.all_wanted(), self._seen)
         await self._push()
+        await self._explain()
         news = self.error is not None or not self.settled
         self.error, self.settled = None, True
         if news:
@@ -195,6 +207,7 @@ class NodePusher:
         self._wake.clear()
         if self._dirty:
             await self._push()
+        await self._explain()
         if self._look:
             await asyncio.sleep(self._timing.news_s)
             await self._relook()
@@ -249,6 +262,19 @@ class NodePusher:
         if gone:
             self._forget(gone)
             self._heard(gone)
+
+    async def _explain(self) -> None:
+        """Tell who gets no port and why: what their ADDs answer. A daemon that will not have it waits for the next."""
+        if not self._unexplained:
+            return
+        self._unexplained = False
+        try:
+            for node, pods in self._wishes.refused().items():
+                await self._client.refuse(node, pods)
+        except DpuError as error:
+            if error.reason not in UNACCEPTABLE:
+                raise
+            log.warning("why pods get no port cannot be told", node=self._name, error=str(error))
 
     async def _put(self, batch: list[Assignment]) -> None:
         try:

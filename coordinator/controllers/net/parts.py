@@ -38,7 +38,7 @@ class PodNetwork:
         self._caches = context.caches
         wants = Wants(context)
         self.pushers = Pushers(context, self._judge, self._count, timing)
-        self.pods = PodController(context, wants, self._judge, self.pushers.is_withdrawn)
+        self.pods = PodController(context, wants, self._judge, self.pushers.is_withdrawn, self.pushers.refuse)
         self._ports = PortController(context, wants, self.pushers)
         self._pod = Controller("pod", self.pods.reconcile, metrics, lanes={"all": 16})
         self._port = Controller("port", self._ports.reconcile, metrics, lanes={"all": 16})

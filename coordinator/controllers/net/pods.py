@@ -13,6 +13,7 @@ from coordinator.core.ipam.again import give_again
 from coordinator.core.ipam.book import AddressBook, Holding
 from coordinator.core.ipam.choice import PortRequest, Segments, wants_own_network
 from coordinator.core.ipam.pods import Given, give
+from coordinator.core.net.assignment import RefusedPod
 from coordinator.core.net.pods import (
     GIVEN,
     PodPorts,
@@ -21,6 +22,7 @@ from coordinator.core.net.pods import (
     holds_ports,
     is_going,
     port_body,
+    refused_pod,
 )
 from coordinator.core.net.told import Told, entries_of, given_annotation, seen_by_kubelet, told_before, told_of
 from coordinator.core.objects.foreign import Foreign
@@ -54,16 +56,24 @@ class PodController:
     Args:
         judge: has the Port of a key looked at.
         ends: whether a Port is on its way out, and goes to the end whatever its pod asks for now.
+        refuse: has the node of a pod told why the pod gets no port, so that its ADD can say so; None when it does.
     """
 
     def __init__(
-        self, context: NetContext, wants: Wants, judge: Callable[[str], None], ends: Callable[[Port], bool]
+        self,
+        context: NetContext,
+        wants: Wants,
+        judge: Callable[[str], None],
+        ends: Callable[[Port], bool],
+        refuse: Callable[[str, str, RefusedPod | None], None],
     ) -> None:
         self.waiting: set[str] = set()
         self._context = context
         self._wants = wants
         self._judge = judge
         self._ends = ends
+        self._refuse = refuse
+        self._refused_on: dict[str, str] = {}
         self._writing: dict[str, _Writing] = {}
         self._told: dict[str, tuple[str, ...]] = {}
         self._had: dict[str, dict[str, Told]] = {}
@@ -223,6 +233,7 @@ class PodController:
 
     def _tell(self, key: str, pod: Json, problems: list[DpuError]) -> None:
         """Say on the pod what it does not get and why, when that is news."""
+        self._explain(key, pod["spec"]["nodeName"], refused_pod(pod, problems) if problems else None)
         messages = tuple(str(problem) for problem in problems)
         if messages == self._told.get(key, ()):
             return
@@ -233,6 +244,15 @@ class PodController:
             self._told[key] = messages
         else:
             self._told.pop(key, None)
+
+    def _explain(self, key: str, node: str, refused: RefusedPod | None) -> None:
+        """Have its node know why a pod lacks a port; a pod of its name that was elsewhere is none of that node's."""
+        before = self._refused_on.pop(key, node)
+        if before != node or refused is None:
+            self._refuse(before, key, None)
+        if refused is not None:
+            self._refused_on[key] = node
+            self._refuse(node, key, refused)
 
     async def _annotate(self, pod: Json, kept: Collection[str] | None) -> None:
         """Tell on the pod what it has, and what its container has that was taken away.
@@ -266,6 +286,8 @@ class PodController:
         self.waiting.discard(key)
         self._told.pop(key, None)
         self._had.pop(key, None)
+        if node := self._refused_on.get(key):
+            self._explain(key, node, None)
 
 
 def _not_again(port: str, error: DpuError) -> DpuError:

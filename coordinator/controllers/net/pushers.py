@@ -1,7 +1,7 @@
 """The daemons of all nodes: one pusher each, made and ended as NetworkNodes come, change and go."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from coordinator.controllers.net.assignments import NodePusher, PushTiming, Standing
 from coordinator.controllers.net.context import NetContext
 from coordinator.core.ipam.plan import sayable
-from coordinator.core.net.assignment import Assignment, assignment_of
+from coordinator.core.net.assignment import Assignment, RefusedPod, assignment_of
 from coordinator.core.objects.net import NetworkNode, Port
 from coordinator.core.objects.network import Network, Subnet
 
@@ -33,6 +33,9 @@ class _Wishes:
     def all_wanted(self) -> Iterable[str]:
         return self._pushers.all_of(self._name)
 
+    def refused(self) -> Mapping[str, Sequence[RefusedPod]]:
+        return self._pushers.refused(self._name)
+
     def is_ours(self, node: str) -> bool:
         return self._pushers.judges(self._name, node)
 
@@ -55,6 +58,7 @@ class Pushers:
         self._places: dict[str, tuple[str, str, str]] = {}
         self._withdrawn: dict[str, str] = {}
         self._last: dict[str, Assignment] = {}
+        self._refused: dict[str, dict[str, RefusedPod]] = {}
         self._changed = asyncio.Event()
         self._caches.nodes.listen(self._on_node)
         self._caches.ports.listen(self._on_port)
@@ -118,6 +122,26 @@ class Pushers:
             return None
         node = self._caches.node_of(port.spec.node)
         return port if node is not None and node.metadata.name == name else None
+
+    def refuse(self, node: str, pod: str, refused: RefusedPod | None) -> None:
+        """A pod of a Kubernetes node gets no port for now; None when it does, or is gone."""
+        pods = self._refused.setdefault(node, {})
+        if pods.get(pod) == refused:
+            return
+        if refused is not None:
+            pods[pod] = refused
+        else:
+            del pods[pod]
+        pusher = self.pusher_of(node)
+        if pusher is not None:
+            pusher.explain()
+
+    def refused(self, name: str) -> dict[str, list[RefusedPod]]:
+        """Pods that get no port, of the Kubernetes node that a NetworkNode is the first of."""
+        node = self._caches.nodes.get(name)
+        if node is None or not self.judges(name, node.node):
+            return {}
+        return {node.node: list(self._refused.get(node.node, {}).values())}
 
     def all_of(self, name: str) -> list[str]:
         """Ids of the ports of a NetworkNode."""

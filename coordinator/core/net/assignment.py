@@ -45,6 +45,18 @@ class Assignment:
     wait_for_ovn: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedPod:
+    """A pod that gets no port for now, and why."""
+
+    pod_namespace: str
+    pod_name: str
+    pod_uid: str
+    message: str
+    field: str = ""
+    remedy: str = ""
+
+
 class Hold(Enum):
     """How an assigned port stands on its node."""
 

@@ -1,12 +1,12 @@
 """The ports that a pod shall have, from its spec and annotations."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from coordinator.core.ipam.pods import Given
-from coordinator.core.net.assignment import RUNTIME_UID
+from coordinator.core.net.assignment import RUNTIME_UID, RefusedPod
 from coordinator.core.net.attachments import NETWORKS, Selection, definition_of, selections
 from coordinator.core.objects.foreign import Foreign
 from coordinator.core.objects.kinds import Kind
@@ -43,6 +43,7 @@ LONGEST_NAME = 200
 """Of a Port: with its namespace it is the name of a logical port, and a metric's label."""
 
 LONGEST_LABEL = 63
+LONGEST_REASON = 1000
 DEFINITION_REMEDY = "create it, or take the network out of the pod's annotation"
 
 
@@ -220,6 +221,29 @@ def _rate(pod: Json, key: str) -> int:
             Reason.INVALID, f"{value} is not between 1k and 10T", field=where, remedy="write one such as 10M"
         )
     return rate
+
+
+def runtime_uid(pod: Json) -> str:
+    """The UID by which the runtime knows a pod; of a static one, the object in the API is a mirror with another."""
+    return _annotation(pod, MIRROR) or pod["metadata"]["uid"]
+
+
+def refused_pod(pod: Json, problems: Sequence[DpuError]) -> RefusedPod:
+    """What the pod's node is told of why it lacks ports; the first reason says what to do."""
+    meta, first = pod["metadata"], problems[0]
+    return RefusedPod(
+        pod_namespace=meta["namespace"],
+        pod_name=meta["name"],
+        pod_uid=runtime_uid(pod),
+        message=_sendable("; ".join(problem.message for problem in problems)),
+        field=_sendable(first.field),
+        remedy=_sendable(first.remedy),
+    )
+
+
+def _sendable(text: str) -> str:
+    """Text that quotes what somebody wrote, as a message over the wire may hold it."""
+    return text[:LONGEST_REASON].encode(errors="replace").decode()
 
 
 def port_body(pod: Json, wanted: WantedPort, given: Given, *, mtu: int, epoch: int) -> Json:

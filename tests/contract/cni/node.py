@@ -111,6 +111,11 @@ class CniNodeRig:
         stub = pods_pb2_grpc.AssignmentServiceStub(self.channel)
         await stub.PutAssignments(pods_pb2.PutAssignmentsRequest(assignments=assignments), timeout=30)
 
+    async def refuse(self, *pods: pods_pb2.RefusedPod) -> None:
+        stub = pods_pb2_grpc.AssignmentServiceStub(self.channel)
+        refused = pods_pb2.RefusedPods(node="node-1", pods=pods)
+        await stub.PutAssignments(pods_pb2.PutAssignmentsRequest(refused=refused), timeout=30)
+
     async def ports(self) -> list[pods_pb2.AssignedPort]:
         stub = pods_pb2_grpc.AssignmentServiceStub(self.channel)
         return list((await stub.ListAssignments(pods_pb2.ListAssignmentsRequest(), timeout=30)).ports)

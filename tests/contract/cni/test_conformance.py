@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proto.dpu.v1 import pods_pb2
 from tests.contract.cni.daemon import Said
 from tests.contract.cni.node import CniNodeRig, assigned, cni_node, conf, link_in, pod_args
 from tests.contract.cni.test_bad_input import error_of, valid
@@ -272,6 +273,23 @@ async def test_an_add_for_a_pod_that_nobody_assigned_waits_and_names_the_reason(
         error = error_of(await node.call("ADD", container, pod="ghost"))
         assert "default/ghost" in error["msg"]
         assert node.state(container) == clean
+
+
+async def test_an_add_for_which_nothing_is_left_waits_and_says_what_the_coordinator_said(executable: Path) -> None:
+    async with cni_node(executable, wait_s=0.5) as node:
+        why = pods_pb2.RefusedPod(
+            pod_namespace="default", pod_name="web", message="subnet pods has no free address", remedy="widen it"
+        )
+        await node.refuse(why)
+        container = node.container()
+        clean = node.state(container)
+        error = error_of(await node.call("ADD", container))
+        assert error["code"] == 101
+        assert error["msg"].endswith("in time: subnet pods has no free address")
+        assert "widen it" in error["details"]
+        assert node.state(container) == clean
+        await node.refuse()
+        assert "no free address" not in error_of(await node.call("ADD", container))["msg"]
 
 
 async def test_an_add_that_comes_before_its_assignment_waits_for_it(node: CniNodeRig) -> None:

@@ -21,6 +21,8 @@ from coordinator.controllers.net.context import NetCaches, NetContext
 from coordinator.controllers.net.mirrors import NetMirrors
 from coordinator.controllers.net.parts import PodNetwork
 from coordinator.core.net.assignment import Hold
+from dpu_daemon.engine.dpu import DpuEngine
+from dpu_daemon.model.assignment import PortAsk
 from tests.contract.api.kubectl import Kubectl
 from tests.fakes.api import COORDINATOR_TOKEN, VIEWER_TOKEN, RunningApi, running_api
 from tests.fakes.daemon import RunningDaemon, fake_dpu
@@ -107,6 +109,17 @@ async def listed(daemon: RunningDaemon, count: int) -> list[Any]:
     pytest.fail(f"the daemon has not {count} ports: {await client.list()}")
 
 
+async def why(daemon: RunningDaemon, pod: str) -> str:
+    """What the daemon says to an ADD for a pod that has no port, once it was told."""
+    assert isinstance(daemon.engine, DpuEngine)
+    ask = PortAsk(container_id="c1", interface="eth0", pod_namespace=SPACE, pod_name=pod, pod_uid="")
+    for _ in range(1200):
+        if found := daemon.engine.pods.assignments.refused.why("node-1", ask):
+            return found.message
+        await asyncio.sleep(0.05)
+    pytest.fail(f"the daemon was never told why {pod} has no port")
+
+
 async def test_a_pods_port_is_told_to_its_daemon_shown_by_kubectl_and_taken_back(
     server: RunningApi, kubectl: Kubectl, tmp_path: Path
 ) -> None:
@@ -131,6 +144,7 @@ async def test_a_pods_port_is_told_to_its_daemon_shown_by_kubectl_and_taken_back
         assert told[0]["addresses"][0] == "10.16.0.77/16"
         await of(kubectl, "create", "-f", "-", stdin=pod("twin", **{"dpupool.io/addresses": "10.16.0.77"}))
         assert "belongs to pod default/web" in await described(kubectl, "twin", "PortRefused")
+        assert "belongs to pod default/web" in await why(daemon, "twin")
         await of(kubectl, "wait", "networknode/node-1", "--for=condition=Ready", "--timeout=60s")
         await of(kubectl, "delete", "pod", "web", "twin", "--wait=false")
         await listed(daemon, 0)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from dpu_daemon.model.assignment import Bandwidth, PodRoute
-from dpu_daemon.service.pods_wire import from_assignment, to_ask, to_assignments, to_holders, to_keys
+from dpu_daemon.model.assignment import Bandwidth, PodRoute, RefusedPod
+from dpu_daemon.service.pods_wire import from_assignment, to_ask, to_assignments, to_holders, to_keys, to_refused
 from proto.dpu.v1 import pods_pb2
 from proto.errors import DpuError
 from proto.reasons import Reason
@@ -150,3 +150,29 @@ def test_keys_and_holders_are_checked_by_place() -> None:
     with pytest.raises(DpuError) as refused:
         to_holders(pods_pb2.CollectPortsRequest(valid=[one]))
     assert refused.value.field == "valid[0].interface"
+
+
+def _refusal(**changes: str) -> pods_pb2.PutAssignmentsRequest:
+    fields = {"pod_namespace": "default", "pod_name": "web", "message": "subnet pods-a has no free address"} | changes
+    pods = [pods_pb2.RefusedPod(**fields)]
+    return pods_pb2.PutAssignmentsRequest(refused=pods_pb2.RefusedPods(node="node-1", pods=pods))
+
+
+def test_who_gets_no_port_comes_through_and_what_is_not_said_is_nobody() -> None:
+    (found,) = to_refused(_refusal(pod_uid="uid-1", field="spec", remedy="wait"))
+    message = "subnet pods-a has no free address"
+    assert found == RefusedPod(
+        pod_namespace="default", pod_name="web", pod_uid="uid-1", message=message, field="spec", remedy="wait"
+    )
+    assert to_refused(pods_pb2.PutAssignmentsRequest()) == ()
+    (long,) = to_refused(_refusal(message="x" * 10_000))
+    assert len(long.message) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("pod_namespace", ""), ("pod_name", "a/b"), ("pod_uid", "not a uid"), ("message", "")]
+)
+def test_a_refusal_of_nobody_or_without_a_reason_is_refused_itself(field: str, value: str) -> None:
+    with pytest.raises(DpuError) as refused:
+        to_refused(_refusal(**{field: value}))
+    assert (refused.value.reason, refused.value.field) == (Reason.INVALID, f"refused.pods[0].{field}")

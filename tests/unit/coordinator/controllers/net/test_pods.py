@@ -46,6 +46,11 @@ async def refused(stage: PodNodes, words: str) -> None:
     await stage.wait(words, lambda: any(words in message for message in stage.events("PortRefused")))
 
 
+def reasons(stage: PodNodes, node: str) -> list[str]:
+    """Why pods of a node get no port, as its daemon was told last."""
+    return [one.message for one in stage.daemons[node].refused.get(node, ())]
+
+
 async def define(stage: PodNodes, name: str, network: str = "side", **fields: str) -> None:
     config = {"cniVersion": "1.0.0", "name": name, "type": "dpu-cni", "network": network} | fields
     await stage.make(Foreign.ATTACHMENT_DEFINITION, name, {"config": json.dumps(config)})
@@ -146,13 +151,42 @@ def test_a_full_subnet_is_told_and_served_as_soon_as_somebody_goes() -> None:
             await stage.pod(f"web-{index}", "node-1")
         await stage.wait("two have theirs", lambda: len(stage.ports()) == 2)
         await refused(stage, "subnet pods-a has no free address")
+        await stage.wait("the node is told, for the ADD that waits", lambda: reasons(stage, "node-1"))
+        (told,) = stage.daemons["node-1"].refused["node-1"]
+        assert not stage.ports_of(told.pod_name)
+        assert "subnet pods-a has no free address" in told.message
+        assert told.remedy
         winner = next(iter(stage.ports().values()))["spec"]["podRef"]["name"]
         await stage.delete_pod(winner)
         await stage.wait(
             "the third has one", lambda: sum(bool(stage.ports_of(f"web-{index}")) for index in range(3)) == 2
         )
+        await stage.wait("nobody is refused any more", lambda: not reasons(stage, "node-1"))
 
     play(story, cidr="10.16.0.0/29", reserved=["10.16.0.3-10.16.0.5"])
+
+
+def test_a_daemon_that_comes_back_is_told_again_who_gets_no_port_and_nothing_of_pods_that_went() -> None:
+    async def story(stage: PodNodes) -> None:
+        daemon = stage.daemons["node-1"]
+        await stage.pod("first", "node-2")
+        await given(stage, "first")
+        await stage.pod("web", "node-1")
+        await stage.pod("api", "node-1")
+        await stage.wait("both are refused", lambda: len(reasons(stage, "node-1")) == 2)
+        daemon.dead = True
+        daemon.refused.clear()
+        await stage.delete_pod("api")
+        await asyncio.sleep(60)
+        assert not daemon.refused
+        daemon.dead = False
+        await stage.wait("one is refused", lambda: len(reasons(stage, "node-1")) == 1)
+        assert [one.pod_name for one in daemon.refused["node-1"]] == ["web"]
+        assert not reasons(stage, "node-2")
+        await stage.delete_pod("web")
+        await stage.wait("none is", lambda: not reasons(stage, "node-1"))
+
+    play(story, cidr="10.16.0.0/30")
 
 
 def test_a_port_waits_for_its_node_and_says_what_is_missing() -> None:

@@ -11,12 +11,12 @@ from dpu_daemon.engine.change import Change
 from dpu_daemon.engine.dpu import DpuEngine
 from dpu_daemon.engine.pod_ports import NodeSide
 from dpu_daemon.engine.pod_protocols import SwitchTrouble
-from dpu_daemon.model.assignment import NO_VF, Bandwidth, GrantStage
+from dpu_daemon.model.assignment import NO_VF, Bandwidth, GrantStage, RefusedPod
 from dpu_daemon.model.port import Limit
 from proto.errors import DpuError
 from proto.reasons import Reason
 from tests.fakes.pod_drivers import FakePodSwitch
-from tests.fakes.pods import HOST, acquire, ask, assignment, holder, make_veth, soon
+from tests.fakes.pods import HOST, NODE, acquire, ask, assignment, holder, make_veth, soon
 from tests.fakes.world import World
 from tests.unit.dpu_daemon.engine.asking import AWAY, port
 from tests.unit.dpu_daemon.engine.pods.engines import nothing_left, reasons
@@ -228,6 +228,48 @@ async def test_an_add_that_fails_leaves_nothing(dpu: DpuEngine, side: NodeSide, 
     assert failed.value is AWAY
     assert nothing_left(dpu, world)
     assert "PlugFailed" in await reasons(dpu)
+
+
+FULL = RefusedPod(
+    pod_namespace="default",
+    pod_name="pod-1",
+    pod_uid="uid-1",
+    message="subnet pods-a has no free address",
+    remedy="give it another pool",
+)
+
+
+@pytest.mark.parametrize(("said", "uid"), [(FULL, "uid-1"), (FULL, ""), (replace(FULL, pod_uid=""), "uid-1")])
+async def test_an_add_that_waited_in_vain_says_why_its_pod_gets_no_port(
+    dpu: DpuEngine, side: NodeSide, world: World, said: RefusedPod, uid: str
+) -> None:
+    dpu.pods.refuse(NODE, [said])
+    with pytest.raises(DpuError) as failed:
+        await acquire(side, world, ask(1, pod_uid=uid), soon(0.1))
+    assert (failed.value.reason, failed.value.remedy) == (Reason.NOT_FOUND, "give it another pool")
+    assert failed.value.message.endswith("in time: subnet pods-a has no free address")
+    assert nothing_left(dpu, world)
+
+
+@pytest.mark.parametrize(("node", "pods"), [(HOST, [FULL]), (NODE, [replace(FULL, pod_uid="uid-2")]), (NODE, [])])
+async def test_an_add_tells_nothing_of_other_pods_or_of_what_is_over(
+    dpu: DpuEngine, side: NodeSide, world: World, node: str, pods: list[RefusedPod]
+) -> None:
+    dpu.pods.refuse(node, [FULL])
+    dpu.pods.refuse(node, pods)
+    with pytest.raises(DpuError) as failed:
+        await acquire(side, world, ask(1), soon(0.1))
+    assert failed.value.message.endswith("in time")
+
+
+async def test_a_pod_that_was_refused_gets_the_port_that_comes_before_its_deadline(
+    dpu: DpuEngine, side: NodeSide, world: World
+) -> None:
+    dpu.pods.refuse(NODE, [FULL])
+    asking = asyncio.ensure_future(acquire(side, world, ask(1)))
+    await asyncio.sleep(0)
+    await dpu.pods.put([assignment(1)])
+    assert (await asking).assignment.port_id == "default.pod-1"
 
 
 async def test_a_port_that_ovn_never_installs_fails_at_the_deadline_and_is_undone(
