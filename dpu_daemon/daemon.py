@@ -110,10 +110,7 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
         host_nqn=_nvme_host(config),
     )
     server = DaemonServer(about, engine, metrics, certificates.identity if certificates else None)
-    metrics.observe(engine.core, engine.slots, engine.census)
-    _observe_host(engine, metrics)
-    _observe_offload(engine, metrics)
-    _observe_pods(engine, metrics)
+    _observe(engine, metrics)
     await server.start(config.listen)
     stop_metrics = _serve_metrics(config, path, metrics)
     await engine.core.start()
@@ -140,6 +137,14 @@ async def run(config: Config, path: Path, parts: Parts | None = None) -> None:
     _log.info("stopped", name=config.name)
     if fault is not None:
         raise fault
+
+
+def _observe(engine: "Engine", metrics: Metrics) -> None:
+    """Have the metrics show what this daemon has."""
+    metrics.observe(engine.core, engine.slots, engine.census)
+    _observe_host(engine, metrics)
+    _observe_offload(engine, metrics)
+    _observe_pods(engine, metrics)
 
 
 async def _until(stop: asyncio.Event, fault: "asyncio.Future[DpuError]") -> DpuError | None:
